@@ -1,0 +1,287 @@
+"""One exception tree: every failure that tale itself can name.
+
+Below everything, above nothing. A foreign error (aiohttp, SQLAlchemy, llama.cpp, ...) is mapped to
+one of these at the boundary where it enters, and crosses process borders by its `code`.
+
+    TaleError
+    ├── ConfigError              the settings can't be used
+    ├── DaemonError              the daemon as a whole
+    │   ├── DaemonUnreachable
+    │   ├── DaemonVersionMismatch
+    │   └── PortInUse
+    ├── WireError                a call between two processes
+    │   ├── Unauthorized
+    │   ├── DeadlineExceeded
+    │   └── ServiceUnavailable   not there now; may be soon
+    ├── ModelError               models and their backends
+    │   ├── UnknownModel
+    │   ├── CoreModelPinned      a core role can't be unloaded
+    │   ├── InsufficientMemory   the machine can't hold what was asked for
+    │   ├── ModelFileDamaged
+    │   ├── DownloadFailed
+    │   ├── ContextExceeded      the prompt is larger than the model's window
+    │   ├── BackendUnavailable   no process, no connection, still loading
+    │   ├── BackendStalled       accepted the request and went silent
+    │   └── BackendFailed        answered with an error
+    ├── TaskError                tasks and conversations
+    │   ├── PromptRejected
+    │   ├── TaskNotFound
+    │   ├── SessionNotFound
+    │   └── WorkspaceUnusable
+    └── StorageError             the database or the data folder
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "BackendFailed",
+    "BackendStalled",
+    "BackendUnavailable",
+    "ConfigError",
+    "ContextExceeded",
+    "CoreModelPinned",
+    "DaemonError",
+    "DaemonUnreachable",
+    "DaemonVersionMismatch",
+    "DeadlineExceeded",
+    "DownloadFailed",
+    "InsufficientMemory",
+    "ModelError",
+    "ModelFileDamaged",
+    "PortInUse",
+    "PromptRejected",
+    "ServiceUnavailable",
+    "SessionNotFound",
+    "StorageError",
+    "TaleError",
+    "TaskError",
+    "TaskNotFound",
+    "Unauthorized",
+    "UnknownModel",
+    "WireError",
+    "WorkspaceUnusable",
+    "error_from_code",
+]
+
+
+class TaleError(Exception):
+    """A failure with a message for the user.
+
+    Attributes:
+        message: What happened, to what.
+        hint: What to do about it; empty where nothing can be done.
+        code: The stable name under which the error crosses process borders.
+        exit_code: What the command line exits with.
+        status: The HTTP status that says the same.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
+class ConfigError(TaleError):
+    """The settings can't be used; the message names file, line, key and what is allowed."""
+
+    code = "config_error"
+    exit_code = 2
+    status = 400
+
+
+class DaemonError(TaleError):
+    """The daemon can't start, stop or answer."""
+
+    code = "daemon_error"
+
+
+class DaemonUnreachable(DaemonError):
+    """No daemon answers."""
+
+    code = "daemon_unreachable"
+    exit_code = 3
+    status = 503
+
+
+class DaemonVersionMismatch(DaemonError):
+    """The running daemon is of another version of tale."""
+
+    code = "daemon_version_mismatch"
+    exit_code = 3
+    status = 409
+
+
+class PortInUse(DaemonError):
+    """A configured port is held by another program."""
+
+    code = "port_in_use"
+
+
+class WireError(TaleError):
+    """A call between two processes failed."""
+
+    code = "wire_error"
+    status = 502
+
+
+class Unauthorized(WireError):
+    """The bearer token is missing or wrong."""
+
+    code = "unauthorized"
+    exit_code = 3
+    status = 401
+
+
+class DeadlineExceeded(WireError):
+    """The caller's time ran out."""
+
+    code = "deadline_exceeded"
+    status = 504
+
+
+class ServiceUnavailable(WireError):
+    """The service isn't there now; its supervisor is bringing it back."""
+
+    code = "service_unavailable"
+    status = 503
+
+
+class ModelError(TaleError):
+    """A model or its backend failed."""
+
+    code = "model_error"
+
+
+class UnknownModel(ModelError):
+    """No model of that name is known."""
+
+    code = "unknown_model"
+    exit_code = 2
+    status = 404
+
+
+class CoreModelPinned(ModelError):
+    """A model in a core role was asked to go; it never does."""
+
+    code = "core_model_pinned"
+    status = 409
+
+
+class InsufficientMemory(ModelError):
+    """The machine can't hold what was asked for without swapping."""
+
+    code = "insufficient_memory"
+    status = 507
+
+
+class ModelFileDamaged(ModelError):
+    """A model file isn't what its catalogue entry says."""
+
+    code = "model_file_damaged"
+
+
+class DownloadFailed(ModelError):
+    """A model file could not be brought to this machine."""
+
+    code = "download_failed"
+
+
+class ContextExceeded(ModelError):
+    """The prompt is larger than the model's window."""
+
+    code = "context_exceeded"
+    status = 400
+
+
+class BackendUnavailable(ModelError):
+    """The backend has no process, no connection, or is still loading."""
+
+    code = "backend_unavailable"
+    status = 503
+
+
+class BackendStalled(ModelError):
+    """The backend took the request and produced no token for too long."""
+
+    code = "backend_stalled"
+    status = 504
+
+
+class BackendFailed(ModelError):
+    """The backend answered with an error."""
+
+    code = "backend_failed"
+    status = 502
+
+
+class TaskError(TaleError):
+    """A task or a conversation can't go on."""
+
+    code = "task_error"
+    status = 400
+
+
+class PromptRejected(TaskError):
+    """The text can't be taken: empty, too large, or not text."""
+
+    code = "prompt_rejected"
+    exit_code = 2
+
+
+class TaskNotFound(TaskError):
+    """No task has that id."""
+
+    code = "task_not_found"
+    exit_code = 2
+    status = 404
+
+
+class SessionNotFound(TaskError):
+    """No conversation has that id."""
+
+    code = "session_not_found"
+    exit_code = 2
+    status = 404
+
+
+class WorkspaceUnusable(TaskError):
+    """The workspace folder can't be used."""
+
+    code = "workspace_unusable"
+    exit_code = 2
+
+
+class StorageError(TaleError):
+    """The database or the data folder can't be read or written."""
+
+    code = "storage_error"
+
+
+def _tree(root: type[TaleError]) -> dict[str, type[TaleError]]:
+    known = {root.code: root}
+    for child in root.__subclasses__():
+        known |= _tree(child)
+    return known
+
+
+_BY_CODE = _tree(TaleError)
+
+
+def error_from_code(code: str, message: str, hint: str = "") -> TaleError:
+    """Rebuild an error that another process reported.
+
+    Args:
+        code: The `code` of the error's class; an unknown one gives a plain `TaleError`.
+        message: What happened.
+        hint: What to do about it.
+    """
+    return _BY_CODE.get(code, TaleError)(message, hint=hint)
