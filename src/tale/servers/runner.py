@@ -1,0 +1,147 @@
+"""How every server process lives: leash, address, guard, readiness, drain.
+
+A server module's `main` is one call of `run_server` with its `compose`, an asynchronous context
+manager that builds the ASGI application and owns whatever runs behind it. Above: the supervisor,
+which starts the process. Below: uvicorn.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
+
+import anyio
+import uvicorn
+from starlette.types import ASGIApp
+
+from tale.config import Settings, load_settings
+from tale.errors import PortInUse, TaleError
+from tale.paths import Paths
+from tale.servers.guard import Guard
+from tale.telemetry import configure_logging, get_logger
+from tale.wire.child import Leash, die_with_parent
+
+__all__ = ["Compose", "ServerContext", "bind", "run_server"]
+
+log = get_logger(__name__)
+
+_GRACE_SECONDS = 5
+_EX_CONFIG = 78  # sysexits.h
+
+
+@dataclass(frozen=True, slots=True)
+class ServerContext:
+    """What a server is given to build itself from."""
+
+    settings: Settings
+    paths: Paths
+    leash: Leash
+
+
+Compose = Callable[[ServerContext], AbstractAsyncContextManager[ASGIApp]]
+
+
+def run_server(compose: Compose, *, port: Callable[[Settings], int] = lambda _: 0) -> None:
+    """Run a server process to its end.
+
+    Args:
+        compose: Builds the application.
+        port: Picks the loopback port from the settings; 0 takes any free one.
+    """
+    die_with_parent()
+    configure_logging()
+    try:
+        paths = Paths.from_environment()
+        settings = load_settings(paths)
+        logging.getLogger().setLevel(settings.log_level)
+        runner = _event_loop_runner()
+        runner(_serve, compose, port(settings), settings, paths)
+    except TaleError as error:
+        log.error("server.failed", code=error.code, reason=str(error))
+        sys.exit(_EX_CONFIG)
+
+
+def bind(port: int) -> socket.socket:
+    """Bind and listen on loopback.
+
+    Raises:
+        PortInUse: Another program has the port.
+    """
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(("127.0.0.1", port))
+        sock.listen(2048)
+    except OSError as error:
+        sock.close()
+        raise PortInUse(
+            f"127.0.0.1:{port} can't be used: {error.strerror}.",
+            hint="Stop the program that holds it, or set another port in tale.toml "
+            "([gateway] port, [model_server] port).",
+        ) from error
+    return sock
+
+
+def _event_loop_runner() -> Callable[..., None]:
+    options = {"use_uvloop": sys.platform != "win32"}
+    return lambda *arguments: anyio.run(*arguments, backend="asyncio", backend_options=options)
+
+
+async def _serve(compose: Compose, port: int, settings: Settings, paths: Paths) -> None:
+    leash = await Leash.connect()
+    sock = bind(port)
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    async with anyio.create_task_group() as tasks:
+        stopping = anyio.Event()
+        tasks.start_soon(leash.run, stopping.set)
+        tasks.start_soon(_stop_on_signal, stopping)
+        async with compose(ServerContext(settings, paths, leash)) as app:
+            server = _Server(Guard(app, leash.token), lambda: leash.ready(url))
+            tasks.start_soon(_relay, stopping, server)
+            await server.serve(sockets=[sock])
+        log.info("server.stopped", name=leash.name)
+        tasks.cancel_scope.cancel()
+
+
+async def _stop_on_signal(stopping: anyio.Event) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            stopping.set()
+
+
+async def _relay(stopping: anyio.Event, server: uvicorn.Server) -> None:
+    await stopping.wait()
+    server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with our signals, and a word to the supervisor once requests are taken."""
+
+    def __init__(self, app: ASGIApp, on_started: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+                ws="none",
+            )
+        )
+        self._on_started = on_started
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave signals to `run_server`: uvicorn would raise them again and end the process."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take requests, then announce it."""
+        await super().startup(sockets)
+        if self.started:
+            await self._on_started()

@@ -1,0 +1,278 @@
+"""The wire between our servers: real HTTP, real MCP, servers that come and go."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+import uvicorn
+from pydantic import BaseModel
+
+from tale.errors import DeadlineExceeded, ServiceUnavailable, TaskNotFound, WireError
+from tale.servers.guard import Guard
+from tale.servers.mcp_app import McpApp, Progress
+from tale.servers.runner import bind
+from tale.wire.contracts import Tool
+from tale.wire.leash import Peer
+from tale.wire.peers import FixedPeers
+from tale.wire.pool import Services
+
+pytestmark = pytest.mark.anyio
+
+TOKEN = "token-of-the-test"
+
+
+class Ask(BaseModel):
+    """What to do."""
+
+    text: str = ""
+    count: int = 0
+
+
+class Told(BaseModel):
+    """What was done."""
+
+    text: str
+
+
+ECHO = Tool("desk", "echo", "Say it back.", Ask, Told, idempotent=True)
+ONCE = Tool("desk", "once", "Do it once.", Ask, Told)
+FAIL = Tool("desk", "fail", "Fail as told.", Ask, Told)
+COUNT = Tool("desk", "count", "Count aloud.", Ask, Told)
+HANG = Tool("desk", "hang", "Never answer.", Ask, Told)
+UNSERVED = Tool("desk", "unserved", "Nobody has it.", Ask, Told)
+
+
+class Desk:
+    """A server with one tool for each way in which a call can go."""
+
+    def __init__(self) -> None:
+        self.hanging = anyio.Event()
+        self.cancelled = anyio.Event()
+        self.app = McpApp("desk", "For tests.")
+        self.app.add(ECHO, self.echo)
+        self.app.add(ONCE, self.echo)
+        self.app.add(FAIL, self.fail)
+        self.app.add(COUNT, self.count)
+        self.app.add(HANG, self.hang)
+
+    async def echo(self, request: Ask, progress: Progress) -> Told:
+        return Told(text=request.text)
+
+    async def fail(self, request: Ask, progress: Progress) -> Told:
+        if request.text == "unexpected":
+            raise RuntimeError("secret detail")
+        raise TaskNotFound("no task t-1.", hint="`tale tasks` lists them.")
+
+    async def count(self, request: Ask, progress: Progress) -> Told:
+        for number in range(request.count):
+            await progress({"number": number})
+        return Told(text="counted")
+
+    async def hang(self, request: Ask, progress: Progress) -> Told:
+        self.hanging.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.cancelled.set()
+        raise AssertionError("unreachable")
+
+
+@asynccontextmanager
+async def serving(desk: Desk, port: int = 0) -> AsyncGenerator[int]:
+    """Serve on loopback; gives the port. Leaving closes every connection at once."""
+    sock = bind(port)
+    chosen: int = sock.getsockname()[1]
+    config = uvicorn.Config(
+        Guard(desk.app.build(), TOKEN), log_config=None, timeout_graceful_shutdown=0, ws="none"
+    )
+    server = uvicorn.Server(config)
+    started = anyio.Event()
+    original = server.startup
+
+    async def startup(sockets: list[socket.socket] | None = None) -> None:
+        await original(sockets)
+        started.set()
+
+    server.startup = startup
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.serve, [sock])
+        await started.wait()
+        yield chosen
+        server.should_exit = True
+
+
+def peer(port: int, pid: int = 1, name: str = "desk") -> Peer:
+    return Peer(service="desk", name=name, url=f"http://127.0.0.1:{port}", pid=pid, starts=pid)
+
+
+@asynccontextmanager
+async def calling(source: FixedPeers, token: str = TOKEN) -> AsyncGenerator[Services]:
+    async with Services(source, services={"desk"}, token=token).open() as services:
+        yield services
+
+
+async def test_a_call_carries_its_request_and_brings_its_reply() -> None:
+    async with serving(Desk()) as port, calling(FixedPeers(peer(port))) as services:
+        assert await services.call(ECHO, Ask(text="ünï"), deadline=5) == Told(text="ünï")
+
+
+async def test_progress_arrives_in_order_and_before_the_reply() -> None:
+    seen: list[int] = []
+
+    async def note(data: Mapping[str, int]) -> None:
+        await anyio.lowlevel.checkpoint()
+        seen.append(data["number"])
+
+    async with serving(Desk()) as port, calling(FixedPeers(peer(port))) as services:
+        await services.call(COUNT, Ask(count=200), deadline=10, on_progress=note)
+        assert seen == list(range(200))
+
+
+async def test_an_error_of_the_tool_keeps_its_class_and_hint() -> None:
+    async with serving(Desk()) as port, calling(FixedPeers(peer(port))) as services:
+        with pytest.raises(TaskNotFound) as caught:
+            await services.call(FAIL, Ask(), deadline=5)
+        assert caught.value.hint == "`tale tasks` lists them."
+
+
+async def test_an_unexpected_error_says_where_the_traceback_is_and_nothing_more() -> None:
+    async with serving(Desk()) as port, calling(FixedPeers(peer(port))) as services:
+        with pytest.raises(Exception, match="tale logs desk") as caught:
+            await services.call(FAIL, Ask(text="unexpected"), deadline=5)
+        assert "secret detail" not in str(caught.value)
+
+
+async def test_an_unknown_tool_is_named() -> None:
+    async with serving(Desk()) as port, calling(FixedPeers(peer(port))) as services:
+        with pytest.raises(Exception, match="no tool 'unserved'"):
+            await services.call(UNSERVED, Ask(), deadline=5)
+
+
+async def test_a_call_waits_until_its_service_is_there() -> None:
+    source = FixedPeers()
+    told: list[Told] = []
+    async with serving(Desk()) as port, calling(source) as services, anyio.create_task_group() as t:
+
+        async def ask() -> None:
+            told.append(await services.call(ONCE, Ask(text="late"), deadline=10))
+
+        t.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        assert told == []
+        source.set(peer(port))
+    assert told == [Told(text="late")]
+
+
+async def test_a_service_that_never_comes_ends_with_the_deadline() -> None:
+    async with calling(FixedPeers()) as services:
+        with pytest.raises(DeadlineExceeded, match=r"desk\.echo"):
+            await services.call(ECHO, Ask(), deadline=0.05)
+
+
+async def test_a_tool_that_hangs_ends_with_the_deadline_and_is_cancelled_on_the_server() -> None:
+    desk = Desk()
+    async with serving(desk) as port, calling(FixedPeers(peer(port))) as services:
+        with pytest.raises(DeadlineExceeded):
+            await services.call(HANG, Ask(), deadline=0.5)
+        with anyio.fail_after(5):
+            await desk.cancelled.wait()
+        assert await services.call(ECHO, Ask(text="still here"), deadline=5)
+
+
+async def test_a_cancelled_caller_cancels_the_work_on_the_server() -> None:
+    desk = Desk()
+    async with serving(desk) as port, calling(FixedPeers(peer(port))) as services:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: services.call(HANG, Ask(), deadline=60))
+            await desk.hanging.wait()
+            tasks.cancel_scope.cancel()
+        with anyio.fail_after(5):
+            await desk.cancelled.wait()
+
+
+async def test_calls_go_on_after_the_server_was_replaced() -> None:
+    source = FixedPeers()
+    async with calling(source) as services:
+        async with serving(Desk()) as port:
+            source.set(peer(port, pid=1))
+            await services.call(ECHO, Ask(text="a"), deadline=5)
+        async with serving(Desk()) as port:
+            source.set(peer(port, pid=2))
+            assert await services.call(ECHO, Ask(text="b"), deadline=5) == Told(text="b")
+
+
+async def test_a_server_that_is_gone_but_still_announced_is_waited_for() -> None:
+    source = FixedPeers()
+    told: list[Told] = []
+    async with calling(source) as services:
+        async with serving(Desk()) as port:
+            source.set(peer(port))
+            await services.call(ONCE, Ask(text="a"), deadline=5)
+        async with anyio.create_task_group() as tasks:
+
+            async def ask() -> None:
+                told.append(await services.call(ONCE, Ask(text="b"), deadline=20))
+
+            tasks.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            async with serving(Desk(), port):
+                with anyio.fail_after(20):
+                    while not told:
+                        await anyio.wait_all_tasks_blocked()
+        assert told == [Told(text="b")]
+
+
+async def test_what_broke_in_mid_call_is_repeated_only_if_that_is_harmless() -> None:
+    harmless = Tool("desk", "hang", "Hang, harmlessly.", Ask, Told, idempotent=True)
+    source = FixedPeers()
+    broken: list[type[Exception]] = []
+    async with calling(source) as services:
+        desk = Desk()
+        async with anyio.create_task_group() as tasks:
+
+            async def ask() -> None:
+                try:
+                    await services.call(HANG, Ask(), deadline=20)
+                except ServiceUnavailable as error:
+                    broken.append(type(error))
+
+            async def ask_harmlessly() -> None:
+                try:
+                    await services.call(harmless, Ask(), deadline=1)
+                except DeadlineExceeded as error:
+                    broken.append(type(error))
+
+            async with serving(desk) as port:
+                source.set(peer(port))
+                tasks.start_soon(ask)
+                tasks.start_soon(ask_harmlessly)
+                await desk.hanging.wait()
+        assert broken == [ServiceUnavailable, DeadlineExceeded]
+
+
+async def test_the_least_loaded_replica_gets_the_call() -> None:
+    busy, idle = Desk(), Desk()
+    async with serving(busy) as first, serving(idle) as second:
+        source = FixedPeers(peer(first, 1, "desk-1"))
+        async with calling(source) as services, anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: services.call(HANG, Ask(), deadline=60))
+            await busy.hanging.wait()
+            source.set(peer(first, 1, "desk-1"), peer(second, 2, "desk-2"))
+            tasks.start_soon(lambda: services.call(HANG, Ask(), deadline=60))
+            with anyio.fail_after(10):
+                while not idle.hanging.is_set():
+                    busy.hanging = anyio.Event()
+                    tasks.start_soon(lambda: services.call(HANG, Ask(), deadline=60))
+                    await anyio.wait_all_tasks_blocked()
+            assert idle.hanging.is_set()
+            tasks.cancel_scope.cancel()
+
+
+async def test_a_wrong_token_is_refused() -> None:
+    async with serving(Desk()) as port, calling(FixedPeers(peer(port)), "wrong") as services:
+        with pytest.raises((DeadlineExceeded, WireError)):
+            await services.call(ECHO, Ask(), deadline=1)
