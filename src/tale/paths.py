@@ -38,12 +38,14 @@ class Paths:
             root = Path(home).expanduser().absolute()
             paths = cls(root / "tale.toml", root, root / "logs", root / "run")
         else:
-            # Opinionated folders would put logs under the cache, which cleaners may empty.
+            # The daemon's address stands beside the data, not in XDG_RUNTIME_DIR: a cron job or a
+            # plain ssh session has no such variable, and must find the same daemon.
+            data = platformdirs.user_data_path("tale", appauthor=False)
             paths = cls(
                 platformdirs.user_config_path("tale", appauthor=False) / "tale.toml",
-                platformdirs.user_data_path("tale", appauthor=False),
+                data,
                 platformdirs.user_state_path("tale", appauthor=False) / "logs",
-                platformdirs.user_runtime_path("tale", appauthor=False),
+                data / "run",
             )
         if config := environ.get("TALE_CONFIG"):
             return cls(Path(config).expanduser().absolute(), paths.data, paths.logs, paths.runtime)

@@ -18,14 +18,12 @@ __all__ = ["Guard", "refusal"]
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def refusal(headers: Headers, path: str, token: str) -> tuple[int, str, str] | None:
+def refusal(headers: Headers, token: str) -> tuple[int, str, str] | None:
     """Judge a request by its headers.
 
     Returns:
         HTTP status, error code and message where it is refused; None where it may come in.
     """
-    if path == "/healthz":
-        return None
     if not _is_loopback("//" + headers.get("host", "")):
         return 403, "forbidden_host", f"Host {headers.get('host', '')!r} is not this machine."
     origin = headers.get("origin")
@@ -59,7 +57,7 @@ class Guard:
         if scope["path"] == "/healthz":
             await _answer(send, 200, {"status": "ok"})
             return
-        if judged := refusal(Headers(scope=scope), scope["path"], self._token):
+        if judged := refusal(Headers(scope=scope), self._token):
             status, code, message = judged
             hint = "The token of the running daemon is in its runtime file: `tale config path`."
             error = {"message": message, "type": "invalid_request_error", "param": None}

@@ -97,9 +97,16 @@ class Leash:
                 self._take(decode_supervisor(await self._lines.receive_until(b"\n", _MAX_LINE)))
         except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
             log.info("leash.supervisor_gone")
+        finally:
+            await self.aclose()
         for pending in self._calls.values():
             pending.arrived.set()
         on_gone()
+
+    async def aclose(self) -> None:
+        """Let go of the line."""
+        with anyio.CancelScope(shield=True):
+            await self._stream.aclose()
 
     async def ready(self, url: str) -> None:
         """Tell the supervisor that this process serves at `url`."""

@@ -1,0 +1,123 @@
+"""Settings: where they come from, and what a user is told when they are wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tale.config import load_settings
+from tale.errors import ConfigError
+from tale.paths import Paths
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    for name in ("TALE_GATEWAY__PORT", "TALE_MODELS__DIRECTORY", "TALE_MODEL_SERVER__PORT"):
+        monkeypatch.delenv(name, raising=False)
+    return Paths.from_environment({"TALE_HOME": str(tmp_path)})
+
+
+def write(paths: Paths, text: str) -> None:
+    paths.config_file.write_text(text, encoding="utf-8")
+
+
+def test_without_a_file_everything_has_a_default(paths: Paths) -> None:
+    settings = load_settings(paths)
+    assert (settings.gateway.port, settings.model_server.port) == (7433, 7434)
+    assert settings.models.ux.slots == 2
+    assert settings.models.task.slots == 1
+
+
+def test_the_environment_overrides_the_file_and_flags_override_both(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(paths, "[models.ux]\nname = 'file'\ncontext = 4096\n[models.task]\nname = 'file'\n")
+    monkeypatch.setenv("TALE_MODELS__UX__NAME", "environment")
+    monkeypatch.setenv("TALE_MODELS__TASK__NAME", "environment")
+    settings = load_settings(paths, flags={"models": {"task": {"name": "flag"}}})
+    assert settings.models.ux.name == "environment"
+    assert settings.models.ux.context == 4096
+    assert settings.models.ux.slots == 2
+    assert settings.models.task.name == "flag"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("[models]\nbackend = 'olama'\n", 2, ["models.backend", "'olama'", "'ollama'"]),
+        ("# a\n[models.ux]\ncontxt = 1\n", 3, ["models.ux.contxt", "'context'", "slots"]),
+        ("[gatway]\nport = 1\n", 1, ["gatway", "'gateway'"]),
+        ("gateway.port = 99999\n", 1, ["gateway.port", "65535"]),
+        ("models = { ux = { slots = 0 } }\n", 1, ["models.ux.slots", "greater"]),
+        ("\n[gateway]\nport = 'x'\n", 3, ["gateway.port", "integer"]),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_line_and_what_is_allowed(
+    paths: Paths, text: str, line: int, words: list[str]
+) -> None:
+    write(paths, text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(paths)
+    message = str(caught.value)
+    assert f"{paths.config_file}, line {line}:" in message
+    for word in words:
+        assert word in message
+
+
+def test_a_wrong_variable_is_named_as_one(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALE_GATEWAY__PORT", "many")
+    with pytest.raises(ConfigError, match="environment, TALE_GATEWAY__PORT"):
+        load_settings(paths)
+
+
+def test_an_unreadable_variable_is_an_error_not_a_traceback(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALE_MODELS", "{not json")
+    with pytest.raises(ConfigError, match="environment"):
+        load_settings(paths)
+
+
+def test_broken_toml_says_where_it_breaks(paths: Paths) -> None:
+    write(paths, "[gateway]\nport = = 1\n")
+    with pytest.raises(ConfigError, match=r"tale\.toml is not valid TOML: .*line 2"):
+        load_settings(paths)
+
+
+def test_a_file_that_is_not_text_is_refused(paths: Paths) -> None:
+    paths.config_file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="can't be read"):
+        load_settings(paths)
+
+
+def test_all_faults_are_told_at_once(paths: Paths) -> None:
+    write(paths, "nope = 1\n[gateway]\nport = -1\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(paths)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_secrets_do_not_show(paths: Paths) -> None:
+    write(paths, "[models.ux]\napi_key = 'sk-hidden'\n")
+    assert "sk-hidden" not in repr(load_settings(paths))
+
+
+def test_tale_home_moves_everything(tmp_path: Path) -> None:
+    paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
+    files = (paths.config_file, paths.database, paths.runtime_file, paths.log_of("ux"), paths.slots)
+    assert all(file.is_relative_to(tmp_path) for file in files)
+
+
+def test_without_tale_home_the_usual_folders_are_used() -> None:
+    paths = Paths.from_environment({})
+    assert paths.config_file.name == "tale.toml"
+    assert paths.config_file.parent.name == "tale"
+    assert paths.data != paths.runtime
+
+
+def test_tale_config_moves_the_file_alone(tmp_path: Path) -> None:
+    environment = {"TALE_HOME": str(tmp_path), "TALE_CONFIG": str(tmp_path / "other.toml")}
+    paths = Paths.from_environment(environment)
+    assert paths.config_file == tmp_path / "other.toml"
+    assert paths.data == tmp_path
