@@ -1,20 +1,23 @@
-"""Structured log lines: an event name with fields, one line each.
+"""How a process shows itself: structured log lines, and its name in `ps` and `htop`.
 
-Modules call `get_logger(__name__)` and log events; only a process's entry point calls
-`configure_logging`. Standard error is where lines go; the supervisor keeps it in a file per server.
+A log line is an event name with fields. Modules call `get_logger(__name__)`; only a process's entry
+point calls `configure_logging`. Standard error is where lines go; the supervisor keeps it in a file
+per server.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+import setproctitle
 
-__all__ = ["EventLogger", "configure_logging", "get_logger"]
+__all__ = ["EventLogger", "configure_logging", "get_logger", "name_process"]
 
 _FIELDS = "tale_fields"
 _STANDARD = {"exc_info", "stack_info", "stacklevel"}
@@ -69,3 +72,10 @@ def configure_logging(level: str = "INFO") -> None:
     root.setLevel(level)
     for noisy in ("uvicorn.access", "httpx2", "httpcore2", "mcp", "alembic", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def name_process(name: str) -> None:
+    """Have the system's tools list this process as `tale: NAME`."""
+    # Else the title may run over the environment, which the same tools show.
+    os.environ.setdefault("SPT_NOENV", "1")
+    setproctitle.setproctitle(f"tale: {name}")
