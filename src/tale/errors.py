@@ -10,6 +10,7 @@ one of these at the boundary where it enters, and crosses process borders by its
     │   ├── DaemonVersionMismatch
     │   └── PortInUse
     ├── WireError                a call between two processes
+    │   ├── InvalidRequest       the request itself can't be understood
     │   ├── Unauthorized
     │   ├── DeadlineExceeded
     │   └── ServiceUnavailable   not there now; may be soon
@@ -48,6 +49,7 @@ __all__ = [
     "DeadlineExceeded",
     "DownloadFailed",
     "InsufficientMemory",
+    "InvalidRequest",
     "ModelError",
     "ModelFileDamaged",
     "PortInUse",
@@ -131,6 +133,22 @@ class WireError(TaleError):
 
     code = "wire_error"
     status = 502
+
+
+class InvalidRequest(WireError):
+    """The request can't be understood; asking again doesn't help.
+
+    Attributes:
+        param: The field that is wrong, where it is one.
+    """
+
+    code = "invalid_request"
+    exit_code = 2
+    status = 400
+
+    def __init__(self, message: str, *, hint: str = "", param: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
 
 
 class Unauthorized(WireError):

@@ -29,10 +29,16 @@ FinishReason = Literal["stop", "length", "tool_calls"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation as a model sees it."""
+    """One turn of a conversation as a model sees it.
+
+    Attributes:
+        extra: OpenAI message fields that tale doesn't interpret (`tool_calls`, `tool_call_id`,
+            `name`), handed on as they came to backends that take them.
+    """
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
+    extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,116 @@
+"""What a model looks like to those who ask one: the seam in front of `models.client`.
+
+`ModelClient` fills it in the servers, `ScriptedModels` in tests. Above: `tasks.agent`,
+`servers.ux`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+import anyio.lowlevel
+
+from tale.errors import TaleError
+from tale.models.backend import ChatRequest, Chunk, FinishReason, Role, Usage
+
+__all__ = ["ModelAnswer", "ModelCaller", "Script", "ScriptedModels"]
+
+
+class ModelAnswer(Protocol):
+    """An answer that is being generated; the last chunk carries `finish`."""
+
+    @property
+    def model(self) -> str:
+        """The real name of the model that answers."""
+        ...
+
+    @property
+    def role(self) -> Role | None:
+        """The role it has; None for an optional model."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        """Give the chunks as they come."""
+        ...
+
+
+class ModelCaller(Protocol):
+    """Somebody who can be asked."""
+
+    def stream(
+        self, request: ChatRequest, target: str = "auto", deadline_s: float | None = None
+    ) -> AbstractAsyncContextManager[ModelAnswer]:
+        """Ask; leaving the block stops the generation. Raises `tale.errors.TaleError`s."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One answer as it will be given.
+
+    Attributes:
+        pieces: The texts of its chunks.
+        error: Raised after the pieces.
+        refusal: Raised before anything.
+        hold: Waited for after the pieces, before the answer goes on.
+        finish: Why it ends.
+    """
+
+    pieces: Sequence[str] = ()
+    error: TaleError | None = None
+    refusal: TaleError | None = None
+    hold: anyio.Event | None = None
+    finish: FinishReason = "stop"
+
+
+class ScriptedModels:
+    """Answers from a list: the in-memory twin of the models server's client.
+
+    Attributes:
+        asked: The requests so far, each with its target.
+        stopped: How many answers were left before their end.
+    """
+
+    def __init__(self, *scripts: Script) -> None:
+        self._scripts = list(scripts)
+        self.asked: list[tuple[str, ChatRequest]] = []
+        self.stopped = 0
+
+    @asynccontextmanager
+    async def stream(
+        self, request: ChatRequest, target: str = "auto", deadline_s: float | None = None
+    ) -> AsyncGenerator[_ScriptedAnswer]:
+        """Give the next answer of the list."""
+        del deadline_s
+        self.asked.append((target, request))
+        script = self._scripts.pop(0)
+        if script.refusal:
+            raise script.refusal
+        answer = _ScriptedAnswer(script, target)
+        try:
+            yield answer
+        finally:
+            self.stopped += not answer.ended
+
+
+class _ScriptedAnswer:
+    def __init__(self, script: Script, target: str) -> None:
+        self._script = script
+        self.model = f"scripted-{target}"
+        self.role: Role | None = "ux" if target == "ux" else "task"
+        self.ended = False
+
+    async def __aiter__(self) -> AsyncIterator[Chunk]:
+        for piece in self._script.pieces:
+            await anyio.lowlevel.checkpoint()
+            yield Chunk(piece)
+        if self._script.hold:
+            await self._script.hold.wait()
+        if self._script.error:
+            raise self._script.error
+        self.ended = True
+        yield Chunk(finish=self._script.finish, usage=Usage(20, len(self._script.pieces), 5))

@@ -1,0 +1,301 @@
+"""How tasks, memory and servers reach models: a client of the models server's `/v1`.
+
+Who asks names a role or a model, and a deadline; which model answered, and why, stands in the
+answer. Loading, recovery and fallback are the models server's business. Below: aiohttp.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Mapping,
+)
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+import anyio
+from aiohttp import ClientResponse, ClientSession
+
+from tale.errors import (
+    DeadlineExceeded,
+    ServiceUnavailable,
+    TaleError,
+    Unauthorized,
+    error_from_code,
+)
+from tale.models._chat_stream import ChatDecoder, request_body
+from tale.models._faults import ErrorDetail, model_fault, read_error, status_of
+from tale.models._http import BROKEN, open_session, read_body, send, transport_fault
+from tale.models.backend import ChatRequest, Chunk, FinishReason, Role, Usage
+from tale.wire.peers import PeerSource
+
+__all__ = [
+    "DEADLINE_HEADER",
+    "MODEL_HEADER",
+    "REASON_HEADER",
+    "ROLE_HEADER",
+    "Answer",
+    "BaseUrl",
+    "Completion",
+    "ModelClient",
+    "models_url",
+]
+
+DEADLINE_HEADER: Final = "x-tale-deadline"
+"""Request header: seconds that the caller still has."""
+MODEL_HEADER: Final = "x-tale-model"
+"""Response header: the real name of the model that answers."""
+ROLE_HEADER: Final = "x-tale-role"
+"""Response header: the role it has, `ux` or `task`; empty for an optional model."""
+REASON_HEADER: Final = "x-tale-reason"
+"""Response header: why it was chosen (routing, fallback)."""
+
+BaseUrl = str | Callable[[], str | Awaitable[str]]
+"""The models server's address (scheme, host and port), or how to find it now."""
+
+_WHOSE = "The models server"
+_FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
+
+
+def models_url(source: PeerSource) -> Callable[[], Awaitable[str]]:
+    """Find the models server among the peers, waiting while it is down."""
+
+    async def find() -> str:
+        while not (ready := source.peers.of("models")):
+            await source.wait_change()
+        return ready[0].url
+
+    return find
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole answer.
+
+    Attributes:
+        text: What the model said.
+        model: The real name of the model that said it.
+        role: The role it has; None for an optional model.
+        usage: Tokens spent.
+        finish: Why the answer ended.
+        reason: Why that model was chosen.
+    """
+
+    text: str
+    model: str
+    role: Role | None
+    usage: Usage
+    finish: FinishReason
+    reason: str
+
+
+class Answer(AsyncIterator[Chunk]):
+    """An answer that is being generated: an iterator of its chunks, the last one with `finish`.
+
+    Attributes:
+        model: The real name of the model that answers.
+        role: The role it has; None for an optional model.
+        reason: Why it was chosen.
+    """
+
+    def __init__(self, response: ClientResponse, deadline: _Deadline) -> None:
+        self.model = response.headers.get(MODEL_HEADER, "")
+        self.role: Role | None = _role(response.headers.get(ROLE_HEADER, ""))
+        self.reason = response.headers.get(REASON_HEADER, "")
+        self._content = response.content
+        self._deadline = deadline
+        self._decoder = ChatDecoder(_WHOSE, lambda detail: _fault(detail, status_of(detail)))
+        self._chunks: deque[Chunk] = deque()
+
+    async def __anext__(self) -> Chunk:
+        """Give the next chunk.
+
+        Raises:
+            StopAsyncIteration: The answer has ended.
+            DeadlineExceeded: The time ran out.
+            TaleError: What the models server reported, or the loss of its connection.
+        """
+        while not self._chunks:
+            if self._decoder.done:
+                raise StopAsyncIteration
+            with self._deadline.enforced():
+                try:
+                    data = await self._content.readany()
+                except BROKEN as error:
+                    began = self._decoder.generated
+                    raise transport_fault(
+                        error, _WHOSE, generated=began, gone=ServiceUnavailable
+                    ) from error
+            chunks = self._decoder.feed(data) if data else self._decoder.finish()
+            self._chunks.extend(
+                chunk for chunk in chunks if chunk.text or chunk.tool_calls or chunk.finish
+            )
+        return self._chunks.popleft()
+
+
+class ModelClient:
+    """Asks the models server.
+
+    Args:
+        base_url: Its address; `models_url(leash)` follows it when it is started again.
+        token: The bearer token of this daemon.
+    """
+
+    def __init__(self, base_url: BaseUrl, token: str) -> None:
+        self._base_url = base_url
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._session: ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections that are kept open."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    @asynccontextmanager
+    async def stream(
+        self, request: ChatRequest, target: str = "auto", deadline_s: float | None = None
+    ) -> AsyncGenerator[Answer, None]:
+        """Ask, and give the answer as it comes; leaving the block stops the generation.
+
+        With a deadline, a models server that is being started again is waited for.
+
+        Args:
+            request: What to generate.
+            target: `auto`, `ux`, `task`, or a model's own name.
+            deadline_s: Seconds until the caller gives up, waiting included; None waits for ever.
+
+        Raises:
+            DeadlineExceeded: The time ran out.
+            ServiceUnavailable: No models server, and no deadline to wait under.
+            Unauthorized: It doesn't take our token.
+            TaleError: What it reported: `UnknownModel`, `ContextExceeded`, `BackendUnavailable`, …
+        """
+        deadline = _Deadline.after(deadline_s)
+        response = await self._open(request_body(target, request), deadline)
+        try:
+            yield Answer(response, deadline)
+        finally:
+            response.close()
+
+    async def complete(
+        self, request: ChatRequest, target: str = "auto", deadline_s: float | None = None
+    ) -> Completion:
+        """Ask, and give the whole answer. Cancelling stops the generation. See `stream`."""
+        text: list[str] = []
+        usage = Usage()
+        finish: FinishReason = "stop"
+        async with self.stream(request, target, deadline_s) as answer:
+            async for chunk in answer:
+                text.append(chunk.text)
+                usage = chunk.usage or usage
+                finish = chunk.finish or finish
+        return Completion("".join(text), answer.model, answer.role, usage, finish, answer.reason)
+
+    async def _open(self, body: Mapping[str, object], deadline: _Deadline) -> ClientResponse:
+        """Send the request, again and again while nobody is there and time is left."""
+        session = self._session = self._session or open_session()
+        pause = _FIRST_PAUSE
+        with deadline.enforced():
+            while True:
+                try:
+                    url = f"{await self._find()}/v1/chat/completions"
+                    headers = self._headers | deadline.header()
+                    response = await send(
+                        session,
+                        "POST",
+                        url,
+                        whose=_WHOSE,
+                        headers=headers,
+                        body=body,
+                        gone=ServiceUnavailable,
+                    )
+                    break
+                except ServiceUnavailable:
+                    if deadline.ends is None:
+                        raise
+                await anyio.sleep(pause)
+                pause = min(2 * pause, _LAST_PAUSE)
+            if response.status == 200:
+                return response
+            try:
+                raise _fault(read_error(await read_body(response)), response.status)
+            except BROKEN as error:
+                raise transport_fault(error, _WHOSE, gone=ServiceUnavailable) from error
+            finally:
+                response.close()
+
+    async def _find(self) -> str:
+        url = self._base_url if isinstance(self._base_url, str) else self._base_url()
+        if inspect.isawaitable(url):
+            url = await url
+        return url.rstrip("/").removesuffix("/v1")
+
+
+@dataclass(frozen=True, slots=True)
+class _Deadline:
+    """When the caller gives up, by the event loop's clock."""
+
+    seconds: float | None
+    ends: float | None
+
+    @classmethod
+    def after(cls, seconds: float | None) -> _Deadline:
+        return cls(seconds, None if seconds is None else anyio.current_time() + seconds)
+
+    def header(self) -> dict[str, str]:
+        if self.ends is None:
+            return {}
+        return {DEADLINE_HEADER: f"{max(self.ends - anyio.current_time(), 0.001):.3f}"}
+
+    @contextmanager
+    def enforced(self) -> Generator[None, None, None]:
+        """Bound what happens in the block, which is ours alone: no caller's code runs in it."""
+        if self.ends is None:
+            yield
+            return
+        try:
+            with anyio.fail_after(self.ends - anyio.current_time()):
+                yield
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"The model did not answer within {self.seconds:.3g} s.",
+                hint="Ask for less, or give it more time; `tale status` shows what it is doing.",
+            ) from error
+
+
+def _role(name: str) -> Role | None:
+    return name if name == "ux" or name == "task" else None  # noqa: PLR1714 - narrows the type
+
+
+def _fault(detail: ErrorDetail, status: int) -> TaleError:
+    """Rebuild the error that the models server reported."""
+    if isinstance(detail.code, str):
+        error = error_from_code(detail.code, detail.message, detail.hint or "")
+        if error.code == detail.code:
+            return error
+    if status in {401, 403}:
+        return Unauthorized(
+            f"{_WHOSE} refused the token: {detail.message}.",
+            hint="The daemon was started again? Run the command once more.",
+        )
+    return model_fault(detail, status, _WHOSE)
