@@ -208,6 +208,19 @@ async def test_a_server_whose_port_is_taken_says_so(
     assert f"127.0.0.1:{port} can't be used" in capfd.readouterr().err
 
 
+async def test_a_server_that_cannot_be_composed_says_why_and_nothing_more(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    failing = SERVER.replace("async def name", "raise StorageError('no room')\n    async def name")
+    program = f"from tale.errors import StorageError\n{failing}"
+    environment = {"TALE_GATEWAY__PORT": "0"}
+    async with leashed(["-c", program], home=tmp_path, environment=environment) as end:
+        assert await end.exit_code() == 78
+    said = capfd.readouterr().err
+    assert "no room" in said
+    assert "Traceback" not in said
+
+
 async def test_a_server_started_by_hand_says_how_it_is_started(tmp_path: Path) -> None:
     process = await anyio.run_process(
         [sys.executable, "-c", SERVER],

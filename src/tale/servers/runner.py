@@ -11,7 +11,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ from tale.config import Settings, load_settings
 from tale.errors import PortInUse, TaleError
 from tale.paths import Paths
 from tale.servers.guard import Guard
-from tale.telemetry import configure_logging, get_logger
+from tale.telemetry import configure_logging, get_logger, name_process
 from tale.wire.child import Leash, die_with_parent
 
 __all__ = ["Compose", "ServerContext", "bind", "run_server"]
@@ -61,9 +61,18 @@ def run_server(compose: Compose, *, port: Callable[[Settings], int] = lambda _: 
         logging.getLogger().setLevel(settings.log_level)
         runner = _event_loop_runner()
         runner(_serve, compose, port(settings), settings, paths)
-    except TaleError as error:
-        log.error("server.failed", code=error.code, reason=str(error))
+    except* TaleError as faults:  # from within task groups they come in groups
+        for error in _leaves(faults):
+            log.error("server.failed", reason=str(error))
         sys.exit(_EX_CONFIG)
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def bind(port: int) -> socket.socket:
@@ -94,6 +103,7 @@ def _event_loop_runner() -> Callable[..., None]:
 
 async def _serve(compose: Compose, port: int, settings: Settings, paths: Paths) -> None:
     leash = await Leash.connect()
+    name_process(leash.name)
     sock = bind(port)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     async with anyio.create_task_group() as tasks:
