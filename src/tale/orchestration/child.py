@@ -1,0 +1,95 @@
+"""One server as the manager holds it: its spec, its state, its living process."""
+
+from __future__ import annotations
+
+import anyio
+
+from tale.orchestration.facts import Gauge, ServerStatus
+from tale.orchestration.process import Process
+from tale.orchestration.spawn import Running
+from tale.orchestration.specs import ServerSpec
+from tale.telemetry import get_logger
+
+__all__ = ["Child"]
+
+log = get_logger(__name__)
+
+
+class Child:
+    """A server's past and present; written by `server_manager` alone.
+
+    Attributes:
+        spec: What it should be.
+        process: The state machine's state.
+        running: The living process.
+    """
+
+    def __init__(self, spec: ServerSpec) -> None:
+        """Describe a server that has not been started.
+
+        Args:
+            spec: What it should be.
+        """
+        self.spec = spec
+        self.process = Process()
+        self.running: Running | None = None
+        self._timer: anyio.CancelScope | None = None
+        self._gauge: Gauge | None = None
+        self._started = 0.0
+
+    def take(self, running: Running) -> None:
+        """Hold a new process."""
+        self.running, self._gauge, self._started = running, None, anyio.current_time()
+
+    def set_timer(self) -> anyio.CancelScope:
+        """Give the scope in which a new timer waits; the one before ends."""
+        self.cancel_timer()
+        self._timer = anyio.CancelScope()
+        return self._timer
+
+    def cancel_timer(self) -> None:
+        """End the wait for the timer that is set."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def needs(self, other: Child) -> bool:
+        """Whether this one must be gone before the other is stopped."""
+        names = (dependency.name for dependency in self.spec.depends_on)
+        return other.spec.name in names or other.spec.owner == self.spec.name
+
+    def answers_to(self, name: str | None) -> bool:
+        """Whether a user means this one by a server's or service's name; None means all."""
+        return name is None or name in (self.spec.name, self.spec.service)
+
+    def status(self) -> ServerStatus:
+        """Describe it, with the machine's figures."""
+        process = self.process
+        if process.pid and self._gauge is None:
+            self._gauge = Gauge(process.pid)
+        rss, cpu = self._gauge.read() if process.pid and self._gauge else (0, 0.0)
+        return ServerStatus(
+            name=self.spec.name,
+            service=self.spec.service,
+            state=process.state,
+            pid=process.pid or None,
+            url=process.url,
+            restarts=max(0, process.starts - 1),
+            starts=process.starts,
+            uptime=anyio.current_time() - self._started if process.pid else 0.0,
+            rss=rss,
+            cpu=cpu,
+            last_exit=process.last_exit or None,
+        )
+
+    def log_state(self) -> None:
+        """Write down that its state has changed; what lasts no time is left out."""
+        process = self.process
+        if not process.pid and (process.state == "starting" or not process.starts):
+            return
+        log.info(
+            f"server.{self.process.state}",  # noqa: G004  one event for each state
+            name=self.spec.name,
+            pid=self.process.pid,
+            starts=self.process.starts,
+            last_exit=self.process.last_exit,
+        )

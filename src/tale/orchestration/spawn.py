@@ -1,0 +1,219 @@
+"""Starting a process, hearing of its death, and ending it: where the operating system is.
+
+Each process has its own session and process group, its leash as standard input, and its log as
+standard output and error. Its death is the kernel's word (a pidfd that becomes readable), never
+found by looking. Above: `server_manager`, which knows only the `Spawner` protocol.
+
+Spawn from the main thread: children ask the kernel to die with the thread that made them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+import anyio.to_thread
+
+from tale.orchestration.logfile import open_log
+from tale.orchestration.near_end import NearEnd
+from tale.orchestration.specs import ServerSpec
+from tale.paths import Paths
+
+__all__ = ["OsSpawner", "Running", "Spawner", "Streams"]
+
+
+class Running(Protocol):
+    """A process that has been started."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        ...
+
+    @property
+    def leash(self) -> NearEnd:
+        """The line to it."""
+        ...
+
+    async def wait(self) -> int:
+        """Wait until it is gone, and its group with it; give the exit code, or minus the signal."""
+        ...
+
+    def terminate(self) -> None:
+        """Ask the process, not its group, to leave (SIGTERM)."""
+        ...
+
+    def kill(self) -> None:
+        """End its process group (SIGKILL)."""
+        ...
+
+
+class Spawner(Protocol):
+    """Makes processes."""
+
+    def spawn(self, spec: ServerSpec) -> Running:
+        """Start one; raises `OSError` if that can't be done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """What a new process is connected by.
+
+    Attributes:
+        near: The supervisor's end of its leash.
+        far: Its own end, its standard input.
+        log: Descriptor of its log, its standard output and error.
+    """
+
+    near: socket.socket
+    far: socket.socket
+    log: int
+
+
+class OsSpawner:
+    """Makes real processes."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        pidfd: bool = hasattr(os, "pidfd_open"),
+    ) -> None:
+        """Make nothing yet.
+
+        Args:
+            paths: Where the logs are.
+            environ: What every process inherits.
+            pidfd: Hear of deaths by pidfd (Linux); else by a thread in waitpid.
+        """
+        self._paths = paths
+        self._environ = environ
+        self._pidfd = pidfd
+
+    def spawn(
+        self,
+        spec: ServerSpec,
+        *,
+        pass_fds: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Running:
+        """Start a process; takes a few milliseconds and waits for nothing but exec.
+
+        Args:
+            spec: What to start.
+            pass_fds: Further descriptors that it inherits.
+            environment: Added to the spec's.
+        """
+        with self.streams(spec) as streams:
+            popen = subprocess.Popen(  # noqa: S603  (the specs are ours)
+                spec.command,
+                stdin=streams.far.fileno(),
+                stdout=streams.log,
+                stderr=streams.log,
+                env={**self._environ, **spec.environment, **(environment or {})},
+                start_new_session=True,
+                pass_fds=pass_fds,
+            )
+            return self._process(popen.pid, popen.wait, spec, streams)
+
+    def adopt(self, pid: int, spec: ServerSpec, streams: Streams) -> Running:
+        """Take over a process that was made in another way but is a child of this one."""
+        return self._process(pid, _Waiter(pid).wait, spec, streams)
+
+    @contextmanager
+    def streams(self, spec: ServerSpec) -> Generator[Streams]:
+        """Open what a process of this spec gets as its standard streams."""
+        near, far = socket.socketpair()
+        with far:
+            try:
+                log = open_log(self._paths.log_of(spec.name))
+                try:
+                    yield Streams(near, far, log)
+                finally:
+                    os.close(log)
+            except BaseException:
+                near.close()
+                raise
+
+    def _process(
+        self, pid: int, reap: Callable[[], int], spec: ServerSpec, streams: Streams
+    ) -> Running:
+        _adjust(pid, spec)
+        return _OsProcess(pid, reap, NearEnd(streams.near), pidfd=self._pidfd)
+
+
+class _Waiter:
+    """Reaps a child that `subprocess` knows nothing of."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def wait(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+
+class _OsProcess:
+    def __init__(self, pid: int, reap: Callable[[], int], leash: NearEnd, *, pidfd: bool) -> None:
+        self._pidfd = os.pidfd_open(pid) if pidfd else -1
+        self._reap = reap
+        self._gone = False
+        self.pid = pid
+        self.leash = leash
+
+    async def wait(self) -> int:
+        if self._pidfd < 0:
+            code = await anyio.to_thread.run_sync(
+                self._reap, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
+            )
+            self._gone = True
+            return code
+        try:
+            await anyio.wait_readable(self._pidfd)
+        finally:
+            os.close(self._pidfd)
+        # Before it is reaped its number can't be anybody else's; what it left behind goes with it.
+        self._signal_group()
+        self._gone = True
+        code = self._reap()
+        self._reap_orphans()
+        return code
+
+    def terminate(self) -> None:
+        if not self._gone:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        if not self._gone:
+            self._signal_group()
+
+    def _reap_orphans(self) -> None:
+        """Bury what else died in its group; a subreaper gets these as its own children."""
+        with suppress(ChildProcessError):
+            while os.waitpid(-self.pid, os.WNOHANG)[0]:
+                pass
+
+    def _signal_group(self) -> None:
+        # The group is gone, or all that is left of it is another user's.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+def _adjust(pid: int, spec: ServerSpec) -> None:
+    """Set what the child inherits to its threads and children; it has none of either yet."""
+    if spec.nice:
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, pid, spec.nice)
+    if spec.oom_score:
+        with suppress(OSError):  # not Linux, or already gone
+            Path(f"/proc/{pid}/oom_score_adj").write_text(str(spec.oom_score))

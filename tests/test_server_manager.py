@@ -1,0 +1,438 @@
+"""The manager's work, with processes that exist only in memory; their leashes are real sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+import anyio
+import anyio.to_thread
+import pytest
+from pydantic import JsonValue
+
+from memory_spawner import PATIENT, MemoryProcess, MemorySpawner, spec
+from tale.config import Settings
+from tale.errors import DaemonError, ServiceUnavailable
+from tale.orchestration.facts import Gauge
+from tale.orchestration.leashes import answer
+from tale.orchestration.near_end import NearEnd
+from tale.orchestration.server_manager import ServerManager
+from tale.orchestration.specs import (
+    FORK_SERVER,
+    Dependency,
+    ServerSpec,
+    default_specs,
+    model_spec,
+)
+from tale.wire.leash import Call, Hello, Peer, Peers, Reply, decode_supervisor
+
+pytestmark = pytest.mark.anyio
+
+TOKEN = "secret"
+
+MODELS = replace(spec("models"), may_manage=True)
+
+
+class World:
+    """A running manager and its spawner."""
+
+    def __init__(self, *specs: ServerSpec, jitter: Callable[[], float] = lambda: 1.0) -> None:
+        self.spawner = MemorySpawner()
+        self.manager = ServerManager(specs, self.spawner, token=TOKEN, jitter=jitter)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[World]:
+        with anyio.fail_after(10):
+            async with self.manager.running():
+                yield self
+
+    def state(self, name: str) -> str:
+        return next(server.state for server in self.manager.status() if server.name == name)
+
+    async def reaches(self, name: str, state: str) -> None:
+        await self.manager.until(lambda: self.state(name) == state or None)
+
+    async def spawns(self, name: str, times: int) -> MemoryProcess:
+        await self.manager.until(lambda: len(self.spawner.of(name)) >= times or None)
+        return self.spawner.latest(name)
+
+    async def ready(self, *names: str) -> None:
+        for name in names:
+            self.spawner.latest(name).announce()
+        for name in names:
+            await self.reaches(name, "ready")
+
+    async def call(self, caller: str, operation: str, **arguments: JsonValue) -> Reply:
+        """Ask over the leash, as a server does, and wait for the reply."""
+        process = self.spawner.latest(caller)
+        number = len(process.replies()) + 1
+        process.say(Call(id=number, operation=operation, arguments=arguments))
+        while len(process.replies()) < number:  # arrives without any change of state
+            await anyio.wait_readable(process.far)
+        return process.replies()[-1]
+
+
+async def test_tales_servers_start_models_first_and_ux_once_the_path_of_a_task_stands() -> None:
+    settings = Settings.model_validate({"execution": {"replicas": 2}})
+    async with World(*default_specs(settings)).running() as world:
+        assert world.spawner.names() == ["models", FORK_SERVER]
+        await world.ready(FORK_SERVER)
+        await world.spawns("gateway", 1)
+        assert world.spawner.names()[2:] == ["execution-1", "gateway"]
+        await world.ready("execution-1")
+        await world.spawns("execution-2", 1)
+        assert not world.spawner.of("ux")
+        await world.ready("gateway")
+        await world.spawns("ux", 1)
+
+
+async def test_a_dependency_that_never_comes_holds_nobody_up_for_good() -> None:
+    impatient = replace(PATIENT, patience=0.01)
+    late = spec("ux", Dependency("gateway", "ready"), policy=impatient)
+    async with World(spec("gateway"), late, spec("x", Dependency("nobody"))).running() as world:
+        assert world.spawner.names() == ["gateway", "x"]
+        await world.spawns("ux", 1)
+
+
+async def test_a_server_is_greeted_with_its_name_the_token_and_who_is_there() -> None:
+    async with World(spec("a"), spec("b", Dependency("a", "ready"))).running() as world:
+        await world.ready("a")
+        hello, peers = world.spawner.latest("b").heard()[:2]
+        assert hello == Hello(name="b", token=TOKEN)
+        assert isinstance(peers, Peers)
+        assert [peer.name for peer in peers.peers] == ["a"]
+
+
+async def test_everybody_hears_who_is_ready_and_who_is_gone() -> None:
+    async with World(spec("a"), spec("b")).running() as world:
+        await world.ready("a", "b")
+        a, b = world.spawner.latest("a"), world.spawner.latest("b")
+        assert a.peers() == b.peers() == ["a", "b"]
+        a.die(1)
+        replacement = await world.spawns("a", 2)
+        assert b.peers() == ["b"]
+        await world.ready("a")
+        assert b.peers() == replacement.peers() == ["a", "b"]
+        peer = await world.manager.ready("a")
+        assert (peer.pid, peer.starts) == (replacement.pid, 2)
+
+
+async def test_a_server_that_keeps_failing_is_in_backoff_and_status_says_why() -> None:
+    quick = replace(PATIENT, base=0.001, cap=0.001)
+    async with World(spec("a"), spec("b", policy=quick)).running() as world:
+        world.spawner.latest("a").die(3)
+        (await world.spawns("a", 2)).die(3)
+        await world.reaches("a", "backoff")
+        status = world.manager.status()[0]
+        assert (status.restarts, status.last_exit, status.pid) == (1, "exit 3", None)
+        for times in range(1, 6):
+            (await world.spawns("b", times)).die(3)
+
+
+async def test_a_program_that_does_not_exist_is_reported_and_tried_again() -> None:
+    world = World(spec("a", policy=replace(PATIENT, base=0.001)))
+    world.spawner.impossible.add("a")
+    async with world.running():
+        await world.reaches("a", "backoff")
+        assert "no such program" in (world.manager.status()[0].last_exit or "")
+        world.spawner.impossible.clear()
+        await world.spawns("a", 1)
+
+
+async def test_a_server_that_is_not_ready_in_time_is_killed_and_replaced() -> None:
+    async with World(spec("a", policy=replace(PATIENT, start=0.02))).running() as world:
+        await world.spawns("a", 2)
+        assert world.spawner.of("a")[0].signals == ["KILL"]
+
+
+async def test_a_server_that_lets_go_of_its_leash_is_replaced() -> None:
+    async with World(spec("a")).running() as world:
+        await world.ready("a")
+        world.spawner.latest("a").far.shutdown(socket.SHUT_WR)
+        await world.spawns("a", 2)
+        assert "let go" in (world.manager.status()[0].last_exit or "")
+
+
+async def test_servers_stop_in_reverse_order_of_dependency_and_models_after_their_owner() -> None:
+    order: list[str] = []
+    world = World(MODELS, spec("gateway", Dependency("models")), spec("ux", Dependency("gateway")))
+    async with world.running():
+        await world.ready("models")
+        await world.call("models", "start_model", name="model-ux", module_args=["--x"])
+        await world.ready("gateway", "ux", "model-ux")
+        for process in world.spawner.all:
+            process.die = _recording(process, order)  # type: ignore[method-assign]
+    assert order == ["ux", "gateway", "models", "model-ux"]
+    assert {server.state for server in world.manager.status()} == {"stopped"}
+
+
+def _recording(process: MemoryProcess, order: list[str]) -> Callable[[int], None]:
+    die = process.die
+
+    def record(code: int) -> None:
+        order.append(process.spec.name)
+        die(code)
+
+    return record
+
+
+async def test_a_server_that_ignores_sigterm_is_killed_after_its_grace() -> None:
+    world = World(spec("a", policy=replace(PATIENT, grace=0.01)))
+    world.spawner.stubborn.add("a")
+    async with world.running():
+        await world.ready("a")
+    assert world.spawner.latest("a").signals == ["TERM", "KILL"]
+
+
+async def test_grace_can_be_cut_short() -> None:
+    world = World(spec("a"), spec("b"))
+    world.spawner.stubborn |= {"a", "b"}
+    async with world.running():
+        await world.ready("a")
+        world.manager.kill()
+    assert [process.signals for process in world.spawner.all] == [["KILL"], ["KILL"]]
+
+
+async def test_a_crash_while_stopping_brings_nothing_back() -> None:
+    world = World(spec("a"), spec("b", Dependency("a")))
+    world.spawner.stubborn.add("b")
+    async with world.running(), anyio.create_task_group() as tasks:
+        tasks.start_soon(world.manager.stop)
+        await world.reaches("b", "stopping")
+        world.spawner.latest("a").die(1)
+        await world.reaches("a", "waiting")
+        world.spawner.latest("b").die(0)
+    assert world.spawner.names() == ["a", "b"]
+
+
+async def test_a_restart_by_name_service_or_of_everything_ends_when_ready_again() -> None:
+    a1 = ServerSpec("a-1", "a", ("true",), policy=PATIENT)
+    a2 = ServerSpec("a-2", "a", ("true",), policy=PATIENT)
+    async with World(a1, a2, spec("b")).running() as world:
+        await world.ready("a-1", "a-2", "b")
+        for name, times in (("a-1", (2, 1, 1)), ("a", (3, 2, 1)), (None, (4, 3, 2))):
+            done = anyio.Event()
+
+            async def restart(name: str | None = name, done: anyio.Event = done) -> None:
+                await world.manager.restart(name)
+                done.set()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(restart)
+                for server, count in zip(("a-1", "a-2", "b"), times, strict=True):
+                    await world.spawns(server, count)
+                assert not done.is_set()
+                for server in ("a-1", "a-2", "b"):
+                    world.spawner.latest(server).announce()
+        with pytest.raises(DaemonError, match="no server 'c'") as caught:
+            await world.manager.restart("c")
+        assert "a-1, a-2, b" in caught.value.hint
+
+
+async def test_a_model_process_is_started_once_for_the_same_arguments() -> None:
+    async with World(MODELS).running() as world:
+        ask: dict[str, JsonValue] = {
+            "name": "model-ux",
+            "module_args": ["--port", "1"],
+            "nice": 19,
+        }
+        for _ in range(2):
+            assert (await world.call("models", "start_model", **ask)).result == {}
+        (model,) = world.spawner.of("model-ux")
+        assert model.spec.command[-3:] == ("tale.models.llama_server", "--port", "1")
+        assert model.spec.nice == 19
+        await world.ready("model-ux")
+        assert world.spawner.latest("models").peers() == ["model-ux"]
+
+
+async def test_other_arguments_replace_a_model_process() -> None:
+    async with World(MODELS).running() as world:
+        await world.call("models", "start_model", name="model-ux", module_args=["--old"])
+        await world.call("models", "start_model", name="model-ux", module_args=["--new"])
+        old, new = world.spawner.of("model-ux")
+        assert old.signals == ["TERM"]
+        assert new.spec.command[-1] == "--new"
+
+
+async def test_a_model_process_outlives_the_models_server() -> None:
+    async with World(MODELS).running() as world:
+        await world.call("models", "start_model", name="model-ux", module_args=[])
+        world.spawner.latest("models").die(-9)
+        await world.spawns("models", 2)
+        await world.call("models", "start_model", name="model-ux", module_args=[])
+        assert len(world.spawner.of("model-ux")) == 1
+
+
+async def test_a_stalled_model_process_is_killed_and_replaced_without_backoff() -> None:
+    async with World(MODELS).running() as world:
+        await world.call("models", "start_model", name="model-ux", module_args=[])
+        for times in range(2, 6):
+            ask = {"name": "model-ux", "reason": "stalled"}
+            assert (await world.call("models", "restart_server", **ask)).result == {}
+            assert len(world.spawner.of("model-ux")) == times
+        assert world.spawner.of("model-ux")[0].signals == ["KILL"]
+
+
+async def test_a_model_process_is_stopped_and_forgotten_and_can_come_back() -> None:
+    async with World(MODELS).running() as world:
+        await world.call("models", "start_model", name="model-x", module_args=[])
+        for _ in range(2):  # the second finds nothing to do
+            assert (await world.call("models", "stop_server", name="model-x")).result == {}
+        assert [server.name for server in world.manager.status()] == ["models"]
+        await world.call("models", "start_model", name="model-x", module_args=[])
+        assert world.state("model-x") == "starting"
+
+
+async def test_a_model_process_asked_for_again_while_it_stops_stays() -> None:
+    world = World(MODELS)
+    world.spawner.stubborn.add("model-x")
+    owned = model_spec("model-x", [], 0, "models")
+    async with world.running():
+        await world.manager.ensure(owned)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(world.manager.remove, "model-x", "models")
+            await world.reaches("model-x", "stopping")
+            tasks.start_soon(world.manager.ensure, owned)
+            await anyio.wait_all_tasks_blocked()
+            world.spawner.latest("model-x").die(0)
+        assert world.state("model-x") == "starting"
+        world.spawner.stubborn.clear()
+        world.manager.kill()
+
+
+async def test_a_model_process_that_cannot_be_started_is_an_error_for_the_caller() -> None:
+    world = World(MODELS)
+    world.spawner.impossible.add("model-x")
+    async with world.running():
+        fault = (await world.call("models", "start_model", name="model-x", module_args=[])).error
+        assert fault is not None
+        assert "no such program" in fault.message
+
+
+@pytest.mark.parametrize(
+    ("caller", "operation", "arguments", "code", "words"),
+    [
+        ("gateway", "stop_server", {"name": "models"}, "unauthorized", "gateway may not"),
+        ("models", "stop_server", {"name": "gateway"}, "daemon_error", "no server 'gateway'"),
+        ("models", "restart_server", {"name": "model-q"}, "daemon_error", "no server 'model-q'"),
+        (
+            "models",
+            "start_model",
+            {"name": "gateway", "module_args": []},
+            "daemon_error",
+            "another",
+        ),
+        ("models", "start_model", {"name": "../x", "module_args": []}, "wire_error", "name"),
+        ("models", "start_model", {"name": "x"}, "wire_error", "module_args"),
+        ("models", "reboot", {}, "wire_error", "start_model"),
+    ],
+)
+async def test_what_a_server_may_not_ask_is_refused_with_a_reason(
+    caller: str, operation: str, arguments: dict[str, JsonValue], code: str, words: str
+) -> None:
+    async with World(MODELS, spec("gateway"), spec("ux")).running() as world:
+        fault = (await world.call(caller, operation, **arguments)).error
+        assert fault is not None
+        assert fault.code == code
+        assert words in fault.message + fault.hint
+        assert world.spawner.names() == ["models", "gateway", "ux"]
+
+
+async def test_a_call_that_breaks_is_answered_and_the_supervisor_lives_on() -> None:
+    class Broken(ServerManager):
+        async def remove(self, name: str, owner: str) -> None:
+            raise ZeroDivisionError(name, owner)
+
+    broken = Broken([], MemorySpawner(), token=TOKEN)
+    call = Call(id=4, operation="stop_server", arguments={"name": "x"})
+    reply = await answer(broken, MODELS, call)
+    assert reply.error is not None
+    assert "ZeroDivisionError" in reply.error.message
+
+
+async def test_nothing_is_started_any_more_while_stopping() -> None:
+    async with World(MODELS).running() as world:
+        await world.manager.stop()
+        with pytest.raises(ServiceUnavailable):
+            await world.manager.ensure(model_spec("model-x", [], 0, "models"))
+
+
+async def test_nonsense_on_a_leash_is_passed_over() -> None:
+    async with World(spec("a")).running() as world:
+        world.spawner.latest("a").far.send(b'\xff nonsense\n{"kind": "hello"}\n')
+        await world.ready("a")
+
+
+@pytest.mark.parametrize("nonsense", [b"x" * (1 << 21), b"?\n" * 200], ids=["endless", "many"])
+async def test_a_leash_gives_up_on_endless_nonsense(nonsense: bytes) -> None:
+    near, far = socket.socketpair()
+    end = NearEnd(near)
+    with far, anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.to_thread.run_sync, _send_all, far, nonsense)
+            assert await end.receive() is None
+            end.close()
+
+
+def _send_all(sock: socket.socket, data: bytes) -> None:
+    with suppress(OSError):
+        sock.sendall(data)
+
+
+async def test_a_child_that_does_not_read_gets_only_the_latest_picture_later() -> None:
+    near, far = socket.socketpair()
+    end = NearEnd(near)
+    received: list[bytes] = []
+    last = Peer(service="a", name="last", url="", pid=1, starts=1)
+    with far, anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(end.pump)
+            end.send(Hello(name="a", token=TOKEN))
+            for number in range(3000):
+                end.send(Peers())
+                end.send(Reply(id=number, result="x" * 600))
+            end.send(Peers(peers=(last,)))
+            received = await anyio.to_thread.run_sync(_read_until, far, b'"last"')
+            end.send(Reply(id=9999))
+            received += await anyio.to_thread.run_sync(_read_until, far, b"9999")
+            tasks.cancel_scope.cancel()
+        end.close()
+    messages = [decode_supervisor(line) for line in received]
+    kinds = [message.kind for message in messages]
+    assert kinds[0] == "hello"
+    assert messages[-2:] == [Peers(peers=(last,)), Reply(id=9999)]
+    # The rest was dropped, or replaced by its successor, not kept without limit.
+    assert kinds.count("peers") < 3000
+    assert 0 < kinds.count("reply") < 3000
+
+
+def _read_until(sock: socket.socket, marker: bytes) -> list[bytes]:
+    lines: list[bytes] = []
+    with socket.socket(fileno=os.dup(sock.fileno())) as far, far.makefile("rb") as stream:
+        while not lines or marker not in lines[-1]:
+            lines.append(stream.readline())
+    return lines
+
+
+async def test_sending_to_a_child_that_is_gone_is_no_error() -> None:
+    near, far = socket.socketpair()
+    far.close()
+    end = NearEnd(near)
+    end.send(Hello(name="a", token=TOKEN))
+    end.close()
+
+
+def test_a_process_that_is_gone_uses_nothing() -> None:
+    assert Gauge(1 << 22).read() == (0, 0.0)
+    rss, cpu = Gauge(os.getpid()).read()
+    assert rss > 0
+    assert cpu > 0
+
+
+async def test_a_manager_that_is_not_running_starts_nothing() -> None:
+    manager = ServerManager([], MemorySpawner(), token=TOKEN)
+    with pytest.raises(RuntimeError, match="not running"):
+        await manager.ensure(spec("a"))
