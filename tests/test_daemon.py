@@ -87,6 +87,26 @@ class TestInstance:
         assert not paths.runtime_file.exists()
         assert daemon_pid(paths) is None
 
+    def test_the_token_is_made_once_and_is_the_owners_alone(self, paths: Paths) -> None:
+        with claim(paths) as instance:
+            token = instance.token()
+        with claim(paths) as instance:
+            assert instance.token() == token
+        assert len(token) >= 32
+        assert stat.S_IMODE(paths.token_file.stat().st_mode) == 0o600
+
+    @pytest.mark.parametrize("damaged", ["", "short", "\n"])
+    def test_a_damaged_token_is_replaced(self, paths: Paths, damaged: str) -> None:
+        with claim(paths) as instance:
+            paths.token_file.write_text(damaged)
+            assert len(instance.token()) >= 32
+
+    def test_a_token_that_cannot_be_read_is_told(self, paths: Paths) -> None:
+        with claim(paths) as instance:
+            paths.token_file.mkdir()
+            with pytest.raises(StorageError, match="Remove it"):
+                instance.token()
+
     def test_a_second_daemon_is_told_of_the_first(self, paths: Paths) -> None:
         with claim(paths) as instance:
             instance.publish(RUNTIME)

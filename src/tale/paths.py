@@ -77,6 +77,11 @@ class Paths:
         return self.runtime / "daemon.json"
 
     @property
+    def token_file(self) -> Path:
+        """The bearer token of all servers; mode 0600, the same at each start."""
+        return self.data / "token"
+
+    @property
     def lock_file(self) -> Path:
         """Held (flock) by the one daemon of this installation."""
         return self.runtime / "daemon.lock"

@@ -54,6 +54,7 @@ class Daemon:
         settings: Settings,
         specs: Sequence[ServerSpec] | None = None,
         *,
+        token: str = "",
         spawner: Spawner | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -63,12 +64,13 @@ class Daemon:
             paths: Which installation.
             settings: Its settings.
             specs: What to run; tale's own servers by default.
+            token: What every server asks for; a new one where it is empty.
             spawner: Makes the processes.
             jitter: Uniform between 0 and 1; spreads restarts.
         """
         self._paths = paths
         self._settings = settings
-        self._token = secrets.token_urlsafe(32)
+        self._token = token or secrets.token_urlsafe(32)
         self._manager = ServerManager(
             default_specs(settings) if specs is None else specs,
             spawner or _spawner(paths),
@@ -181,7 +183,8 @@ def run_daemon(
     """
     with claim(paths) as instance:
         check_ports(settings, paths)
-        anyio.run(Daemon(paths, settings, specs).run, instance, announce)
+        daemon = Daemon(paths, settings, specs, token=instance.token())
+        anyio.run(daemon.run, instance, announce)
 
 
 def main(arguments: Sequence[str] | None = None, specs: Sequence[ServerSpec] | None = None) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import socket
 import tempfile
 import time
@@ -38,6 +39,7 @@ _TURN_SECONDS = 60.0
 # Servers of a daemon that was killed leave at once, but not in no time.
 _PORT_SECONDS = 1.0
 _LOOK_SECONDS = 0.02
+_TOKEN_BYTES = 32
 
 
 class Instance:
@@ -53,6 +55,26 @@ class Instance:
         self._paths = paths
         self._starting = starting
 
+    def token(self) -> str:
+        """Give the bearer token; made once, so that what a user configured with it goes on.
+
+        Raises:
+            StorageError: It can't be read or written.
+        """
+        file = self._paths.token_file
+        try:
+            kept = file.read_text(encoding="ascii").strip() if file.exists() else ""
+            if len(kept) < _TOKEN_BYTES:
+                kept = secrets.token_urlsafe(_TOKEN_BYTES)
+                _write_private(file, kept)
+            file.chmod(0o600)
+        except (OSError, UnicodeDecodeError) as error:
+            raise StorageError(
+                f"The token file {file} can't be used: {error}.",
+                hint="Remove it; a new token is made at the next start.",
+            ) from error
+        return kept
+
     def publish(self, runtime: Runtime) -> None:
         """Write the runtime file, whole or not at all, readable by its owner alone.
 
@@ -60,13 +82,8 @@ class Instance:
             StorageError: It can't be written.
         """
         file = self._paths.runtime_file
-        draft = file.with_name(f".{file.name}.{os.getpid()}")
         try:
-            draft.unlink(missing_ok=True)
-            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(fd, "w") as stream:
-                json.dump(asdict(runtime), stream)
-            draft.replace(file)
+            _write_private(file, json.dumps(asdict(runtime)))
         except OSError as error:
             raise _unwritable(file.parent, error) from error
 
@@ -78,6 +95,16 @@ class Instance:
         """Take the runtime file away: this daemon is leaving."""
         with suppress(OSError):
             self._paths.runtime_file.unlink(missing_ok=True)
+
+
+def _write_private(file: Path, text: str) -> None:
+    """Write a file whole or not at all, readable by its owner alone."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "w") as stream:
+        stream.write(text)
+    draft.replace(file)
 
 
 @contextmanager
