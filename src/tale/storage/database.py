@@ -1,0 +1,189 @@
+"""The database: one SQLite file, or PostgreSQL by URL; the same tables and calls on both.
+
+SQLite runs in WAL with synchronous=FULL: what a committed transaction holds survives kill -9 and
+power loss. Work is a plain function of a connection that runs in a worker thread inside one
+transaction, so that the event loop never waits for the disk. Above: `tasks.store`, `memory.turns`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from tale.config import Settings
+from tale.errors import ConfigError
+from tale.paths import Paths
+from tale.storage.faults import BUSY_SECONDS, faults_of
+from tale.storage.upgrade import is_current, upgrade
+
+__all__ = ["Database", "storable"]
+
+ResultT = TypeVar("ResultT")
+
+_THREADS: Final = 4
+_WRITES: Final = "tale_writes"
+"""Execution option of the connections whose transactions write."""
+
+
+class Database:
+    """An open database at the newest schema.
+
+    `read` and `write` raise `StorageError` when the database is locked for too long, damaged, not
+    writable, or its disk is full.
+    """
+
+    def __init__(self, engine: Engine, where: str) -> None:
+        # PostgreSQL's default would let one reading transaction see others commit in between.
+        picture = {"isolation_level": "REPEATABLE READ"} if engine.name == "postgresql" else {}
+        self._reader = engine.execution_options(**picture)
+        self._writer = engine.execution_options(**{_WRITES: True})
+        self._where = where
+        # SQLite has one writer at a time: queue here, fairly, rather than in its busy loop.
+        self._writers = CapacityLimiter(1 if engine.name == "sqlite" else _THREADS)
+        self._readers = CapacityLimiter(_THREADS)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, paths: Paths, settings: Settings) -> AsyncGenerator[Database]:
+        """Open the database, making or upgrading it first where that is needed.
+
+        Raises:
+            StorageError: It can't be used; the message says why and what to do.
+            ConfigError: `database_url` is not usable.
+        """
+        engine, where = await anyio.to_thread.run_sync(_open, paths, settings)
+        try:
+            yield cls(engine, where)
+        finally:
+            engine.dispose()
+
+    async def read(self, work: Callable[[Connection], ResultT]) -> ResultT:
+        """Run `work` on one consistent picture of the data; nothing it writes is kept."""
+
+        def run() -> ResultT:
+            with faults_of(self._where), self._reader.connect() as connection:
+                return work(connection)
+
+        return await anyio.to_thread.run_sync(run, limiter=self._readers)
+
+    async def write(self, work: Callable[[Connection], ResultT]) -> ResultT:
+        """Run `work` and commit it, or roll it back if it raises.
+
+        A caller that is cancelled meanwhile gets its cancellation after the commit.
+        """
+
+        def run() -> ResultT:
+            with faults_of(self._where), self._writer.begin() as connection:
+                return work(connection)
+
+        return await anyio.to_thread.run_sync(run, limiter=self._writers)
+
+
+def storable(text: str) -> str:
+    """Replace what databases refuse in text: NUL, and halves of surrogate pairs."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+
+
+def _open(paths: Paths, settings: Settings) -> tuple[Engine, str]:
+    if settings.database_url:
+        return _open_url(settings.database_url)
+    return _open_file(paths.database)
+
+
+def _open_url(url: str) -> tuple[Engine, str]:
+    try:
+        parsed = make_url(url)
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() == "sqlite":
+            raise ConfigError(
+                f"database_url = {url!r} is not allowed: it names an SQLite file.",
+                hint="Leave database_url empty and set TALE_HOME to move the SQLite file.",
+            )
+        engine = create_engine(parsed, pool_pre_ping=True)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise ConfigError(
+            "database_url can't be understood.",
+            hint="It looks like postgresql://user:password@host/database.",
+        ) from error
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"database_url needs the package {error.name!r}, which is not installed.",
+            hint="Install tale with its `postgres` extra.",
+        ) from error
+    where = parsed.render_as_string(hide_password=True)
+    with faults_of(where):
+        if not is_current(engine, where):
+            upgrade(engine, where)
+    return engine, where
+
+
+def _open_file(file: Path) -> tuple[Engine, str]:
+    where = str(file)
+    with faults_of(where):
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Conversations are private; SQLite gives its -wal and -shm files the same mode.
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        engine = create_engine(
+            URL.create("sqlite", database=str(file)),
+            connect_args={"timeout": BUSY_SECONDS},
+            pool_size=_THREADS + 1,
+        )
+        event.listen(engine, "connect", _prepare)
+        event.listen(engine, "begin", _begin)
+        if not (_is_wal(engine) and is_current(engine, where)):
+            with _exclusively(file.with_name(f"{file.name}.lock")):
+                _set_wal(engine)
+                if not is_current(engine, where):
+                    upgrade(engine.execution_options(**{_WRITES: True}), where)
+    return engine, where
+
+
+def _prepare(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    """Set up each new connection; transactions are begun by `_begin` and by nobody else."""
+    del record
+    assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - narrows the type
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that reads first and writes later could not wait for the lock any more.
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _is_wal(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        return connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+def _set_wal(engine: Engine) -> None:
+    # The mode is a property of the file, and can't be changed inside a transaction.
+    raw = engine.raw_connection()
+    try:
+        raw.cursor().execute("PRAGMA journal_mode = WAL")
+    finally:
+        raw.close()
+
+
+@contextmanager
+def _exclusively(lock: Path) -> Generator[None]:
+    """Hold a file lock; processes that start together pass here one after another."""
+    with lock.open("wb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

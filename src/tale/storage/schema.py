@@ -1,0 +1,125 @@
+"""The tables as the code sees them: SQLAlchemy Core, SQLite and PostgreSQL alike.
+
+The migrations create them; this module only describes their present shape, and a test compares the
+two. Above: `tasks.store` and `memory.turns`, which alone write the tables named after them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+__all__ = ["Instant", "metadata", "sessions", "task_events", "tasks", "turns"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment in UTC, stored as whole microseconds since 1970.
+
+    SQLite has no type for it and drops time zones; a number sorts and compares everywhere.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Write a moment; it must carry its zone."""
+        del dialect
+        return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """Read a moment, in UTC."""
+        del dialect
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    # Submitting the same key again gives the same task.
+    Column("key", String(64), unique=True),
+    Column("text", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("workspace", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    # No foreign key: a conversation may be forgotten while its tasks stay.
+    Column("session", String(32)),
+    Column("created", Instant, nullable=False),
+    Column("started", Instant),
+    Column("finished", Instant),
+    Column("role", String(16)),
+    Column("reason", Text),
+    Column("model", Text),
+    Column("answer", Text),
+    Column("files", JSON),
+    Column("prompt_tokens", Integer, nullable=False, default=0),
+    Column("completion_tokens", Integer, nullable=False, default=0),
+    Column("cached_tokens", Integer, nullable=False, default=0),
+    Column("error", Text),
+    Column("hint", Text),
+    # The greatest `seq` of the task's events; kept here so that the next one costs no search.
+    Column("last_event", Integer, nullable=False, default=0),
+    Index(None, "state"),
+)
+
+task_events = Table(
+    "task_events",
+    metadata,
+    Column("task", String(32), ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("data", JSON, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("turns", Integer, nullable=False),
+    Column("created", Instant, nullable=False),
+    Column("updated", Instant, nullable=False),
+    Index(None, "updated"),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("session", String(32), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("speaker", String(16), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("model", Text),
+    Column("task", String(32)),
+    # The answer stops where its reader went away or its model failed.
+    Column("interrupted", Boolean, nullable=False, default=False),
+)
