@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Generic, Literal, TypeVar
+from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -97,7 +98,14 @@ class SubmitRequest(_Shape):
         default=None, description="Folder in which files are written; a new one is made if missing."
     )
     priority: int = Field(default=0, ge=-100, le=100, description="Higher is sooner.")
-    session: str | None = Field(default=None, description="Conversation that the task comes from.")
+    session: str | None = Field(
+        default=None, max_length=32, description="Conversation that the task comes from."
+    )
+    key: str = Field(
+        default_factory=lambda: uuid4().hex,
+        max_length=64,
+        description="Names this submission: the same key again gives the same task.",
+    )
 
 
 class TaskRequest(_Shape):
@@ -145,9 +153,10 @@ class TaskList(_Shape):
 class Event(_Shape):
     """Something that happened to a task. `seq` counts from 1 without gaps within the task.
 
-    Kinds and their `data`: `queued` {}, `started` {role, reason}, `resumed` {why}, `token` {text}
-    (not stored), `file` {path, bytes}, `note` {text}, and the final `done` {answer, model, files},
-    `failed` {error, hint}, `cancelled` {}.
+    Kinds and their `data`: `queued` {}, `started` {role, reason}, `resumed` {why} (what was told
+    since `started` is told again), `token` {text} (not stored; its `seq` is that of the last event
+    that is), `file` {path, bytes}, `note` {text}, and the final `done` {answer, model, role,
+    files}, `failed` {error, hint}, `cancelled` {}.
     """
 
     task: str
@@ -163,6 +172,7 @@ SUBMIT = Tool(
     "Record a piece of work and start it in the background.",
     SubmitRequest,
     TaskView,
+    idempotent=True,
 )
 SHOW = Tool(
     "gateway",
@@ -192,7 +202,7 @@ class StepRequest(_Shape):
     text: str
     workspace: str
     role: RoleName
-    reason: str = ""
+    kind: Literal["talk", "work"] = "work"
 
 
 class StepReply(_Shape):
@@ -218,7 +228,11 @@ RUN_STEP = Tool(
 
 
 class ChatRequest(_Shape):
-    """One turn of the user's. Progress notifications carry `{"token": …}` as the answer comes."""
+    """One turn of the user's.
+
+    Progress notifications carry `{"session": id}` first, `{"task": id}` where the turn was handed
+    over as work, and `{"token": text}` as the answer comes.
+    """
 
     text: str
     session: str | None = Field(
@@ -270,7 +284,7 @@ class SessionRequest(_Shape):
 
 
 class TurnView(_Shape):
-    """One turn. `model` and `task` are set on turns of tale's."""
+    """One turn; `model`, `task` and `interrupted` are about turns of tale's."""
 
     seq: int
     speaker: Literal["user", "assistant"]
@@ -278,6 +292,9 @@ class TurnView(_Shape):
     at: datetime
     model: str | None = None
     task: str | None = None
+    interrupted: bool = Field(
+        default=False, description="The text stops where its reader or its model went away."
+    )
 
 
 class SessionTurns(_Shape):

@@ -1,0 +1,223 @@
+"""The gateway server: takes tasks, runs them through the engine, tells their progress.
+
+MCP tools `submit`, `show`, `list`, `cancel`, and `/api/events`, one task's events as server-sent
+events. It alone writes tasks, and a task is recorded before its id is told. Above: the command
+line, the ux server, any MCP client. Below: `tasks.engine` here, the execution servers by way of
+`servers.steps`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import anyio
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from tale.errors import TaleError
+from tale.servers.mcp_app import McpApp, Progress
+from tale.servers.runner import ServerContext, run_server
+from tale.servers.steps import RemoteSteps, judge
+from tale.storage.database import Database
+from tale.tasks.engine import Engine
+from tale.tasks.progress import ProgressHub
+from tale.tasks.store import NewTask, TaskStore
+from tale.tasks.task import STEP_SECONDS, Task, TaskEvent, check_prompt
+from tale.tasks.workspace import check_workspace
+from tale.wire.contracts import (
+    CANCEL,
+    LIST,
+    RUN_STEP,
+    SHOW,
+    SUBMIT,
+    Event,
+    ListRequest,
+    SubmitRequest,
+    TaskList,
+    TaskRequest,
+    TaskView,
+    UsageView,
+)
+from tale.wire.pool import Services
+
+__all__ = ["Gateway", "compose", "main"]
+
+_HEARTBEAT_SECONDS: Final = 15.0
+_HEARTBEAT: Final = ": still here\n\n"
+
+
+class Gateway:
+    """The gateway's tools and routes."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: TaskStore,
+        hub: ProgressHub,
+        *,
+        check_folder: Callable[[str], Path],
+        heartbeat: float = _HEARTBEAT_SECONDS,
+    ) -> None:
+        """Make one.
+
+        Args:
+            engine: Runs what is submitted.
+            store: Is asked for what there is.
+            hub: Is listened to for what happens.
+            check_folder: Resolves a workspace that a user named, or refuses it.
+            heartbeat: Seconds of silence after which an event stream shows that it lives.
+        """
+        self._engine = engine
+        self._store = store
+        self._hub = hub
+        self._check_folder = check_folder
+        self._heartbeat = heartbeat
+
+    def app(self) -> Starlette:
+        """Build the application that serves them."""
+        app = McpApp("gateway", "Runs tasks in the background. Submit one, then show it.")
+        app.add(SUBMIT, self.submit)
+        app.add(SHOW, self.show)
+        app.add(LIST, self.list)
+        app.add(CANCEL, self.cancel)
+        return app.build([Route("/api/events", self.events)])
+
+    async def submit(self, request: SubmitRequest, progress: Progress) -> TaskView:
+        """Record a task and start it."""
+        del progress
+        text = check_prompt(request.text)
+        folder = None
+        if request.workspace is not None:
+            folder = await anyio.to_thread.run_sync(self._check_folder, request.workspace)
+        new = NewTask(
+            text, request.key, str(folder) if folder else None, request.priority, request.session
+        )
+        return _view(await self._engine.submit(new))
+
+    async def show(self, request: TaskRequest, progress: Progress) -> TaskView:
+        """Show one task."""
+        del progress
+        return _view(await self._store.get(request.id))
+
+    async def list(self, request: ListRequest, progress: Progress) -> TaskList:
+        """List tasks, newest first."""
+        del progress
+        tasks = await self._store.newest(state=request.state, limit=request.limit)
+        return TaskList(tasks=tuple(map(_view, tasks)))
+
+    async def cancel(self, request: TaskRequest, progress: Progress) -> TaskView:
+        """End a task; one that has ended stays as it is."""
+        del progress
+        return _view(await self._engine.cancel(request.id))
+
+    async def events(self, request: Request) -> Response:
+        """Stream a task's events after number `after` (or the header Last-Event-ID) to its end."""
+        task = request.query_params.get("task", "")
+        after = request.query_params.get("after") or request.headers.get("last-event-id") or "0"
+        if not after.isdecimal():
+            message = f"after={after!r} is not the number of an event."
+            return _error(400, "bad_arguments", message, "Leave it out to get all of them.")
+        try:
+            await self._store.get(task)
+        except TaleError as error:
+            return _error(error.status, error.code, error.message, error.hint)
+        return StreamingResponse(
+            self._stream(task, int(after)),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-cache"},
+        )
+
+    async def _stream(self, task: str, after: int) -> AsyncGenerator[str]:
+        with self._hub.subscribe(task, after) as events:
+            while True:
+                line = _HEARTBEAT
+                with anyio.move_on_after(self._heartbeat):
+                    event = await anext(events, None)
+                    if event is None:
+                        return
+                    line = _sse(event)
+                yield line
+
+
+@asynccontextmanager
+async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
+    """Build the gateway and run its engine."""
+    settings, paths = context.settings, context.paths
+
+    def check_folder(given: str) -> Path:
+        return check_workspace(given, home=Path.home(), private=(paths.data,))
+
+    async with (
+        Database.open(paths, settings) as database,
+        Services(
+            context.leash, services={RUN_STEP.service}, token=context.leash.token
+        ).open() as services,
+        anyio.create_task_group() as tasks,
+    ):
+        store = TaskStore(database, paths.workspaces)
+        hub = ProgressHub(store)
+        models = settings.models
+        engine = Engine(
+            store,
+            hub,
+            RemoteSteps(services, deadline=STEP_SECONDS),
+            judge,
+            # One of the ux model's slots stays free for whoever chats.
+            lanes={
+                "ux": max(1, models.ux.slots - 1),
+                "task": max(models.task.slots, settings.execution.replicas),
+            },
+        )
+        await tasks.start(engine.run)
+        yield Gateway(engine, store, hub, check_folder=check_folder).app()
+        hub.close()
+        tasks.cancel_scope.cancel()
+
+
+def main() -> None:
+    """Run the gateway server."""
+    run_server(compose, port=lambda settings: settings.gateway.port)
+
+
+def _view(task: Task) -> TaskView:
+    usage = task.usage
+    return TaskView(
+        id=task.id,
+        text=task.text,
+        state=task.state,
+        workspace=task.workspace,
+        priority=task.priority,
+        session=task.session,
+        created=task.created,
+        started=task.started,
+        finished=task.finished,
+        answer=task.answer,
+        files=task.files,
+        role=task.role,
+        model=task.model,
+        reason=task.reason,
+        usage=UsageView(prompt=usage.prompt, completion=usage.completion, cached=usage.cached),
+        error=task.error,
+        hint=task.hint,
+        last_event=task.last_event,
+    )
+
+
+def _sse(event: TaskEvent) -> str:
+    shown = Event(
+        task=event.task, seq=event.seq, at=event.at, kind=event.kind, data=dict(event.data)
+    )
+    return f"id: {event.seq}\nevent: {event.kind}\ndata: {shown.model_dump_json()}\n\n"
+
+
+def _error(status: int, code: str, message: str, hint: str) -> JSONResponse:
+    return JSONResponse({"error": {"code": code, "message": message, "hint": hint}}, status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Steps between the gateway and the execution servers: `tasks.task` on both sides, wire between.
+
+Above: `servers.gateway` (calls), `servers.execution` (serves). Below: `wire.contracts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from tale.models.router import RouteRequest, route
+from tale.tasks.task import (
+    Began,
+    FileWritten,
+    Judgement,
+    Noted,
+    Progress,
+    Report,
+    Step,
+    StepResult,
+    TokenSaid,
+    TokensSpent,
+)
+from tale.telemetry import get_logger
+from tale.wire.contracts import RUN_STEP, StepReply, StepRequest, Tool, UsageView
+
+__all__ = [
+    "RemoteSteps",
+    "ToolCaller",
+    "judge",
+    "read_progress",
+    "read_step",
+    "write_progress",
+    "write_result",
+]
+
+log = get_logger(__name__)
+
+RequestT = TypeVar("RequestT", bound=BaseModel)
+ReplyT = TypeVar("ReplyT", bound=BaseModel)
+
+
+class ToolCaller(Protocol):
+    """Calls tools of other servers; `wire.pool.Services` is one."""
+
+    async def call(
+        self,
+        tool: Tool[RequestT, ReplyT],
+        request: RequestT,
+        *,
+        deadline: float,
+        on_progress: Callable[[Mapping[str, object]], Awaitable[None]] | None = None,
+    ) -> ReplyT:
+        """Call a tool; raises `tale.errors.TaleError`s."""
+        ...
+
+
+def judge(text: str) -> Judgement:
+    """Ask the router which model a text is for, and whether it is work."""
+    decision = route(RouteRequest(text))
+    return Judgement(decision.role, decision.kind, decision.reason)
+
+
+class RemoteSteps:
+    """Has steps done by the execution servers: the engine's `StepRunner`."""
+
+    def __init__(self, services: ToolCaller, *, deadline: float) -> None:
+        """`deadline` is the time one step may take, in seconds."""
+        self._services = services
+        self._deadline = deadline
+
+    async def __call__(self, step: Step, report: Report) -> StepResult:
+        """Do a step on the least loaded execution server, again where one dies meanwhile."""
+
+        async def on_progress(data: Mapping[str, object]) -> None:
+            if (progress := read_progress(data)) is not None:
+                await report(progress)
+
+        request = StepRequest(
+            task=step.task,
+            text=step.text,
+            workspace=step.workspace,
+            role=step.role,
+            kind=step.kind,
+        )
+        reply = await self._services.call(
+            RUN_STEP, request, deadline=self._deadline, on_progress=on_progress
+        )
+        usage = TokensSpent(reply.usage.prompt, reply.usage.completion, reply.usage.cached)
+        return StepResult(reply.answer, reply.model, reply.role, reply.files, usage)
+
+
+def read_step(request: StepRequest) -> Step:
+    """Take a step off the wire."""
+    return Step(request.task, request.text, request.workspace, request.role, request.kind)
+
+
+def write_result(result: StepResult) -> StepReply:
+    """Put a result on the wire."""
+    usage = result.usage
+    return StepReply(
+        answer=result.answer,
+        model=result.model,
+        role=result.role,
+        files=result.files,
+        usage=UsageView(prompt=usage.prompt, completion=usage.completion, cached=usage.cached),
+    )
+
+
+def write_progress(progress: Progress) -> Mapping[str, object]:
+    """Put progress on the wire; `read_progress` is its inverse."""
+    match progress:
+        case Began():
+            return {"began": True}
+        case TokenSaid(text):
+            return {"token": text}
+        case FileWritten(path, size):
+            return {"file": path, "bytes": size}
+        case Noted(text):
+            return {"note": text}
+
+
+class _OnWire(BaseModel):
+    began: bool = False
+    token: str | None = None
+    file: str | None = None
+    bytes: int = 0
+    note: str | None = None
+
+
+def read_progress(data: Mapping[str, object]) -> Progress | None:
+    """Take progress off the wire; None where it is of a kind that is not known here."""
+    try:
+        seen = _OnWire.model_validate(data)
+    except ValidationError:
+        seen = _OnWire()
+    if seen.token is not None:
+        return TokenSaid(seen.token)
+    if seen.file is not None:
+        return FileWritten(seen.file, seen.bytes)
+    if seen.note is not None:
+        return Noted(seen.note)
+    if seen.began:
+        return Began()
+    log.warning("step.progress_not_understood", keys=sorted(data))
+    return None

@@ -1,0 +1,230 @@
+"""What a task is: its states, its events, its steps, and which texts can become one.
+
+Pure values and rules; nothing here reads a clock, a file or a database, and the command line uses
+`check_prompt` too. Above: everything in `tasks`. What crosses processes is in `wire.contracts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Literal
+
+from tale.errors import PromptRejected, TaskError
+
+__all__ = [
+    "ENDED",
+    "MAX_PROMPT_BYTES",
+    "STEP_SECONDS",
+    "TRANSITIONS",
+    "Began",
+    "FileWritten",
+    "Judge",
+    "Judgement",
+    "Kind",
+    "Noted",
+    "Progress",
+    "Report",
+    "Role",
+    "State",
+    "Step",
+    "StepResult",
+    "Task",
+    "TaskEvent",
+    "TokenSaid",
+    "TokensSpent",
+    "check_prompt",
+    "check_transition",
+]
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+Role = Literal["ux", "task"]
+Kind = Literal["talk", "work"]
+
+TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
+    # Unfinished tasks go back to the queue when the gateway starts.
+    "queued": frozenset({"queued", "running", "cancelled"}),
+    "running": frozenset({"queued", "done", "failed", "cancelled"}),
+    "done": frozenset(),
+    "failed": frozenset(),
+    "cancelled": frozenset(),
+}
+"""Which states may follow a state."""
+
+ENDED: Final[frozenset[State]] = frozenset(
+    state for state, following in TRANSITIONS.items() if not following
+)
+"""The states in which nothing more happens to a task."""
+
+MAX_PROMPT_BYTES: Final = 200_000
+"""UTF-8 bytes of one text: about 50,000 tokens, more than the embedded models' windows hold."""
+
+STEP_SECONDS: Final = 3600.0
+"""Time for one step, waiting for the model included: 4,096 tokens take 9 minutes at the 8 tokens a
+second that the embedded task model makes while somebody chats."""
+
+_CONTROL_SHARE: Final = 100
+"""One control character in so many is binary data; terminal colours in pasted text are fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokensSpent:
+    """Tokens of the prompt, of the answer, and of the prompt's part that was cached."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task as the database has it.
+
+    Attributes:
+        workspace: Folder for its files; need not exist before the first one.
+        priority: Higher is sooner.
+        session: Conversation that it comes from.
+        reason: Why the router chose `role`.
+        last_event: `seq` of its newest event.
+    """
+
+    id: str
+    text: str
+    state: State
+    workspace: str
+    created: datetime
+    priority: int = 0
+    session: str | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    role: Role | None = None
+    reason: str | None = None
+    model: str | None = None
+    answer: str | None = None
+    files: tuple[str, ...] = ()
+    usage: TokensSpent = TokensSpent()
+    error: str | None = None
+    hint: str | None = None
+    last_event: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvent:
+    """Something that happened to a task; kinds and data are those of `wire.contracts.Event`."""
+
+    task: str
+    seq: int
+    at: datetime
+    kind: str
+    data: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Which model a text is for, whether it is work, and why."""
+
+    role: Role
+    kind: Kind
+    reason: str
+
+
+Judge = Callable[[str], Judgement]
+"""Judges a text, at once and always the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do in a task's workspace.
+
+    Attributes:
+        role: The model that does it.
+        kind: `talk` is answered in words alone; `work` may write files.
+    """
+
+    task: str
+    text: str
+    workspace: str
+    role: Role
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step gave; `files` are relative to the workspace, `model` is who really answered."""
+
+    answer: str
+    model: str
+    role: Role
+    files: tuple[str, ...] = ()
+    usage: TokensSpent = TokensSpent()
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """The step begins; a second time where the first server died, and all is told anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSaid:
+    """A piece of the answer, as it comes."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileWritten:
+    """A file is in the workspace now; `path` is relative to it."""
+
+    path: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something that the user should know."""
+
+    text: str
+
+
+Progress = Began | TokenSaid | FileWritten | Noted
+Report = Callable[[Progress], Awaitable[None]]
+"""How a step tells its progress; each call returns when what it told may be relied on."""
+
+
+def check_transition(task: str, before: State, after: State) -> None:
+    """Make sure that a task may go from one state to the other.
+
+    Raises:
+        TaskError: It may not.
+    """
+    if after not in TRANSITIONS[before]:
+        raise TaskError(f"Task {task} is {before}, so it can't become {after}.")
+
+
+def check_prompt(text: str) -> str:
+    """Give the text without the white space around it, if it is text that can be worked on.
+
+    Raises:
+        PromptRejected: It is empty, too large, or not text.
+    """
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise PromptRejected(
+            f"The text is not valid UTF-8: bytes that aren't text at character {error.start + 1}.",
+            hint="Convert it to UTF-8, or put the file into the workspace and name it.",
+        ) from error
+    if size > MAX_PROMPT_BYTES:
+        raise PromptRejected(
+            f"The text has {size:,} bytes; at most {MAX_PROMPT_BYTES:,} are taken.",
+            hint="Put it into a file in the workspace and name the file.",
+        )
+    controls = sum(character < " " and character not in "\t\n\r" for character in text)
+    if "\0" in text or controls * _CONTROL_SHARE > len(text):
+        raise PromptRejected(
+            "The text is binary data.", hint="Put the file into the workspace and name it."
+        )
+    if not (stripped := text.strip()):
+        raise PromptRejected("The text is empty.", hint='Say what to do: tale submit "…"')
+    return stripped

@@ -1,0 +1,178 @@
+"""`tale` as a user runs it: the real daemon, real servers, and a real small model in both roles."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import psutil
+import pytest
+
+from tale.models.catalog import CATALOG
+from tale.models.fetch import ensure_model
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+MODEL = "smollm2-135m"
+SETTINGS = f"""
+[models]
+backend = "embedded"
+[models.ux]
+name = "{MODEL}"
+context = 2048
+[models.task]
+name = "{MODEL}"
+context = 2048
+[gateway]
+port = 0
+[model_server]
+port = 0
+"""
+
+
+class Tale:
+    """An installation of its own, and the command in it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._environ = {**os.environ, "TALE_HOME": str(home)}
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "tale.cli", *arguments]
+
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments),
+            input=stdin,
+            env=self._environ,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*arguments),
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of this installation that lives."""
+        found: list[psutil.Process] = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("TALE_HOME") == str(self.home):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+@pytest.fixture(scope="module")
+def tale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tale]:
+    home = tmp_path_factory.mktemp("home")
+    (home / "tale.toml").write_text(SETTINGS)
+    anyio.run(ensure_model, CATALOG[MODEL], home / "models", lambda progress: None)
+    made = Tale(home)
+    yield made
+    made.run("stop")
+    assert made.processes() == []
+
+
+def test_submit_from_nothing_starts_the_daemon_and_answers(tale: Tale) -> None:
+    done = tale.run("submit", "hello world")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert MODEL in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_status_models_and_doctor_agree_that_all_is_well(tale: Tale) -> None:
+    assert tale.run("serve", "--detach").returncode == 0
+    tale.run("restart", "ux")  # returns once it is ready, and with it all that comes before
+    status = json.loads(tale.run("status", "--json").stdout)
+    names = {server["name"] for server in status["servers"]}
+    assert {"models", "gateway", "ux", "execution-1", "model-ux", "model-task"} <= names
+    assert "resident" in tale.run("models").stdout
+    doctor = tale.run("doctor")
+    assert "ok    files" in doctor.stdout
+
+
+def test_tasks_sessions_and_events_are_there_afterwards(tale: Tale) -> None:
+    submitted = json.loads(tale.run("submit", "Say hello", "--json").stdout)
+    listed = json.loads(tale.run("tasks", "--json").stdout)["tasks"]
+    assert submitted["id"] in {task["id"] for task in listed}
+    assert tale.run("show", submitted["id"]).stdout.startswith("task ")
+    lines = tale.run("watch", submitted["id"], "--json").stdout.splitlines()
+    assert [json.loads(lines[at])["kind"] for at in (0, -1)] == ["queued", "done"]
+
+
+def test_chat_through_a_pipe_is_a_conversation_that_is_kept(tale: Tale) -> None:
+    done = tale.run("chat", "--json", stdin="Hi!\nHow are you?\n")
+    assert done.returncode == 0, done.stderr
+    one, two = map(json.loads, done.stdout.splitlines()[:2])
+    assert one["session"] == two["session"]
+    shown = json.loads(tale.run("sessions", one["session"], "--json").stdout)
+    assert [turn["speaker"] for turn in shown["turns"]] == ["user", "assistant"] * 2
+
+
+def test_an_interrupted_submit_leaves_its_task_running(tale: Tale) -> None:
+    before = {t["id"] for t in json.loads(tale.run("tasks", "--json").stdout)["tasks"]}
+    with tale.start("submit", "Write a Python module with twenty functions") as process:
+        while True:
+            tasks = json.loads(tale.run("tasks", "--json").stdout)["tasks"]
+            new = [t["id"] for t in tasks if t["id"] not in before]
+            if new or process.poll() is not None:
+                break
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"tale watch {new[0]}" in err
+    assert tale.run("cancel", new[0]).returncode == 0
+
+
+def test_what_can_not_be_done_has_an_exit_code_and_a_hint(tale: Tale) -> None:
+    for arguments, code in (
+        (("show", "nope"), 2),
+        (("sessions", "nope"), 2),
+        (("restart", "nobody"), 1),
+        (("models", "unload", "ux"), 1),
+    ):
+        done = tale.run(*arguments)
+        assert (done.returncode, "hint: " in done.stderr) == (code, True), done
+        assert "Traceback" not in done.stderr
+
+
+def test_bench_measures_both_roles(tale: Tale) -> None:
+    figures = json.loads(tale.run("bench", "--rounds", "1", "--json").stdout)["roles"]
+    assert [figure["role"] for figure in figures] == ["ux", "task"]
+    assert all(figure["warm_ms"] > 0 and figure["load_seconds"] > 0 for figure in figures)
+
+
+def test_stop_leaves_nothing_and_a_foreground_daemon_ends_with_ctrl_c(tale: Tale) -> None:
+    assert "nothing is left" in tale.run("stop").stdout
+    assert tale.processes() == []
+    assert tale.run("status").returncode == 3
+    with tale.start("serve") as process:
+        assert process.stderr is not None
+        while "Ctrl-C stops it" not in process.stderr.readline():
+            assert process.poll() is None
+        assert tale.run("submit", "hello").returncode == 0
+        second = tale.run("serve")
+        assert second.returncode == 1
+        assert "running already" in second.stderr
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert tale.processes() == []

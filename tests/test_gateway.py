@@ -1,0 +1,349 @@
+"""The gateway's tools and event stream, and the steps it has done by execution servers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import anyio.lowlevel
+import httpx2
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tale.config import Settings
+from tale.errors import BackendFailed, PromptRejected, TaskNotFound, WorkspaceUnusable
+from tale.models.caller import Script, ScriptedModels
+from tale.paths import Paths
+from tale.servers.execution import Execution
+from tale.servers.gateway import Gateway
+from tale.servers.steps import (
+    RemoteSteps,
+    judge,
+    read_progress,
+    read_step,
+    write_progress,
+    write_result,
+)
+from tale.storage.database import Database
+from tale.tasks.engine import Engine
+from tale.tasks.progress import ProgressHub
+from tale.tasks.store import TaskStore
+from tale.tasks.task import (
+    Began,
+    FileWritten,
+    Noted,
+    Progress,
+    Step,
+    StepResult,
+    TokenSaid,
+    TokensSpent,
+)
+from tale.tasks.workspace import check_workspace
+from tale.wire.contracts import (
+    Event,
+    ListRequest,
+    StepReply,
+    StepRequest,
+    SubmitRequest,
+    TaskRequest,
+    TaskView,
+    Tool,
+    UsageView,
+)
+
+pytestmark = pytest.mark.anyio
+
+WORK = "Write a Python script that prints one"
+
+
+class ExecutionInMemory:
+    """Calls an execution server without a wire between."""
+
+    def __init__(self, models: ScriptedModels) -> None:
+        self._execution = Execution(models)
+        self.deadlines: list[float] = []
+
+    async def call(
+        self,
+        tool: Tool[Any, Any],
+        request: Any,
+        *,
+        deadline: float,
+        on_progress: Callable[[Mapping[str, object]], Awaitable[None]] | None = None,
+    ) -> Any:
+        assert tool.name == "run_step"
+        assert on_progress
+        self.deadlines.append(deadline)
+        on_wire = StepRequest.model_validate_json(request.model_dump_json())
+        reply = await self._execution.run_step(on_wire, on_progress)
+        return StepReply.model_validate_json(reply.model_dump_json())
+
+
+async def quiet(data: Mapping[str, object]) -> None:
+    del data
+
+
+class World:
+    def __init__(self, gateway: Gateway, models: ScriptedModels, home: Path) -> None:
+        self.gateway = gateway
+        self.models = models
+        self.home = home
+
+    async def submit(self, text: str = WORK, **more: Any) -> TaskView:
+        return await self.gateway.submit(SubmitRequest(text=text, **more), quiet)
+
+    async def show(self, identity: str) -> TaskView:
+        return await self.gateway.show(TaskRequest(id=identity), quiet)
+
+    async def events(self, query: str, headers: Mapping[str, str] | None = None) -> httpx2.Response:
+        transport = httpx2.ASGITransport(app=self.gateway.app())
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.get(f"/api/events?{query}", headers=headers)
+
+
+@asynccontextmanager
+async def gateway(home: Path, *scripts: Script, heartbeat: float = 15) -> AsyncGenerator[World]:
+    paths = Paths.from_environment({"TALE_HOME": str(home / "tale")})
+    models = ScriptedModels(*scripts)
+    with anyio.fail_after(20):
+        async with (
+            Database.open(paths, Settings()) as database,
+            anyio.create_task_group() as tasks,
+        ):
+            store = TaskStore(database, paths.workspaces)
+            hub = ProgressHub(store)
+            steps = RemoteSteps(ExecutionInMemory(models), deadline=60)
+            engine = Engine(store, hub, steps, judge, lanes={"ux": 1, "task": 1})
+            await tasks.start(engine.run)
+            served = Gateway(
+                engine,
+                store,
+                hub,
+                check_folder=lambda given: check_workspace(given, home=home),
+                heartbeat=heartbeat,
+            )
+            yield World(served, models, home)
+            tasks.cancel_scope.cancel()
+
+
+def parse(stream: str) -> list[Event]:
+    """Read server-sent events, and make sure of their ids and names."""
+    events: list[Event] = []
+    for block in filter(None, stream.split("\n\n")):
+        if block.startswith(":"):
+            continue
+        fields = dict(line.split(": ", 1) for line in block.split("\n"))
+        event = Event.model_validate_json(fields["data"])
+        assert (fields["id"], fields["event"]) == (str(event.seq), event.kind)
+        events.append(event)
+    return events
+
+
+async def test_work_is_recorded_at_once_and_its_files_appear(tmp_path: Path) -> None:
+    answer = Script(["FILE: one.py\n```python\n", "print(1)\n```\n"])
+    async with gateway(tmp_path, answer) as world:
+        view = await world.submit(f"  {WORK}\n", workspace=str(tmp_path / "mine"), priority=2)
+        assert (view.state, view.text, view.priority) == ("queued", WORK, 2)
+        assert view.workspace == str(tmp_path / "mine")
+        response = await world.events(f"task={view.id}")
+        shown = await world.show(view.id)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    events = parse(response.text)
+    assert [event.kind for event in events if event.kind != "token"] == [
+        "queued",
+        "started",
+        "file",
+        "done",
+    ]
+    assert events[-1].data["files"] == ["one.py"]
+    assert (shown.state, shown.model, shown.role) == ("done", "scripted-task", "task")
+    assert shown.usage == UsageView(prompt=20, completion=2, cached=5)
+    assert (tmp_path / "mine" / "one.py").read_text() == "print(1)\n"
+
+
+async def test_a_greeting_is_answered_by_the_small_model(tmp_path: Path) -> None:
+    async with gateway(tmp_path, Script(["Hello!"])) as world:
+        view = await world.submit("hello world")
+        await world.events(f"task={view.id}")
+        shown = await world.show(view.id)
+    assert (shown.answer, shown.role, shown.model) == ("Hello!", "ux", "scripted-ux")
+
+
+async def test_a_reader_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    async with gateway(tmp_path, Script(["Hello!"])) as world:
+        view = await world.submit("hello world")
+        whole = parse((await world.events(f"task={view.id}")).text)
+        stored = [event for event in whole if event.kind != "token"]
+        later = parse((await world.events(f"task={view.id}&after=1")).text)
+        by_header = parse((await world.events(f"task={view.id}", {"Last-Event-ID": "2"})).text)
+        nothing = await world.events(f"task={view.id}&after={stored[-1].seq}")
+    assert later == stored[1:]
+    assert by_header == stored[2:]
+    assert nothing.text == ""
+
+
+async def test_tokens_are_shown_as_they_come_with_signs_of_life_between(tmp_path: Path) -> None:
+    held = anyio.Event()
+    script = Script(["Hel", "lo"], hold=held)
+    async with gateway(tmp_path, script, heartbeat=0.01) as world:
+        app = world.gateway.app()
+        view = await world.submit("hello world")
+        received: list[str] = []
+
+        async def receive() -> dict[str, Any]:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+        async def send(message: Any) -> None:
+            received.append(message.get("body", b"").decode())
+            if "still here" in received[-1]:
+                held.set()
+
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "method": "GET",
+            "path": "/api/events",
+            "query_string": f"task={view.id}".encode(),
+            "headers": [(b"host", b"127.0.0.1")],
+        }
+        await app(scope, receive, send)
+    events = parse("".join(received))
+    assert events[-1].kind == "done"
+    assert any(one.startswith(": ") for one in received)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("task=t-none", 404, "task_not_found"),
+        ("", 404, "task_not_found"),
+        ("task=t-none&after=x", 400, "bad_arguments"),
+        ("task=t-none&after=-1", 400, "bad_arguments"),
+    ],
+)
+async def test_a_wrong_question_for_events_is_answered_in_words(
+    tmp_path: Path, query: str, status: int, code: str
+) -> None:
+    async with gateway(tmp_path) as world:
+        response = await world.events(query)
+    assert response.status_code == status
+    assert response.json()["error"]["code"] == code
+    assert response.json()["error"]["hint"]
+
+
+@pytest.mark.parametrize("text", ["", " ", "x" * 1_048_576, "a\0b"])
+async def test_what_is_no_task_is_refused_and_leaves_nothing(tmp_path: Path, text: str) -> None:
+    async with gateway(tmp_path) as world:
+        with pytest.raises(PromptRejected):
+            await world.submit(text)
+        assert (await world.gateway.list(ListRequest(), quiet)).tasks == ()
+
+
+async def test_a_folder_that_is_no_workspace_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as world:
+        for folder in ("/", str(tmp_path), "relative"):
+            with pytest.raises(WorkspaceUnusable):
+                await world.submit(workspace=folder)
+        assert (await world.gateway.list(ListRequest(), quiet)).tasks == ()
+
+
+async def test_a_failed_task_says_why(tmp_path: Path) -> None:
+    refused = Script(refusal=BackendFailed("no such luck", hint="try later"))
+    async with gateway(tmp_path, refused) as world:
+        view = await world.submit()
+        events = parse((await world.events(f"task={view.id}")).text)
+        shown = await world.show(view.id)
+    assert events[-1].kind == "failed"
+    assert events[-1].data == {"error": "no such luck", "hint": "try later"}
+    assert (shown.state, shown.error, shown.hint) == ("failed", "no such luck", "try later")
+
+
+async def test_cancelling_stops_the_models_work(tmp_path: Path) -> None:
+    async with gateway(tmp_path, Script(["a"], hold=anyio.Event())) as world:
+        view = await world.submit()
+        while not world.models.asked:
+            await anyio.lowlevel.checkpoint()
+        cancelled = await world.gateway.cancel(TaskRequest(id=view.id), quiet)
+        while not world.models.stopped:
+            await anyio.lowlevel.checkpoint()
+        events = parse((await world.events(f"task={view.id}")).text)
+        again = await world.gateway.cancel(TaskRequest(id=view.id), quiet)
+    assert cancelled.state == "cancelled"
+    assert again == cancelled
+    assert events[-1].kind == "cancelled"
+
+
+async def test_tasks_are_listed_newest_first_and_unknown_ones_named(tmp_path: Path) -> None:
+    async with gateway(tmp_path, Script(hold=anyio.Event())) as world:
+        one, two = await world.submit(), await world.submit()
+        listed = (await world.gateway.list(ListRequest(), quiet)).tasks
+        queued = (await world.gateway.list(ListRequest(state="queued"), quiet)).tasks
+        with pytest.raises(TaskNotFound):
+            await world.show("t-none")
+    assert [task.id for task in listed] == [two.id, one.id]
+    assert two.id in [task.id for task in queued]
+
+
+async def test_a_submission_that_is_sent_twice_is_one_task(tmp_path: Path) -> None:
+    async with gateway(tmp_path, Script(["done"])) as world:
+        request = SubmitRequest(text=WORK)
+        first = await world.gateway.submit(request, quiet)
+        again = await world.gateway.submit(request, quiet)
+        other = await world.submit()
+    assert again.id == first.id != other.id
+
+
+# -- steps on the wire ---------------------------------------------------------------------------
+
+PROGRESS = st.one_of(
+    st.just(Began()),
+    st.builds(TokenSaid, st.text()),
+    st.builds(FileWritten, st.text(), st.integers(0, 2**40)),
+    st.builds(Noted, st.text()),
+)
+
+
+@given(PROGRESS)
+def test_progress_comes_off_the_wire_as_it_went_on(progress: Progress) -> None:
+    on_wire = cast("Mapping[str, object]", orjson.loads(orjson.dumps(write_progress(progress))))
+    assert read_progress(on_wire) == progress
+
+
+@pytest.mark.parametrize("data", [{}, {"later": "kind"}, {"token": {"not": "text"}}])
+def test_progress_of_a_kind_unknown_here_is_passed_over(data: Mapping[str, object]) -> None:
+    assert read_progress(data) is None
+
+
+async def test_a_step_and_its_result_keep_everything_on_the_way() -> None:
+    step = Step("t-1", "do", "/w", "ux", "talk")
+    result = StepResult("did", "m", "ux", ("a",), TokensSpent(1, 2, 3))
+
+    class Wire:
+        async def call(
+            self,
+            tool: Tool[Any, Any],
+            request: Any,
+            *,
+            deadline: float,
+            on_progress: Callable[[Mapping[str, object]], Awaitable[None]] | None = None,
+        ) -> Any:
+            assert deadline == 7
+            assert on_progress
+            await on_progress({"token": "x"})
+            await on_progress({"of a later": "version"})
+            assert read_step(request) == step
+            return write_result(result)
+
+    seen: list[Progress] = []
+
+    async def report(progress: Progress) -> None:
+        seen.append(progress)
+
+    assert await RemoteSteps(Wire(), deadline=7)(step, report) == result
+    assert seen == [TokenSaid("x")]
