@@ -1,0 +1,94 @@
+"""What a model is sent of a conversation: a window of its turns, under a budget of tokens.
+
+Pure. The system prompt comes first and the window begins at the same turn for many turns in a row,
+because a prompt whose beginning did not change is answered from the prefix cache. Long-term memory
+and summaries will be further parts, between the two. Above: `servers.ux`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Literal, Protocol
+
+from tale.models.backend import Message
+
+__all__ = ["CountTokens", "Said", "estimate_tokens", "first_needed", "window"]
+
+CountTokens = Callable[[str], int]
+
+_KEPT_SHARE: Final = 2
+"""A full window is emptied to one part in so many, so that it next moves only after as many turns
+as fill the rest, instead of at every turn."""
+_MESSAGE_TOKENS: Final = 5
+"""What a chat template adds to each message: <|im_start|>, the role, <|im_end|>, line breaks."""
+_BYTES_PER_TOKEN: Final = 3
+"""Prose has about 4 bytes a token in Qwen's tokenizer, code and other scripts about 3."""
+_BLOCK: Final = 256
+
+
+class Said(Protocol):
+    """A turn, as far as the window looks at it."""
+
+    @property
+    def speaker(self) -> Literal["user", "assistant"]:
+        """Who said it."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """What was said."""
+        ...
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimate how many tokens a text has, rather too many than too few."""
+    return len(text.encode(errors="replace")) // _BYTES_PER_TOKEN + 1
+
+
+def first_needed(turns: int) -> int:
+    """Tell after which turn of a conversation of so many the window has to be computed.
+
+    It moves in large steps: computed from another beginning the window may begin elsewhere too.
+    """
+    return max(0, turns // _BLOCK - 1) * _BLOCK
+
+
+def window(
+    system: str,
+    turns: Sequence[Said],
+    *,
+    budget: int,
+    count_tokens: CountTokens = estimate_tokens,
+) -> tuple[Message, ...]:
+    """Choose the turns that a model is sent, the last one always among them.
+
+    Args:
+        system: The system prompt.
+        turns: The conversation, oldest first; the last one is the user's, to be answered.
+        budget: Tokens that the whole prompt may have.
+        count_tokens: Counts the tokens of a text.
+    """
+    room = budget - _MESSAGE_TOKENS - count_tokens(system)
+    costs = [_MESSAGE_TOKENS + count_tokens(turn.text) for turn in turns]
+    start, used = 0, 0
+    for position, cost in enumerate(costs):
+        used += cost
+        if used > room:
+            while start < position and used > room // _KEPT_SHARE:
+                used -= costs[start]
+                start += 1
+    while start < len(turns) - 1 and turns[start].speaker != "user":
+        start += 1
+    return (Message("system", system), *_alternating(turns[start:]))
+
+
+def _alternating(turns: Iterable[Said]) -> Iterable[Message]:
+    """Join what one speaker said in a row (an answer failed): many templates insist on turns."""
+    messages: list[Message] = []
+    for turn in turns:
+        if messages and messages[-1].role == turn.speaker:
+            joined = f"{messages.pop().content}\n\n{turn.text}"
+            messages.append(Message(turn.speaker, joined))
+        else:
+            messages.append(Message(turn.speaker, turn.text))
+    return messages

@@ -1,0 +1,165 @@
+"""Conversations in the database: sessions and their turns, durable from the moment they are told.
+
+Turns of a session count from 1 without a gap. Only the ux server writes here. Above:
+`servers.ux`, `memory.context`. Below: `storage.database`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
+
+from tale.errors import SessionNotFound
+from tale.ids import next_id
+from tale.storage.database import Database, storable
+from tale.storage.schema import sessions, turns
+
+__all__ = ["NewTurn", "Session", "Turn", "TurnStore"]
+
+Speaker = Literal["user", "assistant"]
+
+_PREFIX: Final = "s-"
+_TITLE_CHARACTERS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A conversation; `title` is the beginning of its first turn, `turns` how many it has."""
+
+    id: str
+    title: str
+    turns: int
+    created: datetime
+    updated: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewTurn:
+    """A turn to be recorded.
+
+    Attributes:
+        model: Who said it, where tale did.
+        task: The task that came of it.
+        interrupted: The text stops where its reader or its model went away.
+    """
+
+    speaker: Speaker
+    text: str
+    model: str | None = None
+    task: str | None = None
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn as the database has it."""
+
+    session: str
+    seq: int
+    speaker: Speaker
+    text: str
+    at: datetime
+    model: str | None = None
+    task: str | None = None
+    interrupted: bool = False
+
+
+class TurnStore:
+    """The one place that reads and writes conversations."""
+
+    def __init__(
+        self, database: Database, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._database = database
+        self._now = now
+
+    async def add(self, session: str | None, new: NewTurn) -> Turn:
+        """Record a turn, in a new session where none is given.
+
+        Raises:
+            SessionNotFound: There is no such session.
+        """
+        at, text = self._now(), storable(new.text)
+
+        def work(connection: Connection) -> Turn:
+            identity = session or _create(connection, text, at)
+            known = _load(connection, identity, lock=True)
+            turn = Turn(
+                identity,
+                known.turns + 1,
+                new.speaker,
+                text,
+                at,
+                new.model,
+                new.task,
+                new.interrupted,
+            )
+            connection.execute(
+                insert(turns).values({name: getattr(turn, name) for name in turns.c.keys()})  # noqa: SIM118 - a column collection iterates over columns
+            )
+            connection.execute(
+                update(sessions)
+                .where(sessions.c.id == identity)
+                .values(turns=turn.seq, updated=max(at, known.updated))
+            )
+            return turn
+
+        return await self._database.write(work)
+
+    async def get(self, identity: str) -> Session:
+        """Look up a session.
+
+        Raises:
+            SessionNotFound: There is none of that id.
+        """
+        return await self._database.read(lambda connection: _load(connection, identity))
+
+    async def latest(self, limit: int) -> list[Session]:
+        """List sessions, the last used first."""
+        query = select(sessions).order_by(sessions.c.updated.desc(), sessions.c.id.desc())
+        return await self._database.read(
+            lambda connection: [
+                Session(**row) for row in connection.execute(query.limit(limit)).mappings()
+            ]
+        )
+
+    async def turns(self, identity: str, *, after: int = 0, limit: int | None = None) -> list[Turn]:
+        """Read the turns of a session beyond number `after`, oldest first; the last `limit`."""
+        query = select(turns).where(turns.c.session == identity, turns.c.seq > after)
+        last = query.order_by(turns.c.seq.desc()).limit(limit)
+
+        def work(connection: Connection) -> list[Turn]:
+            rows = connection.execute(last).mappings().all()
+            return [_turn(row) for row in reversed(rows)]
+
+        return await self._database.read(work)
+
+
+def _create(connection: Connection, text: str, at: datetime) -> str:
+    identity = next_id(_PREFIX, at, connection.scalar(select(func.max(sessions.c.id))))
+    line = " ".join(text.split())
+    short = line if len(line) <= _TITLE_CHARACTERS else f"{line[: _TITLE_CHARACTERS - 1]}…"
+    connection.execute(
+        insert(sessions).values(id=identity, title=short, turns=0, created=at, updated=at)
+    )
+    return identity
+
+
+def _load(connection: Connection, identity: str, *, lock: bool = False) -> Session:
+    query = select(sessions).where(sessions.c.id == identity)
+    if lock:
+        query = query.with_for_update()  # SQLite's writers exclude each other anyway
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise SessionNotFound(
+            f"There is no conversation {identity!r}.", hint="`tale sessions` lists them."
+        )
+    return Session(**row)
+
+
+def _turn(row: RowMapping) -> Turn:
+    return Turn(**row)

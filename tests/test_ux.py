@@ -1,0 +1,321 @@
+"""Conversations with the ux server: talk is answered, work is handed over, nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+import pytest
+
+from tale.config import Settings
+from tale.errors import (
+    BackendStalled,
+    BackendUnavailable,
+    DeadlineExceeded,
+    PromptRejected,
+    ServiceUnavailable,
+    SessionNotFound,
+    TaleError,
+    WorkspaceUnusable,
+)
+from tale.memory.turns import TurnStore
+from tale.models.caller import Script, ScriptedModels
+from tale.paths import Paths
+from tale.prompts import CHAT_SYSTEM
+from tale.servers.steps import judge
+from tale.servers.ux import Ux
+from tale.storage.database import Database
+from tale.wire.contracts import (
+    ChatReply,
+    ChatRequest,
+    SessionRequest,
+    SessionsRequest,
+    SubmitRequest,
+    TaskView,
+    TurnView,
+    UsageView,
+)
+
+pytestmark = pytest.mark.anyio
+
+WORK = "Write a Python function that parses ISO dates, with tests"
+
+
+class Gateway:
+    """Takes tasks, or refuses them."""
+
+    def __init__(self) -> None:
+        self.taken: list[SubmitRequest] = []
+        self.error: TaleError | None = None
+        self.hold: anyio.Event | None = None
+
+    async def submit(self, request: SubmitRequest) -> TaskView:
+        if self.hold:
+            await self.hold.wait()
+        if self.error:
+            raise self.error
+        self.taken.append(request)
+        return TaskView(
+            id=f"t-{len(self.taken)}",
+            text=request.text,
+            state="queued",
+            workspace="/w",
+            created=datetime(2026, 5, 4, tzinfo=UTC),
+        )
+
+
+class World:
+    def __init__(self, database: Database, *scripts: Script) -> None:
+        self.gateway = Gateway()
+        self.models = ScriptedModels(*scripts)
+        self.seen: list[Mapping[str, object]] = []
+        self.ux = Ux(
+            TurnStore(database),
+            self.models,
+            self.gateway.submit,
+            judge,
+            context={"ux": 8192, "task": 8192},
+        )
+
+    async def progress(self, data: Mapping[str, object]) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.seen.append(data)
+
+    async def say(
+        self, text: str, session: str | None = None, workspace: str | None = None
+    ) -> ChatReply:
+        request = ChatRequest(text=text, session=session, workspace=workspace)
+        return await self.ux.chat(request, self.progress)
+
+    async def turns(self, session: str | None = None) -> tuple[TurnView, ...]:
+        if session is None:
+            listed = await self.ux.sessions(SessionsRequest(), self.progress)
+            session = listed.sessions[0].id
+        return (await self.ux.session(SessionRequest(id=session), self.progress)).turns
+
+    async def told(self) -> list[tuple[str, str, bool]]:
+        return [(turn.speaker, turn.text, turn.interrupted) for turn in await self.turns()]
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncGenerator[Database]:
+    paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
+    async with Database.open(paths, Settings()) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def in_background(world: World, text: str) -> AsyncGenerator[anyio.CancelScope]:
+    """Let somebody chat who may go away; on leaving, wait until their turn is dealt with."""
+
+    async def chat(task_status: anyio.abc.TaskStatus[anyio.CancelScope]) -> None:
+        with anyio.CancelScope() as scope:
+            task_status.started(scope)
+            await world.say(text)
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            yield await tasks.start(chat)
+
+
+async def test_talk_is_answered_word_by_word_and_kept(database: Database) -> None:
+    world = World(database, Script(["Hel", "lo!"]))
+    reply = await world.say("  hello there ")
+    assert (reply.answer, reply.model, reply.role, reply.task) == (
+        "Hello!",
+        "scripted-ux",
+        "ux",
+        None,
+    )
+    assert reply.usage == UsageView(prompt=20, completion=2, cached=5)
+    assert world.seen == [{"session": reply.session}, {"token": "Hel"}, {"token": "lo!"}]
+    question, answer = await world.turns(reply.session)
+    assert (question.speaker, question.text, question.model) == ("user", "hello there", None)
+    assert (answer.speaker, answer.text, answer.model) == ("assistant", "Hello!", "scripted-ux")
+
+
+async def test_a_conversation_goes_on_with_what_was_said(database: Database) -> None:
+    world = World(database, Script(["Hello!"]), Script(["Bob."]))
+    first = await world.say("hello, I am Bob")
+    second = await world.say("what is my name?", first.session)
+    assert second.session == first.session
+    (_, before), (_, after) = world.models.asked
+    assert before.messages[0].content == CHAT_SYSTEM
+    assert after.messages[: len(before.messages)] == before.messages
+    assert [one.content for one in after.messages[1:]] == [
+        "hello, I am Bob",
+        "Hello!",
+        "what is my name?",
+    ]
+    listed = await world.ux.sessions(SessionsRequest(), world.progress)
+    assert [(one.title, one.turns) for one in listed.sessions] == [("hello, I am Bob", 4)]
+
+
+async def test_work_is_acknowledged_and_handed_over(database: Database) -> None:
+    world = World(database, Script(["On ", "it."]))
+    reply = await world.say(WORK, workspace="/w")
+    assert (reply.answer, reply.task, reply.role) == ("On it.", "t-1", "ux")
+    [request] = world.gateway.taken
+    assert (request.text, request.workspace, request.session) == (WORK, "/w", reply.session)
+    [(target, asked)] = world.models.asked
+    assert target == "ux"
+    assert asked.max_tokens == 40
+    assert asked.messages[0].content == CHAT_SYSTEM
+    assert {"task": "t-1"} in world.seen
+    answer = (await world.turns())[1]
+    assert (answer.text, answer.task, answer.interrupted) == ("On it.", "t-1", False)
+
+
+@pytest.mark.parametrize(
+    "script", [Script(refusal=BackendUnavailable("loading")), Script([]), Script([" "])]
+)
+async def test_work_is_handed_over_also_where_no_model_acknowledges_it(
+    database: Database, script: Script
+) -> None:
+    world = World(database, script)
+    reply = await world.say(WORK)
+    assert reply.task == "t-1"
+    assert reply.answer == "I'm on it."
+    assert {"token": "I'm on it."} in world.seen
+
+
+@pytest.mark.parametrize(
+    "error", [ServiceUnavailable("gateway went away"), DeadlineExceeded("no answer")]
+)
+async def test_without_a_gateway_the_turn_is_kept_and_the_user_told(
+    database: Database, error: TaleError
+) -> None:
+    world = World(database, Script(["On it."], hold=anyio.Event()))
+    world.gateway.error = error
+    with anyio.fail_after(20), pytest.raises(ServiceUnavailable) as caught:
+        await world.say(WORK)
+    session = world.seen[0]["session"]
+    assert f"kept in conversation {session}" in caught.value.message
+    assert "tale status" in caught.value.hint
+    assert await world.told() == [("user", WORK, False)]
+
+
+async def test_what_the_gateway_refuses_is_refused_in_its_words(database: Database) -> None:
+    world = World(database, Script(["On it."]))
+    world.gateway.error = WorkspaceUnusable("/ is the root")
+    with pytest.raises(WorkspaceUnusable, match="/ is the root"):
+        await world.say(WORK, workspace="/")
+    assert await world.told() == [("user", WORK, False)]
+
+
+async def test_an_answer_whose_reader_goes_away_is_kept_as_far_as_it_came(
+    database: Database,
+) -> None:
+    world = World(database, Script(["Once ", "upon"], hold=anyio.Event()))
+    async with in_background(world, "tell me a story") as scope:
+        while {"token": "upon"} not in world.seen:
+            await anyio.lowlevel.checkpoint()
+        scope.cancel()
+    assert await world.told() == [
+        ("user", "tell me a story", False),
+        ("assistant", "Once upon", True),
+    ]
+    assert world.models.stopped == 1
+
+
+async def test_an_answer_whose_model_dies_is_kept_as_far_as_it_came(database: Database) -> None:
+    world = World(database, Script(["Once"], error=BackendStalled("silence")), Script(["Yes"]))
+    with pytest.raises(BackendStalled):
+        await world.say("tell me a story")
+    assert (await world.told())[1] == ("assistant", "Once", True)
+    session = (await world.ux.sessions(SessionsRequest(), world.progress)).sessions[0].id
+    assert (await world.say("hello?", session)).answer == "Yes"
+
+
+async def test_a_model_that_says_nothing_leaves_only_the_question(database: Database) -> None:
+    world = World(database, Script(refusal=BackendUnavailable("loading")))
+    with pytest.raises(BackendUnavailable):
+        await world.say("hello")
+    assert await world.told() == [("user", "hello", False)]
+
+
+async def test_work_is_handed_over_though_who_asked_for_it_went_away(database: Database) -> None:
+    world = World(database, Script(["On"], hold=anyio.Event()))
+    world.gateway.hold = anyio.Event()
+    async with in_background(world, WORK) as scope:
+        while {"token": "On"} not in world.seen:
+            await anyio.lowlevel.checkpoint()
+        scope.cancel()
+        await anyio.wait_all_tasks_blocked()
+        world.gateway.hold.set()
+    assert [request.text for request in world.gateway.taken] == [WORK]
+    question, answer = await world.turns()
+    assert question.text == WORK
+    assert (answer.text, answer.task, answer.interrupted) == ("On", "t-1", True)
+
+
+async def test_turns_of_one_session_wait_for_each_other_and_others_do_not(
+    database: Database,
+) -> None:
+    hold = anyio.Event()
+    scripts = [Script(["one"]), Script(["two"], hold=hold), Script(["other"]), Script(["three"])]
+    world = World(database, *scripts)
+    session = (await world.say("hello")).session
+    answers: list[str] = []
+
+    async def say(text: str, into: str | None) -> None:
+        answers.append((await world.say(text, into)).answer)
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(say, "hello again", session)
+            while {"token": "two"} not in world.seen:
+                await anyio.lowlevel.checkpoint()
+            await say("hello from elsewhere", None)
+            assert answers == ["other"]
+            tasks.start_soon(say, "and again", session)
+            await anyio.wait_all_tasks_blocked()
+            assert len(await world.turns(session)) == 3
+            hold.set()
+    assert answers == ["other", "two", "three"]
+    assert [turn.text for turn in await world.turns(session)] == [
+        "hello",
+        "one",
+        "hello again",
+        "two",
+        "and again",
+        "three",
+    ]
+
+
+async def test_a_session_nobody_knows_is_named_and_nothing_is_recorded(database: Database) -> None:
+    world = World(database)
+    with pytest.raises(SessionNotFound, match="s-none") as caught:
+        await world.say("hello", "s-none")
+    assert "tale sessions" in caught.value.hint
+    with pytest.raises(SessionNotFound):
+        await world.turns("s-none")
+    assert (await world.ux.sessions(SessionsRequest(), world.progress)).sessions == ()
+
+
+@pytest.mark.parametrize("text", ["", "  ", "x" * 1_048_576, "\0\1\2"])
+async def test_what_is_no_text_is_refused_and_nothing_is_recorded(
+    database: Database, text: str
+) -> None:
+    world = World(database)
+    with pytest.raises(PromptRejected):
+        await world.say(text)
+    assert (await world.ux.sessions(SessionsRequest(), world.progress)).sessions == ()
+
+
+def test_the_server_offers_its_tools(tmp_path: Path) -> None:
+    async def submit(request: SubmitRequest) -> TaskView:
+        raise AssertionError
+
+    async def build() -> None:
+        paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
+        async with Database.open(paths, Settings()) as database:
+            ux = Ux(TurnStore(database), ScriptedModels(), submit, judge, context={})
+            assert "/mcp" in [getattr(route, "path", "") for route in ux.app().routes]
+
+    anyio.run(build)
