@@ -18,6 +18,7 @@ CHAT_SYSTEM: Final = (
 WORK_SYSTEM: Final = (
     "You are a careful engineer. Do the whole task in one answer. "
     "Write each file the task needs as a line `FILE: path/name` followed by one fenced code block "
-    "with the complete content. Paths are relative. After the files, say in one or two sentences "
-    "what you made and how to run it."
+    "with the complete content. Paths are relative. The program comes first; tests are short, with "
+    "at most five cases. After the files, say in one or two sentences what you made and how to "
+    "run it."
 )

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tale.models.catalog import CATALOG
-from tale.models.fetch import ensure_model
+from tale.models.fetch import FetchProgress, ensure_model
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -79,11 +79,15 @@ class Tale:
         return found
 
 
+def _ignore(progress: FetchProgress) -> None:
+    del progress
+
+
 @pytest.fixture(scope="module")
 def tale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tale]:
     home = tmp_path_factory.mktemp("home")
     (home / "tale.toml").write_text(SETTINGS)
-    anyio.run(ensure_model, CATALOG[MODEL], home / "models", lambda progress: None)
+    anyio.run(ensure_model, CATALOG[MODEL], home / "models", _ignore)
     made = Tale(home)
     yield made
     made.run("stop")
@@ -154,6 +158,12 @@ def test_what_can_not_be_done_has_an_exit_code_and_a_hint(tale: Tale) -> None:
         assert "Traceback" not in done.stderr
 
 
+def test_pull_of_what_is_here_only_says_so(tale: Tale) -> None:
+    done = tale.run("models", "pull", MODEL)
+    assert done.stdout == f"{tale.home}/models/{CATALOG[MODEL].file}\n"
+    assert done.stderr == f"{MODEL} is here and verified.\n"
+
+
 def test_bench_measures_both_roles(tale: Tale) -> None:
     figures = json.loads(tale.run("bench", "--rounds", "1", "--json").stdout)["roles"]
     assert [figure["role"] for figure in figures] == ["ux", "task"]
@@ -164,6 +174,8 @@ def test_stop_leaves_nothing_and_a_foreground_daemon_ends_with_ctrl_c(tale: Tale
     assert "nothing is left" in tale.run("stop").stdout
     assert tale.processes() == []
     assert tale.run("status").returncode == 3
+    assert tale.run("restart").stdout == "tale serves again.\n"
+    assert tale.run("stop", "--json").returncode == 0
     with tale.start("serve") as process:
         assert process.stderr is not None
         while "Ctrl-C stops it" not in process.stderr.readline():

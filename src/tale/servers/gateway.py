@@ -174,9 +174,15 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
             },
         )
         await tasks.start(engine.run)
+        tasks.start_soon(_close_when, context.stopping, hub)
         yield Gateway(engine, store, hub, check_folder=check_folder).app()
-        hub.close()
         tasks.cancel_scope.cancel()
+
+
+async def _close_when(stopping: anyio.Event, hub: ProgressHub) -> None:
+    """End the event streams, which would hold the server up; readers go on from where they are."""
+    await stopping.wait()
+    hub.close()
 
 
 def main() -> None:

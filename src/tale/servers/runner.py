@@ -36,11 +36,19 @@ _EX_CONFIG = 78  # sysexits.h
 
 @dataclass(frozen=True, slots=True)
 class ServerContext:
-    """What a server is given to build itself from."""
+    """What a server is given to build itself from.
+
+    Attributes:
+        settings: The user's.
+        paths: Where files are.
+        leash: The line to the supervisor.
+        stopping: Is set when the server is told to leave; streams without end should end then.
+    """
 
     settings: Settings
     paths: Paths
     leash: Leash
+    stopping: anyio.Event
 
 
 Compose = Callable[[ServerContext], AbstractAsyncContextManager[ASGIApp]]
@@ -110,7 +118,7 @@ async def _serve(compose: Compose, port: int, settings: Settings, paths: Paths) 
         stopping = anyio.Event()
         tasks.start_soon(leash.run, stopping.set)
         tasks.start_soon(_stop_on_signal, stopping)
-        async with compose(ServerContext(settings, paths, leash)) as app:
+        async with compose(ServerContext(settings, paths, leash, stopping)) as app:
             server = _Server(Guard(app, leash.token), lambda: leash.ready(url))
             tasks.start_soon(_relay, stopping, server)
             await server.serve(sockets=[sock])

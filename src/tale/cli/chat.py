@@ -1,0 +1,116 @@
+"""`tale chat`: a conversation on a terminal, or line by line through a pipe.
+
+Below: `conversation`; `chat_terminal` is imported where a person types.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+
+from tale.cli.answer import AnswerWriter
+from tale.cli.connection import Connection
+from tale.cli.conversation import Conversation, HandedOver, Outcome
+from tale.cli.prompt_text import decode
+from tale.cli.render import Screen
+from tale.cli.task_lines import file_lines, summary_line
+from tale.cli.views import Event, Reply
+
+__all__ = ["app", "piped_chat"]
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def chat(
+    session: Annotated[
+        str | None, typer.Option("--session", "-s", metavar="ID", help="Conversation to continue.")
+    ] = None,
+    workspace: Annotated[
+        Path | None,
+        typer.Option("--workspace", "-w", file_okay=False, help="Folder for files of its tasks."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print an object a line: each reply, then each task.")
+    ] = False,
+) -> None:
+    """Talk; a turn that asks for work becomes a task, and the conversation goes on meanwhile.
+
+    In a pipe each line is a turn, and the end waits for the tasks.
+    """
+    screen = Screen.detect()
+    connection = Connection.open(screen, service="ux")
+    conversation = Conversation(connection, session, workspace)
+    if screen.out_is_terminal and sys.stdin.isatty() and not as_json:
+        from tale.cli.chat_terminal import terminal_chat  # noqa: PLC0415 - 0.4 s, for people only
+
+        terminal_chat(connection, screen, conversation)
+        return
+    failed = piped_chat(connection, screen, conversation, sys.stdin.buffer, as_json=as_json)
+    raise typer.Exit(1 if failed else 0)
+
+
+def piped_chat(
+    connection: Connection,
+    screen: Screen,
+    conversation: Conversation,
+    stdin: BinaryIO,
+    *,
+    as_json: bool,
+) -> int:
+    """Answer each line, then wait for the tasks; returns how many of them failed."""
+    ended: dict[str, Outcome] = {}
+
+    def forget(event: Event) -> None:
+        del event
+
+    def keep(outcome: Outcome) -> None:
+        ended[outcome.task] = outcome
+
+    handed = HandedOver(connection, forget, keep)
+    for number, raw in enumerate(stdin, start=1):
+        if not raw.strip():
+            continue
+        reply = conversation.say(
+            decode(raw.rstrip(b"\r\n"), f"Line {number}"), _ignore, handed.follow
+        )
+        _write_reply(screen, reply, as_json=as_json)
+    handed.wait()
+    return sum(not _write_outcome(screen, ended[task], as_json=as_json) for task in handed.followed)
+
+
+def _ignore(token: str) -> None:
+    del token
+
+
+def _write_reply(screen: Screen, reply: Reply, *, as_json: bool) -> None:
+    if as_json:
+        screen.write(json.dumps(reply.record.raw, ensure_ascii=False) + "\n")
+    else:
+        AnswerWriter(screen).finish(reply.answer)
+
+
+def _write_outcome(screen: Screen, outcome: Outcome, *, as_json: bool) -> bool:
+    """Write how a task ended; returns whether it went well."""
+    task = outcome.result
+    if task is None:
+        reason = outcome.error
+        screen.error(f"task {outcome.task}: {reason.message if reason else 'lost'}")
+        return False
+    if as_json:
+        screen.write(json.dumps(task.record.raw, ensure_ascii=False) + "\n")
+        return task.state == "done"
+    if task.state == "done":
+        AnswerWriter(screen).finish(task.answer or "")
+        for line in file_lines(task):
+            screen.note(line)
+    else:
+        screen.error(
+            f"task {task.id} {task.state}: {task.error or ''}".rstrip(": "), task.hint or ""
+        )
+    screen.note(summary_line(task))
+    return task.state == "done"

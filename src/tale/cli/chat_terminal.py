@@ -1,0 +1,241 @@
+"""The conversation as a person sees it: a prompt, answers as they are generated, tasks in between.
+
+While the prompt waits, lines about tasks appear above it (prompt_toolkit redraws the input); while
+an answer is written they wait for its end. Ctrl-C stops an answer; at the prompt, twice, or Ctrl-D,
+leaves. Above: `chat`. Below: `conversation`.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.history import FileHistory
+from prompt_toolkit.patch_stdout import patch_stdout
+
+from tale.cli.answer import AnswerWriter
+from tale.cli.connection import Connection
+from tale.cli.conversation import Conversation, HandedOver, Outcome
+from tale.cli.render import Screen, clean, plural
+from tale.cli.sessions import turn_lines
+from tale.cli.spinner import Spinner
+from tale.cli.task_lines import event_line, file_lines, summary_line
+from tale.cli.views import Event
+from tale.errors import TaleError
+
+__all__ = ["Prompt", "TerminalChat", "terminal_chat"]
+
+_HELP = """\
+Type, and Enter sends. Work is handed over as a task; its progress appears here.
+  /new    begin another conversation
+  /tasks  tasks of this conversation that still run
+  /exit   leave; so do Ctrl-D, and Ctrl-C twice
+Ctrl-C stops an answer. Tasks go on when you leave."""
+_TURNS_SHOWN = 6
+
+
+class Prompt(Protocol):
+    """Asks for a line. Raises `KeyboardInterrupt` on Ctrl-C and `EOFError` on Ctrl-D."""
+
+    def __call__(self) -> str:
+        """Wait for the next line."""
+        ...
+
+
+class _Board:
+    """Lines about tasks: shown at once above a waiting prompt, kept while an answer is written."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._lock = threading.Lock()
+        self._open = False
+        self._kept: list[str] = []
+
+    def tell(self, lines: list[str]) -> None:
+        with self._lock:
+            if self._open:
+                self._write("".join(f"{line}\n" for line in lines))
+            else:
+                self._kept += lines
+
+    @contextmanager
+    def opened(self) -> Generator[None]:
+        """Show lines while the block runs, those first that were kept."""
+        with self._lock:
+            self._open = True
+            if self._kept:
+                self._write("".join(f"{line}\n" for line in self._kept))
+                self._kept.clear()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open = False
+
+
+class TerminalChat:
+    """The loop of prompt and answer."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        screen: Screen,
+        conversation: Conversation,
+        *,
+        write_above: Callable[[str], None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            connection: The daemon.
+            screen: Where answers go.
+            conversation: The conversation.
+            write_above: Writes text above the waiting prompt.
+        """
+        self._connection = connection
+        self._screen = screen
+        self._conversation = conversation
+        self._board = _Board(write_above)
+        self.handed = HandedOver(connection, self._on_event, self._on_end)
+
+    def run(self, prompt: Prompt, around: Callable[[], AbstractContextManager[object]]) -> None:
+        """Converse until the person leaves.
+
+        Args:
+            prompt: Asks for a line.
+            around: Makes what must be in force while it asks.
+        """
+        asked_to_leave = False
+        while True:
+            try:
+                with around(), self._board.opened():
+                    line = prompt().strip()
+            except KeyboardInterrupt:
+                if asked_to_leave:
+                    return
+                asked_to_leave = True
+                self._screen.note("Ctrl-C again, or Ctrl-D, leaves.")
+                continue
+            except EOFError:
+                return
+            asked_to_leave = False
+            if line in ("/exit", "/quit"):
+                return
+            if line.startswith("/"):
+                self._command(line)
+            elif line:
+                self._turn(line)
+
+    def farewell(self) -> None:
+        """Say what goes on, and how to come back."""
+        if running := self.handed.running:
+            goes = "goes" if len(running) == 1 else "go"
+            self._screen.note(
+                f"{plural(len(running), 'task')} {goes} on in the background:", "bold"
+            )
+            for task in running:
+                self._screen.note(f"  tale watch {task}")
+        if self._conversation.session:
+            self._screen.note(f"`tale chat --session {self._conversation.session}` continues.")
+
+    def _turn(self, text: str) -> None:
+        writer = AnswerWriter(self._screen)
+        try:
+            with Spinner(self._screen, "thinking", self._connection.waiting_for) as spinner:
+
+                def on_token(token: str) -> None:
+                    spinner.stop()
+                    writer.token(token)
+
+                reply = self._conversation.say(text, on_token, self.handed.follow)
+        except KeyboardInterrupt:
+            writer.end_line()
+            self._screen.note("stopped")
+            return
+        except TaleError as error:
+            writer.end_line()
+            self._screen.error(error.message, error.hint)
+            return
+        writer.finish(reply.answer)
+        if reply.task:
+            self._screen.note(f"handed over as task {reply.task}")
+        elif reply.model and reply.role == "task":
+            # The small model is what answers; anything else is worth a word.
+            self._screen.note(f"{reply.model} ({reply.role})")
+        self._screen.print()
+
+    def _command(self, line: str) -> None:
+        if line == "/new":
+            self._conversation.begin_anew()
+            self._screen.note("A new conversation.")
+        elif line == "/tasks":
+            running = self.handed.running
+            self._screen.note("\n".join(running) if running else "No task is running.")
+        else:
+            if line not in ("/help", "/?"):
+                self._screen.note(f"There is no {line}.", "yellow")
+            self._screen.note(_HELP)
+
+    def _on_event(self, event: Event) -> None:
+        line = event_line(event)
+        if line and not event.is_final and event.kind != "queued":
+            self._board.tell([self._dim(f"task {event.task}  {clean(line)}")])
+
+    def _on_end(self, outcome: Outcome) -> None:
+        style = self._screen.style
+        task = outcome.result
+        if task is None:
+            reason = outcome.error.message if outcome.error else "lost"
+            self._board.tell([style(f"task {outcome.task}  {reason}", "red")])
+            return
+        if task.state != "done":
+            said = f"task {task.id}  {task.state}" + (f": {task.error}" if task.error else "")
+            hint = [self._dim(task.hint)] if task.hint else []
+            self._board.tell([style(clean(said), "red"), *hint])
+            return
+        head = style(f"task {task.id}  done", "bold", "green")
+        answer = [clean(task.answer).strip("\n")] if task.answer else []
+        files = [style(line, "green") for line in file_lines(task)]
+        self._board.tell([head, *answer, *files, self._dim(summary_line(task)), ""])
+
+    def _dim(self, text: str) -> str:
+        return self._screen.style(text, "dim")
+
+
+def terminal_chat(connection: Connection, screen: Screen, conversation: Conversation) -> None:
+    """Converse with the person at this terminal."""
+    if conversation.session:
+        arguments = {"id": conversation.session, "limit": _TURNS_SHOWN}
+        for line in turn_lines(connection.call("ux", "session", arguments), screen):
+            screen.print(line)
+        screen.print()
+    else:
+        screen.note("Enter sends, /help explains, Ctrl-D leaves.")
+    chat = TerminalChat(connection, screen, conversation, write_above=_write_above)
+    history = connection.paths.data / "chat_history"
+    history.parent.mkdir(parents=True, exist_ok=True)
+    history.touch(mode=0o600)
+    session: PromptSession[str] = PromptSession(history=FileHistory(str(history)))
+    message: StyleAndTextTuples = [("bold ansicyan" if screen.color else "", "> ")]
+
+    def prompt() -> str:
+        return session.prompt(message, rprompt=lambda: _working(chat.handed))
+
+    chat.run(prompt, lambda: patch_stdout(raw=True))
+    chat.farewell()
+
+
+def _write_above(text: str) -> None:
+    # While the prompt waits, this is prompt_toolkit's stand-in, which redraws the input below.
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _working(handed: HandedOver) -> str:
+    count = len(handed.running)
+    return f"{plural(count, 'task')} at work" if count else ""

@@ -1,0 +1,75 @@
+"""`tale submit`: hand over a piece of work and print its result.
+
+Below: `follow`. The answer alone goes to standard output, so that it can be piped on.
+"""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tale.cli.connection import Connection
+from tale.cli.follow import background_hint, follow_answer, tell_end
+from tale.cli.prompt_text import from_arguments
+from tale.cli.record import JsonObject
+from tale.cli.render import Screen
+from tale.cli.views import Task
+
+__all__ = ["app"]
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def submit(
+    text: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TEXT", help="What to do; - reads standard input."),
+    ] = None,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            "--workspace", "-w", file_okay=False, help="Folder for files; a new one if missing."
+        ),
+    ] = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Print the task's id and return at once.")
+    ] = False,
+    priority: Annotated[
+        int, typer.Option("--priority", "-p", min=-100, max=100, help="Higher is sooner.")
+    ] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the task as JSON.")] = False,
+) -> None:
+    """Hand over a piece of work and print its result.
+
+    The task goes on when this command is interrupted, and survives a crash of anything.
+
+      tale submit "Write a Python function that parses ISO dates, with tests"
+      git diff | tale submit "Review this change" -
+    """
+    screen = Screen.detect()
+    arguments: JsonObject = {
+        "text": from_arguments(text or []),
+        "priority": priority,
+        "key": uuid.uuid4().hex,  # so that a submission whose answer was lost can be repeated
+    }
+    if workspace is not None:
+        arguments["workspace"] = str(workspace.expanduser().absolute())
+    connection = Connection.open(screen)
+    task = Task.read(connection.call("gateway", "submit", arguments, idempotent=True))
+    if no_wait:
+        screen.json(task.record.raw) if as_json else screen.print(task.id)
+        if screen.err_is_terminal:
+            screen.note(f"`tale watch {task.id}` follows it.")
+        return
+    try:
+        ended = follow_answer(connection, screen, task.id, quiet=as_json)
+    except KeyboardInterrupt:
+        background_hint(screen, task.id)
+        raise typer.Exit(130) from None
+    if as_json:
+        screen.json(ended.record.raw)
+    raise typer.Exit(tell_end(screen, ended))

@@ -1,0 +1,126 @@
+"""How tasks and their events read: one line, one block, one closing remark.
+
+Pure text; `tasks`, `submit` and `chat` write it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tale.cli.render import Screen, Style, clean, human_bytes, human_seconds
+from tale.cli.views import Event, Task
+
+__all__ = [
+    "STATE_STYLES",
+    "ago",
+    "event_line",
+    "file_lines",
+    "summary_line",
+    "task_block",
+]
+
+STATE_STYLES: dict[str, Style] = {
+    "queued": "yellow",
+    "running": "cyan",
+    "done": "green",
+    "failed": "red",
+    "cancelled": "dim",
+}
+
+
+def ago(when: datetime | None, now: datetime | None = None) -> str:
+    """Say how long ago something was: `3 min ago`."""
+    if when is None:
+        return ""
+    seconds = max(0.0, ((now or datetime.now(UTC)) - when).total_seconds())
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return "just now" if seconds < 5 else f"{int(seconds)} s ago"
+
+
+def summary_line(task: Task) -> str:
+    """Say who did it and what it took: model (role), tokens, seconds, id."""
+    parts: list[str] = []
+    if task.model:
+        parts.append(f"{task.model} ({task.role})" if task.role else task.model)
+    if task.usage.completion:
+        parts.append(f"{task.usage.completion} tokens")
+    if task.seconds is not None:
+        parts.append(human_seconds(task.seconds))
+    return " · ".join([*parts, f"task {task.id}"])
+
+
+def file_lines(task: Task) -> list[str]:
+    """Say which files were written, with their sizes where they are there."""
+    lines: list[str] = []
+    for name in task.files:
+        path = Path(task.workspace) / name
+        try:
+            size = f" ({human_bytes(path.stat().st_size)})"
+        except OSError:
+            size = ""
+        lines.append(f"wrote {clean(str(path))}{size}")
+    return lines
+
+
+def event_line(event: Event) -> str:
+    """Say in a few words what happened; empty for what needs no line of its own."""
+    data, line = event.data, event.kind
+    match event.kind:
+        case "started":
+            line = f"started on the {data.text('role')} model" + _after(data.text("reason"))
+        case "resumed":
+            line = "resumed" + _after(data.text("why"))
+        case "file":
+            size = data.number("bytes")
+            line = f"wrote {data.text('path')}" + (f" ({human_bytes(size)})" if size else "")
+        case "note":
+            line = data.text("text")
+        case "failed":
+            line = "failed" + _after(data.text("error"))
+        case "token":
+            line = ""
+        case _:
+            pass
+    return line
+
+
+def _after(why: str) -> str:
+    return f": {why}" if why else ""
+
+
+def task_block(task: Task, screen: Screen) -> list[str]:
+    """Describe a task in full, its answer last."""
+    state = screen.style(task.state, STATE_STYLES.get(task.state, "bold"))
+    if task.model:
+        state += f" by {task.model}" + (f" ({task.role})" if task.role else "")
+    usage = task.usage
+    tokens = f"{usage.prompt} read ({usage.cached} from cache), {usage.completion} written"
+    rows: Sequence[tuple[str, str]] = (
+        ("task", task.id),
+        ("text", clean(task.text)),
+        ("state", state),
+        ("reason", task.reason or ""),
+        ("created", _moment(task.created)),
+        ("took", human_seconds(task.seconds) if task.seconds is not None else ""),
+        ("tokens", tokens if usage.prompt or usage.completion else ""),
+        ("session", task.session or ""),
+        ("priority", str(task.priority) if task.priority else ""),
+        ("workspace", task.workspace),
+        ("files", "\n".join(task.files)),
+        ("error", clean(task.error or "")),
+        ("hint", clean(task.hint or "")),
+    )
+    lines = [
+        f"{screen.style(title.ljust(9), 'dim')}  {text}".replace("\n", "\n" + " " * 11)
+        for title, text in rows
+        if text
+    ]
+    return [*lines, "", clean(task.answer).strip("\n")] if task.answer else lines
+
+
+def _moment(when: datetime | None) -> str:
+    return f"{when.astimezone():%Y-%m-%d %H:%M:%S} ({ago(when)})" if when else ""

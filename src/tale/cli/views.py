@@ -1,0 +1,148 @@
+"""Tasks, events and conversations as the commands show them.
+
+The same fields as the shapes of `wire.contracts` of the same names (a test compares them), read
+without pydantic: see `record`. Above: the commands. Below: `record`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tale.cli.record import Record
+
+__all__ = ["FINAL_KINDS", "Event", "Reply", "Task", "Usage", "read_time"]
+
+FINAL_KINDS = frozenset({"done", "failed", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens spent."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+
+    @classmethod
+    def read(cls, record: Record) -> Usage:
+        """Read it from a reply."""
+        return cls(record.integer("prompt"), record.integer("completion"), record.integer("cached"))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task as it stood when it was asked for."""
+
+    id: str
+    text: str
+    state: str
+    workspace: str
+    priority: int
+    session: str | None
+    created: datetime | None
+    started: datetime | None
+    finished: datetime | None
+    answer: str | None
+    files: tuple[str, ...]
+    role: str | None
+    model: str | None
+    reason: str | None
+    usage: Usage
+    error: str | None
+    hint: str | None
+    last_event: int
+    record: Record = field(default_factory=Record, repr=False, compare=False)
+
+    @classmethod
+    def read(cls, record: Record) -> Task:
+        """Read it from a reply."""
+        return cls(
+            id=record.text("id"),
+            text=record.text("text"),
+            state=record.text("state"),
+            workspace=record.text("workspace"),
+            priority=record.integer("priority"),
+            session=record.text("session") or None,
+            created=read_time(record, "created"),
+            started=read_time(record, "started"),
+            finished=read_time(record, "finished"),
+            answer=record.text("answer") or None,
+            files=record.texts("files"),
+            role=record.text("role") or None,
+            model=record.text("model") or None,
+            reason=record.text("reason") or None,
+            usage=Usage.read(record.record("usage")),
+            error=record.text("error") or None,
+            hint=record.text("hint") or None,
+            last_event=record.integer("last_event"),
+            record=record,
+        )
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it worked; None while it hasn't ended."""
+        if self.finished is None or (since := self.started or self.created) is None:
+            return None
+        return (self.finished - since).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a task; `wire.contracts.Event` lists the kinds."""
+
+    task: str
+    seq: int
+    at: datetime | None
+    kind: str
+    data: Record
+
+    @classmethod
+    def read(cls, record: Record) -> Event:
+        """Read it from the stream."""
+        return cls(
+            record.text("task"),
+            record.integer("seq"),
+            read_time(record, "at"),
+            record.text("kind"),
+            record.record("data"),
+        )
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more happens to the task."""
+        return self.kind in FINAL_KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to one turn of a conversation."""
+
+    session: str
+    answer: str
+    model: str
+    role: str
+    task: str | None
+    usage: Usage
+    record: Record = field(default_factory=Record, repr=False, compare=False)
+
+    @classmethod
+    def read(cls, record: Record) -> Reply:
+        """Read it from a reply."""
+        return cls(
+            record.text("session"),
+            record.text("answer"),
+            record.text("model"),
+            record.text("role"),
+            record.text("task") or None,
+            Usage.read(record.record("usage")),
+            record,
+        )
+
+
+def read_time(record: Record, key: str) -> datetime | None:
+    """Read an ISO time; None where there is none."""
+    try:
+        return datetime.fromisoformat(record.text(key))
+    except ValueError:
+        return None

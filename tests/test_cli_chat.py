@@ -1,0 +1,397 @@
+"""The conversation: through a pipe, and with a person at a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fake_daemon import FakeDaemon, ToolError, event, task
+from tale.cli.chat_terminal import TerminalChat
+from tale.cli.connection import Connection
+from tale.cli.conversation import Conversation
+from tale.cli.main import run
+from tale.cli.render import Screen
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDaemon]:
+    monkeypatch.setenv("TALE_HOME", str(tmp_path))
+    with FakeDaemon(tmp_path).running() as fake:
+        fake.events["t1"] = [
+            event(1, "queued"),
+            event(2, "started", role="task", reason="code"),
+            event(3, "file", path="dates.py", bytes=100),
+            event(4, "done", answer="Made dates.py."),
+        ]
+        fake.tools["show"] = lambda arguments, say: task(answer="Made dates.py.", role="task")
+        yield fake
+
+
+def _handing_over(fake: FakeDaemon) -> Callable[[Json, Any], Json]:
+    def chat(arguments: Json, say: Any) -> Json:
+        reply = fake.chat(arguments, lambda data: None)
+        if "write" in arguments["text"]:
+            say({"session": "s1"})
+            say({"task": "t1"})
+            say({"token": "On it."})
+            return {**reply, "answer": "On it.", "task": "t1"}
+        return reply
+
+    return chat
+
+
+class TestPiped:
+    @pytest.fixture
+    def chat(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[..., tuple[int, str, str]]:
+        def call(stdin: bytes, *arguments: str) -> tuple[int, str, str]:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+            code = run(["chat", *arguments])
+            captured = capsys.readouterr()
+            return code, captured.out, captured.err
+
+        return call
+
+    def test_each_line_is_a_turn_of_one_conversation(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        code, out, err = chat(b"one\n\ntwo\n")
+        assert (code, out, err) == (0, "You said: one\nYou said: two\n", "")
+        assert daemon.calls_of("chat") == [{"text": "one"}, {"text": "two", "session": "s1"}]
+
+    def test_the_end_waits_for_tasks_and_prints_their_results(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]], tmp_path: Path
+    ) -> None:
+        daemon.tools["chat"] = _handing_over(daemon)
+        code, out, err = chat(b"write it\nand you?\n", "-w", str(tmp_path), "-s", "s1")
+        assert code == 0
+        assert out == "On it.\nYou said: and you?\nMade dates.py.\n"
+        assert "task t1" in err
+        assert daemon.calls_of("chat")[0]["workspace"] == str(tmp_path)
+
+    def test_a_task_that_failed_is_exit_code_1(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        daemon.tools["chat"] = _handing_over(daemon)
+        failed = task(state="failed", error="broke", hint="mend", answer=None)
+        daemon.tools["show"] = lambda arguments, say: failed
+        code, _, err = chat(b"write it\n")
+        assert code == 1
+        assert "error: task t1 failed: broke\nhint: mend\n" in err
+
+    def test_a_task_that_can_not_be_followed_is_told(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        daemon.tools["chat"] = _handing_over(daemon)
+        del daemon.events["t1"]
+        code, _, err = chat(b"write it\n")
+        assert code == 1
+        assert "No task 't1'." in err
+
+    def test_json_is_each_reply_then_each_task(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        daemon.tools["chat"] = _handing_over(daemon)
+        _, out, _ = chat(b"write it\n", "--json")
+        reply, done = map(json.loads, out.splitlines())
+        assert (reply["task"], done["id"], done["state"]) == ("t1", "t1", "done")
+
+    def test_a_line_that_is_no_text_is_named(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        code, _, err = chat(b"one\ncaf\xe9\n")
+        assert code == 2
+        assert "Line 2 is not UTF-8" in err
+
+
+class _Person:
+    """Types fixed lines; raises what is an exception, calls what is a function and goes on."""
+
+    def __init__(self, *steps: str | BaseException | Callable[[], None]) -> None:
+        self._steps = list(steps)
+
+    def __call__(self) -> str:
+        while True:
+            match self._steps.pop(0) if self._steps else EOFError():
+                case str() as line:
+                    return line
+                case BaseException() as error:
+                    raise error
+                case act:
+                    act()
+
+
+class _Talk:
+    """A terminal conversation on strings."""
+
+    def __init__(self, daemon: FakeDaemon) -> None:
+        self.out, self.err = io.StringIO(), io.StringIO()
+        self.above: list[str] = []
+        self.told = threading.Event()
+        screen = Screen(self.out, self.err, out_is_terminal=True, err_is_terminal=False)
+        connection = Connection(daemon.paths)
+        self.conversation = Conversation(connection, None, None)
+        self.chat = TerminalChat(
+            connection, screen, self.conversation, write_above=self._write_above
+        )
+
+    def _write_above(self, text: str) -> None:
+        self.above.append(text)
+        if "done" in text or "failed" in text or "No task" in text:
+            self.told.set()
+
+    def wait(self) -> None:
+        """Wait until a task's end was told."""
+        assert self.told.wait(20)
+
+    def run(self, *steps: str | BaseException | Callable[[], None]) -> None:
+        self.chat.run(_Person(*steps), contextlib.nullcontext)
+        self.chat.farewell()
+
+
+class TestTerminal:
+    def test_answers_are_streamed_and_the_session_is_told_at_the_end(
+        self, daemon: FakeDaemon
+    ) -> None:
+        talk = _Talk(daemon)
+        talk.run("hello", "  ", "again")
+        assert talk.out.getvalue() == "You said: hello\n\nYou said: again\n\n"
+        assert "`tale chat --session s1` continues." in talk.err.getvalue()
+
+    def test_a_task_shows_its_progress_above_the_prompt(self, daemon: FakeDaemon) -> None:
+        daemon.tools["chat"] = _handing_over(daemon)
+        talk = _Talk(daemon)
+        talk.run("write it", talk.wait, "and you?")
+        assert talk.out.getvalue() == "On it.\n\nYou said: and you?\n\n"
+        assert "handed over as task t1" in talk.err.getvalue()
+        above = "".join(talk.above).splitlines()
+        assert above[:4] == [
+            "task t1  started on the task model: code",
+            "task t1  wrote dates.py (100 B)",
+            "task t1  done",
+            "Made dates.py.",
+        ]
+
+    def test_a_failed_task_says_why_above_the_prompt(self, daemon: FakeDaemon) -> None:
+        daemon.tools["chat"] = _handing_over(daemon)
+        failed = task(state="failed", error="broke", hint="mend it")
+        daemon.tools["show"] = lambda arguments, say: failed
+        talk = _Talk(daemon)
+        talk.run("write it", talk.wait)
+        assert "task t1  failed: broke\nmend it\n" in "".join(talk.above)
+
+    def test_a_task_that_can_not_be_followed_is_told_above_the_prompt(
+        self, daemon: FakeDaemon
+    ) -> None:
+        daemon.tools["chat"] = _handing_over(daemon)
+        del daemon.events["t1"]
+        talk = _Talk(daemon)
+        talk.run("write it", talk.wait)
+        assert "No task 't1'." in "".join(talk.above)
+
+    def test_leaving_says_which_tasks_go_on(self, daemon: FakeDaemon) -> None:
+        daemon.tools["chat"] = _handing_over(daemon)
+        daemon.hold.clear()
+        talk = _Talk(daemon)
+        talk.run("write it", "/tasks")
+        said = talk.err.getvalue()
+        assert "\nt1\n" in said
+        assert "1 task goes on in the background:\n  tale watch t1\n" in said
+
+    def test_an_error_of_a_turn_does_not_end_the_conversation(self, daemon: FakeDaemon) -> None:
+        def refuse(arguments: Json, say: Any) -> Json:
+            raise ToolError("prompt_rejected", "Too large.", "Shorten it.")
+
+        daemon.tools["chat"] = refuse
+        talk = _Talk(daemon)
+        talk.run("x", "/exit")
+        assert "error: Too large.\nhint: Shorten it.\n" in talk.err.getvalue()
+
+    def test_ctrl_c_in_an_answer_stops_the_answer_alone(self, daemon: FakeDaemon) -> None:
+        def interrupted(arguments: Json, say: Any) -> Json:
+            if arguments["text"] == "stop":
+                say({"session": "s9"})
+                say({"token": "Hal"})
+            return daemon.chat(arguments, say)
+
+        daemon.tools["chat"] = interrupted
+        talk = _Talk(daemon)
+        write = talk.out.write
+
+        def write_or_interrupt(text: str) -> int:
+            if text == "Hal":
+                write(text)
+                raise KeyboardInterrupt
+            return write(text)
+
+        talk.out.write = write_or_interrupt  # type: ignore[method-assign]
+        talk.run("stop", "go on")
+        assert "stopped\n" in talk.err.getvalue()
+        assert talk.out.getvalue().endswith("You said: go on\n\n")
+        assert daemon.calls_of("chat")[1] == {"text": "go on", "session": "s9"}
+
+    def test_ctrl_c_twice_leaves_and_once_does_not(self, daemon: FakeDaemon) -> None:
+        talk = _Talk(daemon)
+        ctrl_c = KeyboardInterrupt()
+        talk.run(ctrl_c, "hello", ctrl_c, ctrl_c, "never")
+        assert [call["text"] for call in daemon.calls_of("chat")] == ["hello"]
+        assert talk.err.getvalue().count("leaves.") == 2
+
+    def test_commands_are_not_sent(self, daemon: FakeDaemon) -> None:
+        talk = _Talk(daemon)
+        talk.run("hello", "/new", "/help", "/tasks", "/nonsense", "again", "/quit")
+        assert daemon.calls_of("chat") == [{"text": "hello"}, {"text": "again"}]
+        said = talk.err.getvalue()
+        assert "A new conversation." in said
+        assert "There is no /nonsense." in said
+        assert "No task is running." in said
+
+
+# A terminal sends Ctrl-C as a signal only to those whose controlling terminal it is.
+_IN_ITS_TERMINAL = (
+    "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "from tale.cli.main import main; main()"
+)
+
+
+class _Terminal:
+    """`tale` on a pseudo-terminal."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        self._master, slave = pty.openpty()
+        environment = {**os.environ, "TALE_HOME": str(home), "TERM": "xterm", "COLUMNS": "100"}
+        environment.pop("NO_COLOR", None)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _IN_ITS_TERMINAL, *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment,
+            start_new_session=True,
+        )
+        os.close(slave)
+        self.text = ""
+
+    def until(self, words: str, seconds: float = 30, after: str = "") -> str:
+        """Read until some words stand on the screen, where asked behind others."""
+        deadline = time.monotonic() + seconds
+        while words not in self.text.rpartition(after)[2] if after else words not in self.text:
+            assert time.monotonic() < deadline, self.text
+            if select.select([self._master], [], [], 0.2)[0]:
+                try:
+                    self.text += os.read(self._master, 65536).decode(errors="replace")
+                except OSError:
+                    break
+        assert words in self.text, self.text
+        return self.text
+
+    def __enter__(self) -> _Terminal:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def end(self, seconds: float = 30) -> int:
+        """Wait for its end, reading what it still writes."""
+        deadline = time.monotonic() + seconds
+        while self.process.poll() is None and time.monotonic() < deadline:
+            if select.select([self._master], [], [], 0.05)[0]:
+                try:
+                    self.text += os.read(self._master, 65536).decode(errors="replace")
+                except OSError:
+                    break
+        code = self.process.wait(seconds)
+        with contextlib.suppress(OSError):
+            while select.select([self._master], [], [], 0)[0]:
+                self.text += os.read(self._master, 65536).decode(errors="replace")
+        return code
+
+
+class TestOnARealTerminal:
+    def test_a_conversation_with_a_task_and_ctrl_d(
+        self, daemon: FakeDaemon, tmp_path: Path
+    ) -> None:
+        daemon.tools["chat"] = _handing_over(daemon)
+        daemon.tools["session"] = lambda arguments, say: {
+            "turns": [{"speaker": "user", "text": "Earlier words"}]
+        }
+        with _Terminal(tmp_path, "chat", "--session", "s1") as terminal:
+            assert "Earlier words" in terminal.until("> ")
+            terminal.type("write it\r")
+            terminal.until("Made dates.py.")
+            terminal.type("hello\r")
+            terminal.until("You said: hello")
+            terminal.until("> ", after="You said: hello")
+            terminal.type("\x04")
+            assert terminal.end() == 0
+        assert "`tale chat --session s1` continues." in terminal.text
+        history = tmp_path / "chat_history"
+        assert "+write it" in history.read_text()
+        assert history.stat().st_mode & 0o777 == 0o600
+
+    def test_submit_streams_with_a_spinner_that_leaves(
+        self, daemon: FakeDaemon, tmp_path: Path
+    ) -> None:
+        daemon.events["t1"] = [
+            event(1, "started", role="ux"),
+            event(1, "token", text="Made "),
+            event(1, "token", text="dates.py."),
+            event(2, "done"),
+        ]
+        with _Terminal(tmp_path, "submit", "x") as terminal:
+            assert terminal.end() == 0
+        assert terminal.text.count("Made dates.py.") == 1
+        assert "\x1b[2mtiny (task)" in terminal.text
+
+    def test_ctrl_c_in_submit_says_how_to_go_on(self, daemon: FakeDaemon, tmp_path: Path) -> None:
+        daemon.hold.clear()
+        with _Terminal(tmp_path, "submit", "x") as terminal:
+            assert daemon.waiting.wait(30)
+            terminal.type("\x03")
+            assert terminal.end() == 130
+        assert "tale watch t1" in terminal.text
+        assert "tale cancel t1" in terminal.text
+        assert daemon.calls_of("cancel") == []
+
+
+def test_ctrl_c_in_a_piped_submit_is_exit_code_130(daemon: FakeDaemon, tmp_path: Path) -> None:
+    daemon.hold.clear()
+    command = [sys.executable, "-m", "tale.cli", "submit", "x"]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert daemon.waiting.wait(30)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, b"")
+    assert b"tale watch t1" in err
+
+
+def test_a_reader_that_leaves_early_is_no_error(daemon: FakeDaemon) -> None:
+    daemon.tools["list"] = lambda arguments, say: {"tasks": [task(str(n)) for n in range(900)]}
+    command = f"{sys.executable} -m tale.cli tasks -n 1000 | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("ID")
+    assert done.stderr == ""
