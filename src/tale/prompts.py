@@ -16,9 +16,14 @@ CHAT_SYSTEM: Final = (
 )
 
 WORK_SYSTEM: Final = (
-    "You are a careful engineer. Do the whole task in one answer. "
-    "Write each file the task needs as a line `FILE: path/name` followed by one fenced code block "
-    "with the complete content. Paths are relative. The program comes first; tests are short, with "
-    "at most five cases. After the files, say in one or two sentences what you made and how to "
-    "run it."
+    "You are a careful engineer. Do the whole task in one answer: each file as a line "
+    "`FILE: path/name` followed by one fenced code block with its complete content, the program "
+    "first, then its tests, which import the program. Use relative paths. Keep tests to five cases "
+    "at most. End with one or two sentences: what you made and how to run it.\n\n"
+    "Example:\nFILE: add.py\n```python\ndef add(a, b):\n    return a + b\n```\n"
+    "FILE: test_add.py\n```python\nfrom add import add\n\n"
+    "def test_add():\n    assert add(1, 2) == 3\n```\n"
+    "add.py adds two numbers. Run the tests with `pytest`."
 )
+"""A worked example is worth more to a small model than any description: with it the 1.5B wrote the
+program and its tests as files that belong together; with the rules alone it put both into one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -18,12 +17,9 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from tale.errors import BackendFailed, BackendUnavailable, ContextExceeded
 from tale.models.backend import ChatRequest, Chunk, Message
-from tale.models.catalog import CATALOG
 from tale.models.embedded import EmbeddedBackend
-from tale.models.fetch import ensure_model
 from tale.models.launcher import same_process
 from tale.models.openai_http import OpenAIBackend, open_session
-from tale.paths import Paths
 from tale.wire.leash import Peer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration]
@@ -97,13 +93,6 @@ class ProcessLauncher:
 
 
 @pytest.fixture
-async def model_file() -> Path:
-    folder = os.environ.get("TALE_TEST_MODELS")
-    directory = Path(folder) if folder else Paths.from_environment().models
-    return await ensure_model(CATALOG["smollm2-135m"], directory, lambda _: None)
-
-
-@pytest.fixture
 async def session() -> AsyncIterator[ClientSession]:
     async with open_session() as opened:
         yield opened
@@ -117,9 +106,9 @@ async def launcher() -> AsyncIterator[ProcessLauncher]:
 
 @pytest.fixture
 async def backend(
-    model_file: Path, launcher: ProcessLauncher, session: ClientSession
+    small_model: Path, launcher: ProcessLauncher, session: ClientSession
 ) -> EmbeddedBackend:
-    args = [f"--model={model_file}", "--alias=smol", f"--context={CONTEXT}", "--threads=2"]
+    args = [f"--model={small_model}", "--alias=smol", f"--context={CONTEXT}", "--threads=2"]
     loaded = EmbeddedBackend(
         NAME,
         "smol",

