@@ -18,7 +18,8 @@ __all__ = ["measure"]
 
 _TURNS = 12
 _PAIRS = 30
-_LONG_PAIRS = 6
+_LONG = 128
+_LONG_PAIRS = 10
 _SWITCHES = 8
 _QUESTIONS = (
     "Hi there, how are you today?",
@@ -28,7 +29,7 @@ _QUESTIONS = (
     "What does HTTP stand for?",
     "Thanks! What can you do?",
 )
-_TASK_PROMPT = [{"role": "user", "content": "Write a long story about a lighthouse keeper."}]
+_STORY = [{"role": "user", "content": "Write a long story about a lighthouse keeper."}]
 
 
 def measure(report: Report) -> None:
@@ -51,9 +52,10 @@ def _chat(report: Report, installation: Installation, when: str, reach: float) -
     ours: list[float] = []
     bare: list[float] = []
     for number, question in zip(range(_TURNS), itertools.cycle(_QUESTIONS), strict=False):
-        # Both get the question, told apart by a number so that neither finds it in the cache.
-        ours.append(_turn(client, f"{question} ({when[0]}{number}a)"))
-        asked = {"role": "user", "content": f"{question} ({when[0]}{number}b)"}
+        # Both get the question, begun by a mark of its own, so that each finds the same in the
+        # cache: the system prompt, and nothing of the other's question.
+        ours.append(_turn(client, f"{when[11]}{number}a. {question}"))
+        asked = {"role": "user", "content": f"{when[11]}{number}b. {question}"}
         messages = [{"role": "system", "content": CHAT_SYSTEM}, asked]
         bare.append(first_token(bare_url, token, messages=messages).first)
     report.add(
@@ -94,7 +96,7 @@ def _task_generating(installation: Installation) -> Generator[None]:
     def generate() -> None:
         while not stopping.is_set():
             generating.set()
-            first_token(url, token, model="task", messages=_TASK_PROMPT, max_tokens=48)
+            first_token(url, token, model="task", messages=_STORY, max_tokens=48)
 
     thread = threading.Thread(target=generate)
     thread.start()
@@ -150,8 +152,10 @@ def _proxy(report: Report, installation: Installation) -> None:
 
 
 def _long(url: str, token: str) -> Generation:
-    messages = [{"role": "user", "content": "Count from one to one hundred in words."}]
-    return first_token(url, token, messages=messages, max_tokens=128)
+    answer = first_token(url, token, messages=_STORY, max_tokens=_LONG)
+    if answer.tokens < _LONG // 2:
+        raise RuntimeError(f"the answer has only {answer.tokens} tokens, too few to time")
+    return answer
 
 
 def _switching(report: Report, installation: Installation) -> None:

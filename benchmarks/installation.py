@@ -120,6 +120,7 @@ def bare_server(role: str) -> Generator[tuple[str, float]]:
         [sys.executable, "-m", "tale.models.llama_server", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
     )
     try:

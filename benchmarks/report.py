@@ -13,6 +13,8 @@ from rich.table import Table
 
 __all__ = ["Figure", "Report", "median", "spread"]
 
+_WIDTH = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -45,7 +47,8 @@ class Figure:
 class Report:
     """Collects figures, prints each as it comes and the table at the end."""
 
-    console: Console = field(default_factory=Console)
+    # As wide as the table, also in a pipe, where nobody says how wide the reader's window is.
+    console: Console = field(default_factory=lambda: Console(width=_WIDTH, soft_wrap=False))
     figures: list[Figure] = field(default_factory=list[Figure])
 
     def add(self, figure: Figure) -> None:

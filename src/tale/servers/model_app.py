@@ -14,6 +14,7 @@ from aiohttp import ClientSession
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tale.config import BackendKind, ModelsSettings, RoleSettings
 from tale.errors import ConfigError
@@ -30,7 +31,7 @@ from tale.models.openai_http import OpenAIBackend, open_session
 from tale.models.pool_policy import Policy
 from tale.prompts import CHAT_SYSTEM, WORK_SYSTEM
 from tale.servers.lazy_mcp import LazyMcp
-from tale.servers.openai_api import http_error, model_routes
+from tale.servers.openai_api import CHAT_PATH, ChatCompletions, http_error, model_routes
 from tale.servers.runner import ServerContext
 
 __all__ = ["build_app", "policy_of", "remote_backend", "serve_models"]
@@ -46,7 +47,7 @@ async def serve_models(
     pair: EmbeddedPair | None,
     *,
     loading_since: float | None,
-) -> AsyncGenerator[Starlette]:
+) -> AsyncGenerator[ASGIApp]:
     """Open the pool and give the application that serves it.
 
     Args:
@@ -105,10 +106,20 @@ def _process_of(model: EmbeddedModel) -> ModelProcess:
     return ModelProcess(name, model.file.name, model.context, (), model.tuning.nice)
 
 
-def build_app(pool: ModelPool, mcp: LazyMcp) -> Starlette:
+def build_app(pool: ModelPool, mcp: LazyMcp) -> ASGIApp:
     """Put the routes together."""
     routes = [*model_routes(pool), Route("/mcp", mcp, methods=["GET", "POST", "DELETE"])]
-    return Starlette(routes=routes, exception_handlers={HTTPException: http_error})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: http_error})
+    chat = ChatCompletions(pool)
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        # Chat goes past Starlette's layers, each of which would touch every token once more.
+        if scope.get("path") == CHAT_PATH and scope.get("method") == "POST":
+            await chat(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return serve
 
 
 def policy_of(settings: ModelsSettings) -> Policy:

@@ -29,7 +29,7 @@ from tale.servers.openai_shapes import ChatCall, parse_chat, parse_deadline, par
 from tale.servers.openai_sse import EventWriter, completion_body, error_body
 from tale.telemetry import get_logger
 
-__all__ = ["MAX_BODY", "http_error", "model_routes"]
+__all__ = ["CHAT_PATH", "MAX_BODY", "ChatCompletions", "http_error", "model_routes"]
 
 log = get_logger(__name__)
 
@@ -63,6 +63,9 @@ class _NotFound(InvalidRequest):
 
 class _Disconnected(Exception):
     """The client is gone."""
+
+
+CHAT_PATH: Final = "/v1/chat/completions"
 
 
 def model_routes(pool: ModelPool) -> list[Route]:
@@ -103,7 +106,7 @@ def model_routes(pool: ModelPool) -> list[Route]:
         )
 
     return [
-        Route("/v1/chat/completions", _ChatCompletions(pool), methods=["POST"]),
+        Route(CHAT_PATH, ChatCompletions(pool), methods=["POST"]),
         Route("/v1/models", _answering(models), methods=["GET"]),
         Route("/v1/models/{name:path}", _answering(model), methods=["GET"]),
         Route("/v1/completions", _answering(unsupported), methods=["POST"]),
@@ -140,7 +143,7 @@ def _answering(
     return answer
 
 
-class _ChatCompletions:
+class ChatCompletions:
     """`POST /v1/chat/completions`, as an ASGI application."""
 
     def __init__(self, pool: ModelPool) -> None:
