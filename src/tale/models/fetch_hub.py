@@ -60,7 +60,9 @@ class HubSource:
                 except (aiohttp.ClientError, TimeoutError) as error:
                     fruitless = 0 if size_of(part) > before else fruitless + 1
                     # A hub that was never reached is not there; one that broke off may go on.
-                    if not connected or fruitless == _FRUITLESS_ATTEMPTS:
+                    if not connected:
+                        raise DownloadFailed(f"not reached ({_reason(error)}).") from error
+                    if fruitless == _FRUITLESS_ATTEMPTS:
                         raise DownloadFailed(f"{url}: {_reason(error)}.") from error
         return part
 

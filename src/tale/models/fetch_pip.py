@@ -59,15 +59,7 @@ async def pip_download(
         DownloadFailed: pip failed; has the last lines it said.
         OSError: The disk is full, or pip can't be started.
     """
-    inherited = {key: value for key, value in os.environ.items() if key not in _DROPPED}
-    process = await anyio.open_process(
-        [*pip, *_OPTIONS, "--dest", ".", pin],
-        stdin=subprocess.DEVNULL,
-        cwd=folder,
-        # pip downloads into its temporary folder first, which by default may be a smaller disk.
-        env={**inherited, **_OVERRIDES, "TMPDIR": str(folder)},
-        start_new_session=True,
-    )
+    process = await _start([*pip, *_OPTIONS, "--dest", ".", pin], folder)
     said: deque[str] = deque(maxlen=_STDERR_LINES)
     try:
         async with anyio.create_task_group() as group:
@@ -88,6 +80,21 @@ async def pip_download(
         if _FULL.search(last):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
         raise DownloadFailed(f"pip could not download {pin} (exit code {code}):\n{last}")
+
+
+async def _start(command: list[str], folder: Path) -> anyio.abc.Process:
+    inherited = {key: value for key, value in os.environ.items() if key not in _DROPPED}
+    # Cancelled half-way, the start would leave a process that nobody holds.
+    with anyio.CancelScope(shield=True):
+        return await anyio.open_process(
+            command,
+            stdin=subprocess.DEVNULL,
+            cwd=folder,
+            # pip downloads into its temporary folder first, by default perhaps on a smaller disk.
+            env={**inherited, **_OVERRIDES, "TMPDIR": str(folder)},
+            start_new_session=True,
+        )
+    raise RuntimeError("a shielded scope was cancelled")
 
 
 async def _collect(stream: anyio.abc.ByteReceiveStream | None, last: deque[str]) -> None:
