@@ -276,3 +276,38 @@ async def test_a_wrong_token_is_refused() -> None:
     async with serving(Desk()) as port, calling(FixedPeers(peer(port)), "wrong") as services:
         with pytest.raises((DeadlineExceeded, WireError)):
             await services.call(ECHO, Ask(), deadline=1)
+
+
+async def test_an_instance_that_died_unannounced_costs_its_callers_nothing() -> None:
+    async with serving(Desk()) as living:
+        source = FixedPeers()
+        async with calling(source) as services:
+            async with serving(Desk()) as dead:
+                source.set(peer(living, 1, "desk-1"), peer(dead, 2, "desk-2"))
+                for _ in range(10):
+                    await services.call(ECHO, Ask(text="both"), deadline=5)
+            # Half of these would fail, more than there are retries for, but for the breaker.
+            for number in range(50):
+                told = await services.call(ONCE, Ask(text=str(number)), deadline=5)
+                assert told == Told(text=str(number))
+
+
+async def test_when_a_whole_service_fails_retries_end_with_a_clear_error() -> None:
+    source = FixedPeers()
+    failures: list[Exception] = []
+    async with calling(source) as services:
+        async with serving(Desk()) as port:
+            source.set(peer(port))
+            await services.call(ECHO, Ask(), deadline=5)
+
+        async def ask() -> None:
+            try:
+                await services.call(ECHO, Ask(), deadline=2)
+            except (ServiceUnavailable, DeadlineExceeded) as error:
+                failures.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(30):
+                tasks.start_soon(ask)
+    assert len(failures) == 30
+    assert any("too many calls" in str(error) for error in failures)

@@ -18,9 +18,20 @@ import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 from pydantic import JsonValue
 
-from tale.errors import ServiceUnavailable, WireError, error_from_code
+from tale.errors import ServiceUnavailable, TaleError, WireError
 from tale.telemetry import get_logger
-from tale.wire.leash import Call, Hello, Peer, Peers, Ready, Reply, decode_supervisor, encode
+from tale.wire.leash import (
+    Call,
+    Failed,
+    Fault,
+    Hello,
+    Peer,
+    Peers,
+    Ready,
+    Reply,
+    decode_supervisor,
+    encode,
+)
 
 __all__ = ["Leash", "die_with_parent"]
 
@@ -112,6 +123,10 @@ class Leash:
         """Tell the supervisor that this process serves at `url`."""
         await self._send(Ready(url=url))
 
+    async def failed(self, error: TaleError) -> None:
+        """Tell the supervisor why this process can't serve and is about to leave."""
+        await self._send(Failed(fault=Fault.of(error)))
+
     async def call(self, operation: str, **arguments: JsonValue) -> JsonValue:
         """Have the supervisor do something; its operations are in `orchestration.leashes`.
 
@@ -129,7 +144,7 @@ class Leash:
         if pending.reply is None:
             raise ServiceUnavailable(f"the supervisor went away during {operation}.")
         if fault := pending.reply.error:
-            raise error_from_code(fault.code, fault.message, fault.hint)
+            raise fault.error()
         return pending.reply.result
 
     async def wait_change(self) -> Peers:
@@ -152,7 +167,7 @@ class Leash:
             pending.reply = message
             pending.arrived.set()
 
-    async def _send(self, message: Ready | Call) -> None:
+    async def _send(self, message: Ready | Failed | Call) -> None:
         async with self._sending:
             try:
                 await self._stream.send(encode(message))

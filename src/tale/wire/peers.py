@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import anyio
 
-from tale.wire.leash import Peer, Peers
+from tale.wire.leash import FailedStart, Peer, Peers
 
 __all__ = ["FixedPeers", "PeerSource"]
 
@@ -28,9 +29,9 @@ class FixedPeers:
         self.peers = Peers(peers=peers)
         self._changed = anyio.Event()
 
-    def set(self, *peers: Peer) -> None:
+    def set(self, *peers: Peer, failed: Sequence[FailedStart] = ()) -> None:
         """Change the picture."""
-        self.peers = Peers(peers=peers)
+        self.peers = Peers(peers=peers, failed=tuple(failed))
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 

@@ -8,6 +8,7 @@ owner task for each. Beside: `cli.client`, which makes single calls without the 
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from tale.telemetry import get_logger
 from tale.wire.contracts import PROGRESS_COUNT, Tool
 from tale.wire.leash import Peer
 from tale.wire.peers import PeerSource
+from tale.wire.resilience import Breaker, BreakerPolicy, RetryBudget, RetryPolicy, pick
 
 __all__ = ["Services"]
 
@@ -44,6 +46,8 @@ _TIMED_OUT: Final = -32001
 _CONNECT_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = (0.02, 0.5)
 """First and longest pause between two tries of a call; in between it doubles, with full jitter."""
+_BREAKER: Final = BreakerPolicy()
+_RETRIES: Final = RetryPolicy()
 
 
 class Services:
@@ -54,6 +58,7 @@ class Services:
         self._services = frozenset(services)
         self._token = token
         self._connections: dict[tuple[str, int], _Connection] = {}
+        self._budgets: dict[str, RetryBudget] = {}
         self._changed = anyio.Event()
 
     @asynccontextmanager
@@ -75,7 +80,7 @@ class Services:
         """Call a tool on one process of its service.
 
         While no process is ready the call waits. What was certainly not sent is tried again; what
-        broke after sending only where the tool is idempotent.
+        broke after sending only where the tool is idempotent; both within the retry budget.
 
         Args:
             tool: What to call.
@@ -90,12 +95,14 @@ class Services:
         """
         ends = anyio.current_time() + deadline
         pause = _PAUSE_SECONDS[0]
+        self._earn(tool.service)
         while (left := ends - anyio.current_time()) > 0:
             with anyio.move_on_after(left):
                 connection = await self._pick(tool.service)
                 result = await connection.call(tool, request, ends, on_progress)
                 if result is not None:
                     return _reply(tool, result)
+                self._pay(tool)
                 await anyio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter, not a secret
                 pause = min(2 * pause, _PAUSE_SECONDS[1])
         raise DeadlineExceeded(
@@ -104,11 +111,31 @@ class Services:
         )
 
     async def _pick(self, service: str) -> _Connection:
+        """Wait for a connection whose process may be called; the less loaded of two at random."""
         while True:
-            ready = [c for c in self._connections.values() if c.usable and c.service == service]
-            if ready:
-                return min(ready, key=lambda connection: connection.in_flight)
-            await self._changed.wait()
+            now = anyio.current_time()
+            living = [c for c in self._connections.values() if c.usable and c.service == service]
+            if admitted := [c for c in living if c.breaker.admits(now, _BREAKER)]:
+                return pick(admitted, lambda connection: connection.in_flight, random.random)
+            probing = [c.breaker.until for c in living if c.breaker.until > now]
+            with anyio.CancelScope(deadline=min(probing, default=math.inf)):
+                await self._changed.wait()
+
+    def _earn(self, service: str) -> None:
+        now = anyio.current_time()
+        budget = self._budgets.get(service) or RetryBudget.full(now, _RETRIES)
+        self._budgets[service] = budget.called(now, _RETRIES)
+
+    def _pay(self, tool: Tool[Any, Any]) -> None:
+        """Take a retry off the service's budget, or give up."""
+        budget = self._budgets[tool.service].retried(anyio.current_time(), _RETRIES)
+        if budget is None:
+            raise ServiceUnavailable(
+                f"{tool.service}.{tool.name} failed, as did too many calls to {tool.service} "
+                "before it for another try.",
+                hint="`tale status` shows whether its server is up.",
+            )
+        self._budgets[tool.service] = budget
 
     async def _follow(self, tasks: anyio.abc.TaskGroup) -> None:
         """Hold exactly one connection for each ready process of the services called."""
@@ -121,9 +148,9 @@ class Services:
             for key in self._connections.keys() - peers.keys():
                 self._connections.pop(key).close()
             for key in peers.keys() - self._connections.keys():
-                connection = _Connection(peers[key], self._token)
+                connection = _Connection(peers[key], self._token, self._announce)
                 self._connections[key] = connection
-                tasks.start_soon(connection.own, self._announce)
+                tasks.start_soon(connection.own)
             await self._source.wait_change()
 
     def _announce(self) -> None:
@@ -134,11 +161,13 @@ class Services:
 class _Connection:
     """One MCP client and the task that owns it from enter to exit."""
 
-    def __init__(self, peer: Peer, token: str) -> None:
+    def __init__(self, peer: Peer, token: str, on_change: Callable[[], None]) -> None:
         self.service = peer.service
         self.in_flight = 0
+        self.breaker = Breaker()
         self._peer = peer
         self._token = token
+        self._on_change = on_change
         self._client: Client | None = None
         self._closing = anyio.Event()
 
@@ -152,7 +181,7 @@ class _Connection:
         self._client = None
         self._closing.set()
 
-    async def own(self, on_change: Callable[[], None]) -> None:
+    async def own(self) -> None:
         """Connect, serve calls until closed, and connect anew should the client itself fail."""
         while not self._closing.is_set():
             try:
@@ -160,7 +189,7 @@ class _Connection:
                     # A tool's headers are derived from its schema: list once, not at a call.
                     await client.list_tools()
                     self._client = client
-                    on_change()
+                    self._on_change()
                     await self._closing.wait()
             except (MCPError, httpx2.HTTPError, OSError, ExceptionGroup) as error:
                 log.warning("connection.failed", peer=self._peer.name, reason=repr(error))
@@ -197,6 +226,8 @@ class _Connection:
             return None
         feed = _ProgressFeed(on_progress) if on_progress else None
         self.in_flight += 1
+        self.breaker = self.breaker.called()
+        verdict = self._given_up
         try:
             result = await client.call_tool(
                 tool.name,
@@ -204,13 +235,27 @@ class _Connection:
                 read_timeout_seconds=max(0.001, ends - anyio.current_time()),
                 progress_callback=feed.take if feed else None,
             )
+            verdict = self._answered
         except MCPError as error:
+            silent = error.code in (_NOT_SENT, _CONNECTION_CLOSED, _TIMED_OUT)
+            verdict = self._silent if silent else self._answered
             return self._judge(tool, error)
         finally:
             self.in_flight -= 1
+            self.breaker = verdict()
+            self._on_change()
         if feed:
             await feed.drain(int((result.meta or {}).get(PROGRESS_COUNT, 0)))
         return result
+
+    def _given_up(self) -> Breaker:
+        return self.breaker.left()
+
+    def _answered(self) -> Breaker:
+        return self.breaker.succeeded()
+
+    def _silent(self) -> Breaker:
+        return self.breaker.failed(anyio.current_time(), _BREAKER)
 
     def _judge(self, tool: Tool[Any, Any], error: MCPError) -> None:
         """Return where the call may be made again, else raise."""

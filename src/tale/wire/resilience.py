@@ -1,0 +1,159 @@
+"""Whom to call, and when not to: the decisions of the wire, as pure state machines.
+
+Time and chance are arguments; nothing here waits. Above: `pool`, which holds the states and
+performs what they say.
+
+    Breaker      one instance: closed ──failures in a row──▶ open ──its time is up──▶ half-open
+                                 ▲                             ▲                          │
+                                 └────────── success ──────────┼──────────────────────────┤
+                                                               └─── failure, for longer ──┘
+    RetryBudget  one service: retries are a share of the calls, so that they can't multiply a load
+    pick         the less loaded of two at random
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+__all__ = [
+    "Breaker",
+    "BreakerPolicy",
+    "RetryBudget",
+    "RetryPolicy",
+    "pick",
+]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
+    """How much an instance may fail.
+
+    Attributes:
+        failures: In a row; then it is left alone.
+        open_seconds: For how long, the first time.
+        longest_seconds: For how long at most; the time doubles with each failed probe.
+        probes: Calls that may try it at a time once its time is up. Libraries that let every
+            waiting caller through at that moment hit a weak instance with all of them at once.
+    """
+
+    failures: int = 5
+    open_seconds: float = 0.5
+    longest_seconds: float = 10.0
+    probes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """What is known of one instance. A new one is closed.
+
+    Attributes:
+        failures: Calls that failed since the last success.
+        opened_for: Seconds for which it is open; 0 while it is closed.
+        until: When it may be probed.
+        probing: Probes under way.
+    """
+
+    failures: int = 0
+    opened_for: float = 0.0
+    until: float = 0.0
+    probing: int = 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether calls go through freely."""
+        return self.opened_for == 0.0
+
+    def admits(self, now: float, policy: BreakerPolicy) -> bool:
+        """Say whether a call may be made now."""
+        return self.closed or (now >= self.until and self.probing < policy.probes)
+
+    def called(self) -> Breaker:
+        """Take note that an admitted call is made."""
+        return self if self.closed else replace(self, probing=self.probing + 1)
+
+    def succeeded(self) -> Breaker:
+        """Take note of an answer, of whatever kind: the instance works."""
+        return Breaker()
+
+    def failed(self, now: float, policy: BreakerPolicy) -> Breaker:
+        """Take note that an instance did not answer."""
+        failures = self.failures + 1
+        if self.closed and failures < policy.failures:
+            return replace(self, failures=failures)
+        if not self.closed and now < self.until:
+            # A call from before it opened; it says nothing new.
+            return replace(self, failures=failures, probing=max(0, self.probing - 1))
+        seconds = min(2 * self.opened_for or policy.open_seconds, policy.longest_seconds)
+        return Breaker(failures, seconds, now + seconds)
+
+    def left(self) -> Breaker:
+        """Take note that a call was given up by its caller: no verdict, and its probe is free."""
+        return replace(self, probing=max(0, self.probing - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How many retries a service's callers may make. After Finagle's `RetryBudget`.
+
+    Attributes:
+        ratio: Retries for each call; 0.2 adds at most a fifth to the load of a service that fails.
+        per_second: Retries regained each second, so that rare callers have some too.
+        reserve: Most retries that can be saved up, and those there are at first.
+    """
+
+    ratio: float = 0.2
+    per_second: float = 1.0
+    reserve: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryBudget:
+    """The retries left to the callers of one service.
+
+    Attributes:
+        tokens: How many.
+        at: When that was reckoned.
+    """
+
+    tokens: float
+    at: float
+
+    @classmethod
+    def full(cls, now: float, policy: RetryPolicy) -> RetryBudget:
+        """Begin with what may be saved up."""
+        return cls(policy.reserve, now)
+
+    def called(self, now: float, policy: RetryPolicy) -> RetryBudget:
+        """Take note of a call, which earns its share of a retry."""
+        return self._grown(now, policy, policy.ratio)
+
+    def retried(self, now: float, policy: RetryPolicy) -> RetryBudget | None:
+        """Pay for a retry; None where there is nothing left to pay with."""
+        grown = self._grown(now, policy, 0.0)
+        return replace(grown, tokens=grown.tokens - 1) if grown.tokens >= 1 else None
+
+    def _grown(self, now: float, policy: RetryPolicy, earned: float) -> RetryBudget:
+        passed = max(0.0, now - self.at)
+        tokens = min(policy.reserve, self.tokens + earned + passed * policy.per_second)
+        return RetryBudget(tokens, now)
+
+
+def pick(candidates: Sequence[_T], load: Callable[[_T], float], chance: Callable[[], float]) -> _T:
+    """Choose the less loaded of two at random.
+
+    Nearly as even as asking all of them, and callers who see the same loads don't all choose the
+    same one (Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001).
+
+    Args:
+        candidates: At least one.
+        load: What is under way at one.
+        chance: Uniform in [0, 1).
+    """
+    count = len(candidates)
+    first = int(chance() * count)
+    second = (first + 1 + int(chance() * (count - 1))) % count if count > 1 else first
+    return min(candidates[first], candidates[second], key=load)

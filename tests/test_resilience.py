@@ -1,0 +1,160 @@
+"""Breakers, retry budgets and the choice of an instance, without a clock."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from tale.wire.resilience import Breaker, BreakerPolicy, RetryBudget, RetryPolicy, pick
+
+BREAKER = BreakerPolicy(failures=3, open_seconds=1, longest_seconds=5)
+RETRY = RetryPolicy(ratio=0.2, per_second=0.5, reserve=4)
+
+
+def opened(now: float = 0) -> Breaker:
+    breaker = Breaker()
+    for _ in range(BREAKER.failures):
+        breaker = breaker.called().failed(now, BREAKER)
+    return breaker
+
+
+def test_a_breaker_opens_after_failures_in_a_row() -> None:
+    breaker = Breaker()
+    for _ in range(BREAKER.failures - 1):
+        breaker = breaker.failed(0, BREAKER)
+        assert breaker.admits(0, BREAKER)
+    assert not breaker.failed(0, BREAKER).admits(0, BREAKER)
+
+
+def test_a_success_in_between_starts_the_count_anew() -> None:
+    breaker = Breaker().failed(0, BREAKER).failed(0, BREAKER).succeeded()
+    assert breaker.failed(0, BREAKER).failed(0, BREAKER).closed
+
+
+def test_an_open_breaker_lets_one_probe_through_once_its_time_is_up() -> None:
+    breaker = opened()
+    assert not breaker.admits(0.99, BREAKER)
+    assert breaker.admits(1, BREAKER)
+    probing = breaker.called()
+    assert not probing.admits(1, BREAKER)
+    assert probing.succeeded() == Breaker()
+
+
+def test_a_failed_probe_opens_it_for_twice_as_long_up_to_a_limit() -> None:
+    breaker, now = opened(), 0.0
+    lengths: list[float] = []
+    for _ in range(4):
+        now = breaker.until
+        breaker = breaker.called().failed(now, BREAKER)
+        lengths.append(breaker.opened_for)
+    assert lengths == [2, 4, 5, 5]
+
+
+def test_calls_from_before_it_opened_do_not_keep_it_open_for_longer() -> None:
+    breaker = opened()
+    assert breaker.failed(0.5, BREAKER).until == breaker.until
+
+
+def test_a_probe_that_its_caller_gave_up_makes_room_for_another() -> None:
+    probing = opened().called()
+    assert probing.left().admits(1, BREAKER)
+    assert not Breaker().left().probing
+
+
+class BreakerLife(RuleBasedStateMachine):
+    """Any order of calls and verdicts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.breaker = Breaker()
+        self.now = 0.0
+        self.calls = 0
+
+    @rule(seconds=st.floats(0, 20))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @precondition(lambda self: self.breaker.admits(self.now, BREAKER))
+    @rule()
+    def call(self) -> None:
+        self.breaker = self.breaker.called()
+        self.calls += 1
+
+    @precondition(lambda self: self.calls)
+    @rule(verdict=st.sampled_from(["answer", "failure", "given up"]))
+    def end(self, verdict: str) -> None:
+        self.calls -= 1
+        match verdict:
+            case "answer":
+                self.breaker = self.breaker.succeeded()
+            case "failure":
+                self.breaker = self.breaker.failed(self.now, BREAKER)
+            case _:
+                self.breaker = self.breaker.left()
+
+    @invariant()
+    def nobody_is_shut_out_for_good(self) -> None:
+        later = self.now + BREAKER.longest_seconds
+        assert self.breaker.probing or self.breaker.admits(later, BREAKER)
+        assert 0 <= self.breaker.probing <= BREAKER.probes
+        assert self.breaker.opened_for <= BREAKER.longest_seconds
+
+
+TestBreakerLife = BreakerLife.TestCase
+
+
+def test_a_budget_pays_for_its_reserve_and_then_for_a_fifth_of_the_calls() -> None:
+    budget = RetryBudget.full(0, RETRY)
+    for _ in range(4):
+        spent = budget.retried(0, RETRY)
+        assert spent is not None
+        budget = spent
+    assert budget.retried(0, RETRY) is None
+    for _ in range(5):
+        budget = budget.called(0, RETRY)
+    assert budget.retried(0, RETRY) is not None
+
+
+def test_time_gives_rare_callers_retries_too() -> None:
+    budget = RetryBudget(0, 0)
+    assert budget.retried(1.9, RETRY) is None
+    assert budget.retried(2, RETRY) == RetryBudget(0, 2)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 2)), max_size=200))
+def test_retries_stay_within_reserve_time_and_share(steps: list[tuple[bool, float]]) -> None:
+    budget, now, calls, retries = RetryBudget.full(0, RETRY), 0.0, 0, 0
+    for is_call, seconds in steps:
+        now += seconds
+        if is_call:
+            budget = budget.called(now, RETRY)
+            calls += 1
+        elif paid := budget.retried(now, RETRY):
+            budget = paid
+            retries += 1
+    bound = RETRY.reserve + RETRY.ratio * calls + RETRY.per_second * now
+    assert retries <= bound + 1e-6
+
+
+def test_a_clock_that_steps_back_takes_no_retries_away() -> None:
+    assert RetryBudget(2, 100).called(0, RETRY).tokens == pytest.approx(2.2)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=20), st.integers())
+def test_the_most_loaded_is_picked_only_against_its_like(loads: list[int], seed: int) -> None:
+    chosen = pick(loads, float, random.Random(seed).random)
+    assert chosen in loads
+    if loads.count(max(loads)) == 1 and len(loads) > 1:
+        assert chosen != max(loads)
+
+
+def test_two_choices_spread_calls_nearly_evenly() -> None:
+    loads = [0] * 8
+    chance = random.Random(1).random
+    for _ in range(8000):
+        loads[pick(range(8), lambda instance: loads[instance], chance)] += 1
+    assert max(loads) - min(loads) < 20
