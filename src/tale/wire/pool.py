@@ -29,6 +29,7 @@ from tale.wire.contracts import PROGRESS_COUNT, Tool
 from tale.wire.leash import Peer
 from tale.wire.peers import PeerSource
 from tale.wire.resilience import Breaker, BreakerPolicy, RetryBudget, RetryPolicy, pick
+from tale.wire.transport import CONNECTION_CLOSED, NOT_SENT, AiohttpTransport
 
 __all__ = ["Services"]
 
@@ -39,11 +40,7 @@ ReplyT = TypeVar("ReplyT", bound=BaseModel)
 OnProgress = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 PROTOCOL: Final = "2026-07-28"
-_NOT_SENT: Final = -32010
-"""JSON-RPC code (of the range free for servers) for a request that never left this process."""
-_CONNECTION_CLOSED: Final = -32000
 _TIMED_OUT: Final = -32001
-_CONNECT_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = (0.02, 0.5)
 """First and longest pause between two tries of a call; in between it doubles, with full jitter."""
 _BREAKER: Final = BreakerPolicy()
@@ -201,9 +198,9 @@ class _Connection:
     async def _connected(self) -> AsyncGenerator[Client]:
         async with (
             httpx2.AsyncClient(
-                transport=_SurvivingTransport(),
+                transport=AiohttpTransport(),
                 headers={"Authorization": f"Bearer {self._token}"},
-                timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
+                timeout=None,
             ) as http,
             Client(
                 streamable_http_client(f"{self._peer.url}/mcp", http_client=http),
@@ -237,7 +234,7 @@ class _Connection:
             )
             verdict = self._answered
         except MCPError as error:
-            silent = error.code in (_NOT_SENT, _CONNECTION_CLOSED, _TIMED_OUT)
+            silent = error.code in (NOT_SENT, CONNECTION_CLOSED, _TIMED_OUT)
             verdict = self._silent if silent else self._answered
             return self._judge(tool, error)
         finally:
@@ -259,11 +256,11 @@ class _Connection:
 
     def _judge(self, tool: Tool[Any, Any], error: MCPError) -> None:
         """Return where the call may be made again, else raise."""
-        if error.code == _NOT_SENT:
+        if error.code == NOT_SENT:
             return
         if error.code == _TIMED_OUT:
             raise DeadlineExceeded(f"{tool.service}.{tool.name} did not answer in time.")
-        if error.code != _CONNECTION_CLOSED:
+        if error.code != CONNECTION_CLOSED:
             raise WireError(f"{tool.service}.{tool.name}: {error.message}")
         if not tool.idempotent:
             raise ServiceUnavailable(
@@ -312,31 +309,3 @@ class _ProgressFeed:
         """Wait until `count` notifications were handed on; they have all arrived by now."""
         while self._next <= count:
             await self._delivered.wait()
-
-
-class _SurvivingTransport(httpx2.AsyncHTTPTransport):
-    """Turns a failure to send into an answer, since the SDK ends a client at any exception here.
-
-    Only the call concerned fails then, and the client survives its server's restart.
-    """
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send, or answer 503 with a JSON-RPC error that says what happened."""
-        try:
-            response = await super().handle_async_request(request)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
-            return _as_answer(_NOT_SENT, error)
-        except httpx2.TransportError as error:
-            return _as_answer(_CONNECTION_CLOSED, error)
-        if response.status_code < 500:
-            return response
-        # Our applications answer errors as JSON-RPC: this is uvicorn, cut off while it drained.
-        await response.aclose()
-        return _as_answer(_CONNECTION_CLOSED, f"HTTP {response.status_code}")
-
-
-def _as_answer(code: int, error: object) -> httpx2.Response:
-    body = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": str(error)}}
-    return httpx2.Response(
-        503, headers={"content-type": "application/json"}, content=orjson.dumps(body)
-    )
