@@ -34,16 +34,15 @@ from tale.errors import (
     Unauthorized,
     WireError,
 )
+from tale.orchestration.background import daemon_environment, stop_daemon
 from tale.orchestration.control import ControlServer
 from tale.orchestration.control_client import (
     Json,
     Runtime,
     check_version,
     control,
-    daemon_environment,
     daemon_pid,
     read_runtime,
-    stop_daemon,
 )
 from tale.orchestration.daemon import Daemon, main
 from tale.orchestration.detach import poll_gone, read_line, wait_gone

@@ -20,15 +20,8 @@ import psutil
 import pytest
 
 from tale.errors import DaemonError, DaemonVersionMismatch, PortInUse, StorageError, Unauthorized
-from tale.orchestration.control_client import (
-    Runtime,
-    control,
-    daemon_pid,
-    ensure_daemon,
-    read_runtime,
-    start_daemon,
-    stop_daemon,
-)
+from tale.orchestration.background import ensure_daemon, start_daemon, stop_daemon
+from tale.orchestration.control_client import Runtime, control, daemon_pid, read_runtime
 from tale.orchestration.spawn import OsSpawner
 from tale.orchestration.specs import ServerSpec
 from tale.paths import Paths

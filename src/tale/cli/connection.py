@@ -18,7 +18,7 @@ from tale.cli.render import Screen
 from tale.cli.spinner import Spinner, Waiting
 from tale.cli.transport import Broken, NotSent, request_json
 from tale.errors import DaemonUnreachable, TaleError
-from tale.orchestration import control_client
+from tale.orchestration import background, control_client
 from tale.paths import Paths
 
 __all__ = ["Connection"]
@@ -44,10 +44,10 @@ class Connection:
         """
         connection = cls(Paths.from_environment())
         if control_client.read_runtime(connection.paths) is not None:
-            control_client.ensure_daemon(connection.paths)
+            background.ensure_daemon(connection.paths)
             return connection
         with Spinner(screen, "starting the daemon", connection.waiting_for):
-            control_client.ensure_daemon(connection.paths)
+            background.ensure_daemon(connection.paths)
             connection.url_of(service)
         return connection
 

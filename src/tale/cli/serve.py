@@ -1,6 +1,6 @@
 """`tale serve`, `stop` and `restart`: the daemon's life.
 
-Below: `orchestration.control_client`; in the foreground this process is the supervisor.
+Below: `orchestration.background`; in the foreground this process is the supervisor.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tale.cli.connection import Connection
 from tale.cli.render import Screen
 from tale.cli.spinner import Spinner
 from tale.errors import DaemonUnreachable, DaemonVersionMismatch
-from tale.orchestration import control_client
+from tale.orchestration import background, control_client
 from tale.paths import Paths
 
 __all__ = ["app"]
@@ -69,7 +69,7 @@ def stop(as_json: _Json = False) -> None:
     paths = Paths.from_environment()
     pid = control_client.daemon_pid(paths)
     with Spinner(screen, "stopping"):
-        stopped = control_client.stop_daemon(paths, _STOP_SECONDS)
+        stopped = background.stop_daemon(paths, _STOP_SECONDS)
     if as_json:
         screen.json({"stopped": stopped, "pid": pid})
     elif stopped:
@@ -107,6 +107,6 @@ def _restart_all(connection: Connection) -> None:
         control_client.check_version(connection.runtime())
         connection.control("restart", deadline=_RESTART_SECONDS)
     except (DaemonUnreachable, DaemonVersionMismatch):
-        control_client.stop_daemon(connection.paths, _STOP_SECONDS)
-        control_client.ensure_daemon(connection.paths)
+        background.stop_daemon(connection.paths, _STOP_SECONDS)
+        background.ensure_daemon(connection.paths)
     connection.url_of("gateway")

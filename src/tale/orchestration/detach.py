@@ -1,7 +1,7 @@
 """Processes that outlive their starter: start one, hear its first line, wait until one is gone.
 
 Standard library only, and not even `subprocess`, so that it costs the command line nothing.
-Above: `control_client`.
+Above: `background`.
 """
 
 from __future__ import annotations
