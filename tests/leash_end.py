@@ -16,6 +16,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from tale.wire.leash import (
     Call,
+    Failed,
     Hello,
     Peer,
     Peers,
@@ -43,7 +44,7 @@ class LeashEnd:
     async def peers(self, *peers: Peer) -> None:
         await self.send(Peers(peers=peers))
 
-    async def receive(self) -> Ready | Call:
+    async def receive(self) -> Ready | Failed | Call:
         return decode_child(await self._lines.receive_until(b"\n", 1 << 20))
 
     async def ready(self, seconds: float = 30) -> str:

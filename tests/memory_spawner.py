@@ -14,7 +14,7 @@ import anyio
 from tale.orchestration.near_end import NearEnd
 from tale.orchestration.process import Policy
 from tale.orchestration.specs import Dependency, ServerSpec
-from tale.wire.leash import Call, Hello, Peers, Ready, Reply, decode_supervisor, encode
+from tale.wire.leash import Call, Failed, Hello, Peers, Ready, Reply, decode_supervisor, encode
 
 # Long enough never to run out where a test does not wait for it.
 PATIENT = Policy(patience=600, start=600, grace=600, stable=600, base=600, cap=600)
@@ -53,7 +53,7 @@ class MemoryProcess:
         self._gone.set()
         self.far.close()
 
-    def say(self, message: Ready | Call) -> None:
+    def say(self, message: Ready | Failed | Call) -> None:
         self.far.send(encode(message))
 
     def announce(self) -> None:
@@ -68,9 +68,11 @@ class MemoryProcess:
                     break
         return [decode_supervisor(line) for line in self._received.splitlines()]
 
+    def picture(self) -> Peers:
+        return [message for message in self.heard() if isinstance(message, Peers)][-1]
+
     def peers(self) -> list[str]:
-        pictures = [message for message in self.heard() if isinstance(message, Peers)]
-        return [peer.name for peer in pictures[-1].peers]
+        return [peer.name for peer in self.picture().peers]
 
     def replies(self) -> list[Reply]:
         return [message for message in self.heard() if isinstance(message, Reply)]

@@ -17,16 +17,17 @@ import anyio.abc
 import pytest
 
 from leash_end import TOKEN, leashed
-from tale.errors import ServiceUnavailable, UnknownModel, WireError
+from tale.errors import ModelFileDamaged, ServiceUnavailable, UnknownModel, WireError
 from tale.servers.runner import bind
 from tale.wire.child import Leash
 from tale.wire.leash import (
     Call,
+    Failed,
+    Fault,
     Hello,
     Peer,
     Peers,
     Reply,
-    ReplyError,
     decode_child,
     decode_supervisor,
     encode,
@@ -74,6 +75,16 @@ async def test_a_child_announces_its_address() -> None:
         await leash.ready("http://127.0.0.1:1234")
         message = decode_child(await supervisor.receive())
         assert message.model_dump() == {"kind": "ready", "url": "http://127.0.0.1:1234"}
+
+
+async def test_a_child_says_why_it_can_not_serve() -> None:
+    async with connected() as (leash, supervisor):
+        await leash.failed(ModelFileDamaged("m.gguf is cut off.", hint="Fetch it again."))
+        message = decode_child(await supervisor.receive())
+        assert isinstance(message, Failed)
+        error = message.fault.error()
+        assert isinstance(error, ModelFileDamaged)
+        assert (error.message, error.hint) == ("m.gguf is cut off.", "Fetch it again.")
 
 
 async def test_peers_arrive_and_wake_who_waits_for_one() -> None:
@@ -125,7 +136,7 @@ async def test_a_call_is_answered_under_its_id() -> None:
 async def test_a_refused_call_raises_the_error_it_was_refused_with() -> None:
     async with connected() as (leash, supervisor), anyio.create_task_group() as tasks:
         tasks.start_soon(leash.run)
-        error = ReplyError(code="unknown_model", message="no model x.", hint="see y.")
+        error = Fault(code="unknown_model", message="no model x.", hint="see y.")
 
         async def refuse() -> None:
             await supervisor.receive()

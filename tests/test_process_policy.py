@@ -107,6 +107,22 @@ def test_the_first_failure_is_mended_at_once_and_later_ones_after_a_growing_dela
     assert delays[-1] == POLICY.cap
 
 
+def test_a_start_that_ends_before_it_is_ready_is_counted_and_told_to_everybody() -> None:
+    driver = Driver().spawned().feed(Exited(65))
+    assert (driver.process.failed_starts, driver.process.start_fault) == (1, "exit 65")
+    assert driver.has(Publish)
+    driver.feed(DependenciesReady(), SpawnFailed("no memory"))
+    assert driver.process.failed_starts == 2
+    assert "no memory" in driver.process.start_fault
+    driver.elapse().feed(DependenciesReady(), Spawned(8)).elapse().feed(Exited(-9))
+    assert driver.process.failed_starts == 3
+    assert "not ready after 60 s" in driver.process.start_fault
+    driver.elapse().feed(DependenciesReady(), Spawned(9), Announced(URL))
+    assert (driver.process.failed_starts, driver.process.start_fault) == (3, "")
+    driver.feed(Exited(1))
+    assert (driver.process.failed_starts, driver.process.start_fault) == (3, "")
+
+
 def test_a_stable_period_forgives_all_failures() -> None:
     driver = Driver().ready().feed(Exited(1), DependenciesReady(), Spawned(8), Announced(URL))
     assert driver.timer == POLICY.stable

@@ -27,7 +27,17 @@ from tale.orchestration.specs import (
     default_specs,
     model_spec,
 )
-from tale.wire.leash import Call, Hello, Peer, Peers, Reply, decode_supervisor
+from tale.wire.leash import (
+    Call,
+    Failed,
+    FailedStart,
+    Fault,
+    Hello,
+    Peer,
+    Peers,
+    Reply,
+    decode_supervisor,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -255,6 +265,47 @@ async def test_other_arguments_replace_a_model_process() -> None:
         old, new = world.spawner.of("model-ux")
         assert old.signals == ["TERM"]
         assert new.spec.command[-1] == "--new"
+
+
+async def test_a_process_that_ends_before_it_is_ready_is_reported_with_its_last_words() -> None:
+    words = Fault(code="model_file_damaged", message="m.gguf is cut off.", hint="Fetch it again.")
+    async with World(MODELS, spec("a")).running() as world:
+        models, first = world.spawner.latest("models"), world.spawner.latest("a")
+        first.say(Failed(fault=words))
+        first.die(65)
+        second = await world.spawns("a", 2)
+        failed = FailedStart(name="a", number=1, reason="exit 65", fault=words)
+        assert models.picture().failed == (failed,)
+        second.die(-11)
+        await world.reaches("a", "backoff")
+        failed = FailedStart(name="a", number=2, reason="killed by SIGSEGV")
+        assert models.picture().failed == (failed,)
+
+
+async def test_a_process_that_became_ready_has_no_failed_start_any_more() -> None:
+    async with World(spec("a"), spec("b")).running() as world:
+        world.spawner.latest("a").die(1)
+        await world.spawns("a", 2)
+        assert [failed.name for failed in world.manager.peers.failed] == ["a"]
+        await world.ready("a")
+        assert world.manager.peers.failed == ()
+        world.spawner.latest("a").die(1)
+        await world.reaches("a", "backoff")
+        assert world.manager.peers.failed == ()
+
+
+async def test_a_model_process_that_waits_after_failures_is_started_at_once_when_asked_for() -> (
+    None
+):
+    async with World(MODELS).running() as world:
+        ask: dict[str, JsonValue] = {"name": "model-ux", "module_args": []}
+        await world.call("models", "start_model", **ask)
+        world.spawner.latest("model-ux").die(65)
+        (await world.spawns("model-ux", 2)).die(65)
+        await world.reaches("model-ux", "backoff")
+        assert (await world.call("models", "start_model", **ask)).result == {}
+        assert len(world.spawner.of("model-ux")) == 3
+        assert world.state("model-ux") == "starting"
 
 
 async def test_a_model_process_outlives_the_models_server() -> None:

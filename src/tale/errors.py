@@ -22,6 +22,7 @@ one of these at the boundary where it enters, and crosses process borders by its
     │   ├── DownloadFailed
     │   ├── ContextExceeded      the prompt is larger than the model's window
     │   ├── BackendUnavailable   no process, no connection, still loading
+    │   │   └── LoadFailed       its process ended before it could answer
     │   ├── BackendStalled       accepted the request and went silent
     │   └── BackendFailed        answered with an error
     ├── TaskError                tasks and conversations
@@ -50,6 +51,7 @@ __all__ = [
     "DownloadFailed",
     "InsufficientMemory",
     "InvalidRequest",
+    "LoadFailed",
     "ModelError",
     "ModelFileDamaged",
     "PortInUse",
@@ -225,6 +227,12 @@ class BackendUnavailable(ModelError):
 
     code = "backend_unavailable"
     status = 503
+
+
+class LoadFailed(BackendUnavailable):
+    """A model's process ended before it could answer; the message says why, if it could tell."""
+
+    code = "load_failed"
 
 
 class BackendStalled(ModelError):

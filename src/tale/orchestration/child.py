@@ -9,6 +9,7 @@ from tale.orchestration.process import Process
 from tale.orchestration.spawn import Running
 from tale.orchestration.specs import ServerSpec
 from tale.telemetry import get_logger
+from tale.wire.leash import FailedStart, Fault, Peer
 
 __all__ = ["Child"]
 
@@ -22,6 +23,7 @@ class Child:
         spec: What it should be.
         process: The state machine's state.
         running: The living process.
+        last_words: Why the process that ended last could not serve, if it said so.
     """
 
     def __init__(self, spec: ServerSpec) -> None:
@@ -33,6 +35,8 @@ class Child:
         self.spec = spec
         self.process = Process()
         self.running: Running | None = None
+        self.last_words: Fault | None = None
+        self._words: Fault | None = None
         self._timer: anyio.CancelScope | None = None
         self._gauge: Gauge | None = None
         self._started = 0.0
@@ -40,6 +44,15 @@ class Child:
     def take(self, running: Running) -> None:
         """Hold a new process."""
         self.running, self._gauge, self._started = running, None, anyio.current_time()
+
+    def hear(self, fault: Fault) -> None:
+        """Take down why the living process can't serve."""
+        self._words = fault
+
+    def gone(self) -> None:
+        """Let go of the process, which has ended."""
+        self.running = None
+        self.last_words, self._words = self._words, None
 
     def set_timer(self) -> anyio.CancelScope:
         """Give the scope in which a new timer waits; the one before ends."""
@@ -60,6 +73,31 @@ class Child:
     def answers_to(self, name: str | None) -> bool:
         """Whether a user means this one by a server's or service's name; None means all."""
         return name is None or name in (self.spec.name, self.spec.service)
+
+    def peer(self) -> Peer | None:
+        """Describe it to the others while it is ready."""
+        process = self.process
+        if process.state != "ready":
+            return None
+        return Peer(
+            service=self.spec.service,
+            name=self.spec.name,
+            url=process.url,
+            pid=process.pid,
+            starts=process.starts,
+        )
+
+    def failed_start(self) -> FailedStart | None:
+        """Describe its latest start to the others if that failed."""
+        process = self.process
+        if not process.start_fault:
+            return None
+        return FailedStart(
+            name=self.spec.name,
+            number=process.failed_starts,
+            reason=process.start_fault,
+            fault=self.last_words,
+        )
 
     def status(self) -> ServerStatus:
         """Describe it, with the machine's figures."""

@@ -132,7 +132,7 @@ class SetTimer:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Who is ready has changed: tell everybody."""
+    """Who is ready, or failed to become so, has changed: tell everybody."""
 
 
 Effect = Spawn | Terminate | Kill | SetTimer | Publish

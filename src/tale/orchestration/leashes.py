@@ -4,7 +4,8 @@ Only the models server asks, and only about processes that run on its behalf:
 
     start_model {name, module_args, nice}
         Run `python -m tale.models.llama_server ARGS`; nothing happens if it runs with these
-        arguments already. Answered once it is started; that it is ready comes with the peers.
+        arguments already, and one that waits after a failure is started at once. Answered once it
+        is started; that it is ready, or failed to become so, comes with the peers.
     restart_server {name, reason}
         SIGKILL, and at once a new one. Answered once that is started.
     stop_server {name}
@@ -22,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from tale.errors import TaleError, Unauthorized, WireError
 from tale.orchestration.specs import ServerSpec, model_spec
 from tale.telemetry import get_logger
-from tale.wire.leash import Call, Reply, ReplyError
+from tale.wire.leash import Call, Fault, Reply
 
 __all__ = ["ModelProcesses", "answer"]
 
@@ -68,11 +69,10 @@ async def answer(processes: ModelProcesses, caller: ServerSpec, call: Call) -> R
         await _perform(processes, caller, call)
     except TaleError as error:
         log.warning("leash.call_failed", caller=caller.name, call=call.operation, reason=str(error))
-        fault = ReplyError(code=error.code, message=error.message, hint=error.hint)
-        return Reply(id=call.id, error=fault)
+        return Reply(id=call.id, error=Fault.of(error))
     except Exception as error:  # one call must not end the supervisor
         log.exception("leash.call_crashed", caller=caller.name, call=call.operation)
-        fault = ReplyError(code=TaleError.code, message=f"{call.operation} failed: {error!r}.")
+        fault = Fault(code=TaleError.code, message=f"{call.operation} failed: {error!r}.")
         return Reply(id=call.id, error=fault)
     return Reply(id=call.id, result={})
 

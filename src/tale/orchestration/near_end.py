@@ -12,7 +12,7 @@ import socket
 import anyio
 
 from tale.telemetry import get_logger
-from tale.wire.leash import Call, Hello, Peers, Ready, Reply, decode_child, encode
+from tale.wire.leash import Call, Failed, Hello, Peers, Ready, Reply, decode_child, encode
 
 __all__ = ["NearEnd"]
 
@@ -59,38 +59,58 @@ class NearEnd:
             self._blocked = anyio.Event()
             self._flush()
 
-    async def receive(self) -> Ready | Call | None:
+    async def receive(self) -> Ready | Failed | Call | None:
         """Wait for the child's next message; None once it has let go of the line.
 
         Lines that are no message are logged and left out; one without end, or too many of them,
         count as letting go.
         """
-        while self._nonsense < _MAX_NONSENSE:
-            line, newline, rest = self._received.partition(b"\n")
-            if newline:
-                self._received = rest
-                try:
-                    return decode_child(bytes(line))
-                except ValueError:
-                    self._nonsense += 1
-                    log.warning("leash.not_understood", line=bytes(line[:_SHOWN]))
-                    continue
-            if len(line) > _MAX_LINE:
-                log.warning("leash.line_too_long", line=bytes(line[:_SHOWN]))
+        while (message := self._message()) is None:
+            if self._nonsense >= _MAX_NONSENSE:
+                return None
+            if len(self._received) > _MAX_LINE:
+                log.warning("leash.line_too_long", line=bytes(self._received[:_SHOWN]))
                 return None
             await anyio.wait_readable(self._sock)
-            try:
-                data = self._sock.recv(_RECEIVE)
-            except OSError:
+            if not self._take():
                 return None
-            if not data:
-                return None
-            self._received += data
-        return None
+        return message
+
+    def rest(self) -> list[Ready | Failed | Call]:
+        """Give what a child that is gone had said, as far as nobody has received it."""
+        while len(self._received) <= _MAX_LINE and self._take():
+            pass
+        messages: list[Ready | Failed | Call] = []
+        while message := self._message():
+            messages.append(message)
+        return messages
 
     def close(self) -> None:
         """Let go of the line: the child, if it lives, leaves."""
         self._sock.close()
+
+    def _message(self) -> Ready | Failed | Call | None:
+        """Take the next message out of what was received."""
+        while self._nonsense < _MAX_NONSENSE:
+            line, newline, rest = self._received.partition(b"\n")
+            if not newline:
+                return None
+            self._received = rest
+            try:
+                return decode_child(bytes(line))
+            except ValueError:
+                self._nonsense += 1
+                log.warning("leash.not_understood", line=bytes(line[:_SHOWN]))
+        return None
+
+    def _take(self) -> bool:
+        """Take in what has arrived; false if nothing has, or the child let go."""
+        try:
+            data = self._sock.recv(_RECEIVE)
+        except OSError:
+            return False
+        self._received += data
+        return bool(data)
 
     def _flush(self) -> None:
         while self._unsent or self._peers:

@@ -82,7 +82,9 @@ class Process:
         pid: The living process; 0 if there is none.
         url: Where it serves, in `ready`.
         starts: How often it has been spawned.
-        was_ready: It has been ready at least once.
+        served: Which start became ready last; 0 if none has.
+        failed_starts: How many starts ended before they were ready.
+        start_fault: Why the latest start failed; empty once one is ready.
         failures: Ends that nobody asked for, since it was last stable.
         cause: In `stopping`, why the supervisor ends it as a failure.
         last_exit: Why the latest one ended; empty if none has.
@@ -95,12 +97,19 @@ class Process:
     pid: int = 0
     url: str = ""
     starts: int = 0
-    was_ready: bool = False
+    served: int = 0
+    failed_starts: int = 0
+    start_fault: str = ""
     failures: int = 0
     cause: str = ""
     last_exit: str = ""
     timers: int = 0
     timer: int = 0
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether it has been ready at least once."""
+        return self.served > 0
 
 
 def restart_delay(failures: int, policy: Policy, random: Random) -> float:
@@ -160,9 +169,10 @@ def _starting(process: Process, event: Event, policy: Policy, random: Random) ->
         case SpawnFailed(reason):
             return _fail(process, f"could not be started: {reason}", policy, random)
         case Announced(url):
-            ready, timer = _timed(
-                replace(process, state="ready", url=url, was_ready=True), policy.stable
+            serving = replace(
+                process, state="ready", url=url, served=process.starts, start_fault=""
             )
+            ready, timer = _timed(serving, policy.stable)
             return ready, (timer, Publish())
         case TimerElapsed():
             late = f"not ready after {policy.start:g} s"
@@ -251,13 +261,16 @@ def _wait(process: Process, policy: Policy) -> Step:
 def _fail(process: Process, reason: str, policy: Policy, random: Random) -> Step:
     was_ready = process.state == "ready"
     failed = replace(process, pid=0, url="", last_exit=reason, failures=process.failures + 1)
+    never_ready = process.state == "starting" or process.served != process.starts
+    if never_ready:
+        failed = replace(failed, failed_starts=process.failed_starts + 1, start_fault=reason)
     if failed.failures == 1:
         after, effects = _wait(failed, policy)
     else:
         delay = restart_delay(failed.failures, policy, random)
         after, timer = _timed(replace(failed, state="backoff"), delay)
         effects = (timer,)
-    return after, (*effects, Publish()) if was_ready else effects
+    return after, (*effects, Publish()) if was_ready or never_ready else effects
 
 
 def _end(

@@ -1,8 +1,8 @@
 """Runs the servers: performs what `process` decides, and keeps everybody told of everybody.
 
 Owns every child process, from spawn to reaped. Each child has one task that waits for the kernel's
-word of its death and listens to its leash; nothing is polled. Decisions are in `process`, the
-operating system is behind `Spawner`. Above: `daemon` and `control`.
+word of its death and listens to its leash; nothing is polled. Decisions are in `process` and
+`order`, the operating system is behind `Spawner`. Above: `daemon` and `control`.
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ from tale.orchestration.events import (
     TimerElapsed,
 )
 from tale.orchestration.facts import ServerStatus
+from tale.orchestration.order import alive, may_start, may_stop
 from tale.orchestration.process import step
 from tale.orchestration.spawn import Running, Spawner
-from tale.orchestration.specs import Dependency, ServerSpec
+from tale.orchestration.specs import ServerSpec
 from tale.telemetry import get_logger
-from tale.wire.leash import Hello, Peer, Peers, Ready
+from tale.wire.leash import Call, Failed, Hello, Peer, Peers, Ready
 
 __all__ = ["ServerManager"]
 
@@ -99,11 +100,11 @@ class ServerManager:
     async def stop(self) -> None:
         """Stop everything in reverse order of dependency; bounded by the graces of the specs."""
         self._closing = True
-        living = self._alive()
+        living = alive(self._children)
         bound = sum(child.spec.policy.grace for child in living) + _KILLED_SECONDS
         with anyio.move_on_after(bound):
             await self.until(self._stopped_all)
-        for child in self._alive():
+        for child in alive(self._children):
             log.error("server.not_stopped", name=child.spec.name, pid=child.process.pid)
 
     def kill(self) -> None:
@@ -159,10 +160,12 @@ class ServerManager:
         elif child.spec.owner != spec.owner:
             raise DaemonError(f"{spec.name} is the name of another server.")
         changed, child.spec = child.spec != spec, spec
-        if not changed and child.process.state in ("starting", "ready", "backoff"):
+        if not changed and child.process.state in ("starting", "ready"):
             return
         before = child.process.starts
-        self._feed(child, RestartRequested() if changed else StartRequested())
+        # Who asks heard of the failure before: it is not made to wait for a new attempt.
+        anew = changed or child.process.state == "backoff"
+        self._feed(child, RestartRequested() if anew else StartRequested())
         await self._started(child, before)
 
     async def replace(self, name: str, owner: str) -> None:
@@ -251,7 +254,10 @@ class ServerManager:
                 tasks.start_soon(running.leash.pump)
                 tasks.start_soon(self._listen, child, running)
                 code = await running.wait()
-                child.running = None
+                for message in running.leash.rest():
+                    if isinstance(message, Failed):  # what else it wanted is nobody's now
+                        child.hear(message.fault)
+                child.gone()
                 self._feed(child, Exited(code))  # its successor is what matters now
                 tasks.cancel_scope.cancel()
         finally:
@@ -259,14 +265,17 @@ class ServerManager:
 
     async def _listen(self, child: Child, running: Running) -> None:
         while message := await running.leash.receive():
-            if isinstance(message, Ready):
-                self._feed(child, Announced(message.url))
-            else:
-                self._start(self._answer, child.spec, running, message)
+            match message:
+                case Ready(url=url):
+                    self._feed(child, Announced(url))
+                case Failed(fault=fault):
+                    child.hear(fault)
+                case Call():
+                    self._start(self._answer, child.spec, running, message)
         await anyio.sleep(_LETTING_GO_SECONDS)
         self._feed(child, LeashLost())
 
-    async def _answer(self, caller: ServerSpec, running: Running, call: leashes.Call) -> None:
+    async def _answer(self, caller: ServerSpec, running: Running, call: Call) -> None:
         running.leash.send(await leashes.answer(self, caller, call))
 
     async def _elapse(
@@ -279,43 +288,25 @@ class ServerManager:
     def _release(self) -> None:
         """Let those begin that wait for nobody any more, in order."""
         for child in list(self._children.values()):
-            if child.process.state == "waiting" and all(map(self._met, child.spec.depends_on)):
+            if may_start(child, self._children):
                 self._feed(child, DependenciesReady())
 
-    def _met(self, dependency: Dependency) -> bool:
-        """Whether a dependency is there; once there, its absence later holds nobody up."""
-        first = self._children.get(dependency.name)
-        if first is None:
-            return True
-        return first.process.was_ready or (dependency.after == "spawn" and first.process.starts > 0)
-
     def _publish(self) -> None:
+        children = self._children.values()
         self.peers = Peers(
-            peers=tuple(
-                Peer(
-                    service=child.spec.service,
-                    name=child.spec.name,
-                    url=child.process.url,
-                    pid=child.process.pid,
-                    starts=child.process.starts,
-                )
-                for child in self._children.values()
-                if child.process.state == "ready"
-            )
+            peers=tuple(filter(None, (child.peer() for child in children))),
+            failed=tuple(filter(None, (child.failed_start() for child in children))),
         )
-        for child in self._children.values():
+        for child in children:
             if child.running:
                 child.running.leash.send(self.peers)
 
     def _stopped_all(self) -> bool | None:
         """Stop those whom nobody needs any more; true once there is nobody left."""
-        for child in self._alive():
-            if not any(other.needs(child) for other in self._alive() if other is not child):
+        for child in alive(self._children):
+            if may_stop(child, self._children):
                 self._feed(child, StopRequested())
-        return None if self._alive() else True
-
-    def _alive(self) -> list[Child]:
-        return [child for child in self._children.values() if child.process.state != "stopped"]
+        return None if alive(self._children) else True
 
     async def _started(self, child: Child, before: int) -> None:
         def settled() -> bool | None:
