@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 import pytest
+from pydantic import BaseModel
 
 from tale.config import Settings
 from tale.errors import (
@@ -23,12 +24,14 @@ from tale.errors import (
     TaleError,
     WorkspaceUnusable,
 )
+from tale.memory.exchange import Work
 from tale.memory.turns import TurnStore
+from tale.models.backend import Role
 from tale.models.caller import Script, ScriptedModels
 from tale.paths import Paths
 from tale.prompts import CHAT_SYSTEM
-from tale.servers.steps import judge
-from tale.servers.ux import Ux
+from tale.servers.steps import ReplyT, RequestT
+from tale.servers.ux import RemoteGateway, Ux
 from tale.storage.database import Database
 from tale.wire.contracts import (
     ChatReply,
@@ -37,6 +40,7 @@ from tale.wire.contracts import (
     SessionsRequest,
     SubmitRequest,
     TaskView,
+    Tool,
     TurnView,
     UsageView,
 )
@@ -50,23 +54,17 @@ class Gateway:
     """Takes tasks, or refuses them."""
 
     def __init__(self) -> None:
-        self.taken: list[SubmitRequest] = []
+        self.taken: list[Work] = []
         self.error: TaleError | None = None
         self.hold: anyio.Event | None = None
 
-    async def submit(self, request: SubmitRequest) -> TaskView:
+    async def submit(self, work: Work) -> str:
         if self.hold:
             await self.hold.wait()
         if self.error:
             raise self.error
-        self.taken.append(request)
-        return TaskView(
-            id=f"t-{len(self.taken)}",
-            text=request.text,
-            state="queued",
-            workspace="/w",
-            created=datetime(2026, 5, 4, tzinfo=UTC),
-        )
+        self.taken.append(work)
+        return f"t-{len(self.taken)}"
 
 
 class World:
@@ -77,8 +75,7 @@ class World:
         self.ux = Ux(
             TurnStore(database),
             self.models,
-            self.gateway.submit,
-            judge,
+            self.gateway,
             context={"ux": 8192, "task": 8192},
         )
 
@@ -308,14 +305,47 @@ async def test_what_is_no_text_is_refused_and_nothing_is_recorded(
     assert (await world.ux.sessions(SessionsRequest(), world.progress)).sessions == ()
 
 
-def test_the_server_offers_its_tools(tmp_path: Path) -> None:
-    async def submit(request: SubmitRequest) -> TaskView:
-        raise AssertionError
+class Caller:
+    """Takes calls of the gateway's tools."""
 
+    def __init__(self) -> None:
+        self.requests: list[BaseModel] = []
+
+    async def call(
+        self,
+        tool: Tool[RequestT, ReplyT],
+        request: RequestT,
+        *,
+        deadline: float,
+        on_progress: Callable[[Mapping[str, object]], Awaitable[None]] | None = None,
+    ) -> ReplyT:
+        assert deadline > 0
+        assert on_progress is None
+        self.requests.append(request)
+        created = datetime(2026, 5, 4, tzinfo=UTC)
+        view = TaskView(id="t-9", text="x", state="queued", workspace="/w", created=created)
+        return tool.reply.model_validate(view.model_dump())
+
+
+async def test_work_reaches_the_gateway_with_a_key_that_tells_the_turn(database: Database) -> None:
+    caller = Caller()
+    models = ScriptedModels(Script(["On it."]))
+    windows: dict[Role, int] = {"ux": 8192, "task": 8192}
+    ux = Ux(TurnStore(database), models, RemoteGateway(caller), context=windows)
+    world = World(database)
+    reply = await ux.chat(ChatRequest(text=WORK, workspace="/w"), world.progress)
+    assert reply.task == "t-9"
+    key = f"{reply.session}/1"
+    assert caller.requests == [
+        SubmitRequest(text=WORK, workspace="/w", session=reply.session, key=key)
+    ]
+
+
+def test_the_server_offers_its_tools(tmp_path: Path) -> None:
     async def build() -> None:
         paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
         async with Database.open(paths, Settings()) as database:
-            ux = Ux(TurnStore(database), ScriptedModels(), submit, judge, context={})
+            ux = Ux(TurnStore(database), ScriptedModels(), Gateway(), context={})
             assert "/mcp" in [getattr(route, "path", "") for route in ux.app().routes]
 
     anyio.run(build)

@@ -2,7 +2,7 @@
 
 Pure. The system prompt comes first and the window begins at the same turn for many turns in a row,
 because a prompt whose beginning did not change is answered from the prefix cache. Long-term memory
-and summaries will be further parts, between the two. Above: `servers.ux`.
+and summaries will be further parts, between the two. Above: `conversation`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Conversations in the database: sessions and their turns, durable from the moment they are told.
 
 Turns of a session count from 1 without a gap. Only the ux server writes here. Above:
-`servers.ux`, `memory.context`. Below: `storage.database`.
+`conversation`, and `servers.ux` to list them. Below: `storage.database`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a model looks like to those who ask one: the seam in front of `models.client`.
 
 `ModelClient` fills it in the servers, `ScriptedModels` in tests. Above: `tasks.agent`,
-`servers.ux`.
+`memory.conversation`.
 """
 
 from __future__ import annotations

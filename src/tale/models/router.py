@@ -3,7 +3,7 @@
 Talk (greetings, small talk, questions) goes to the small model, which answers at once; work (write,
 build, fix, convert …, long texts, code) to the large one. No model is asked, nothing is remembered:
 the same text always gives the same decision. Above: `servers.openai_api` for the model `auto`, and
-`servers.ux`.
+`memory.conversation`.
 """
 
 from __future__ import annotations

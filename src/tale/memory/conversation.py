@@ -1,0 +1,230 @@
+"""A conversation: what is said is recorded, talk is answered by a model, work is handed over.
+
+What the user says is recorded before anything is done about it, and what tale said is recorded also
+where its reader went away in the middle. It knows no server: who answers is a `ModelCaller`, who
+takes work a `TaskGateway`. Above: `servers.ux`. Below: `turns`, `context`, and the
+router; what passes between them is in `exchange`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+from weakref import WeakValueDictionary
+
+import anyio
+
+from tale.errors import DeadlineExceeded, ServiceUnavailable, TaleError
+from tale.memory.context import first_needed, window
+from tale.memory.exchange import Answer, HandedOver, Heard, Report, Said, TaskGateway, Work
+from tale.memory.turns import NewTurn, Turn, TurnStore
+from tale.models.backend import ChatRequest, Message, Role, Usage
+from tale.models.caller import ModelCaller
+from tale.models.router import RouteRequest, route
+from tale.prompts import CHAT_SYSTEM
+from tale.telemetry import get_logger
+
+__all__ = ["Conversations"]
+
+log = get_logger(__name__)
+
+_ANSWER_TOKENS: Final = 1024
+_ANSWER_SECONDS: Final = 300.0
+_WINDOW_TOKENS: Final = 3072
+"""Most tokens of prompt: half a minute of prefill at 110 tokens a second, if the cache was lost."""
+_TEMPERATURE: Final = 0.3
+_ACK_TOKENS: Final = 40
+_ACK_SECONDS: Final = 10.0
+_ACK_EXCERPT: Final = 300
+"""Characters of the request that the acknowledgement is made from; each token delays it."""
+_ACK_PROMPT: Final = (
+    "I want this done: {excerpt}\n\n"
+    "It was started in the background. Tell me so in one short sentence. Do not do it yourself."
+)
+_ACK_WITHOUT_MODEL: Final = "I'm on it."
+
+
+class _Spoken:
+    """An answer as far as it has come."""
+
+    def __init__(self, role: Role) -> None:
+        self.text = ""
+        self.model = ""
+        self.role: Role = role
+        self.usage = Usage()
+
+
+class _HandOver:
+    """A submission as far as it has come."""
+
+    def __init__(self) -> None:
+        self.task: str | None = None
+        self.error: TaleError | None = None
+
+
+class Conversations:
+    """Takes turns and answers them."""
+
+    def __init__(
+        self,
+        turns: TurnStore,
+        models: ModelCaller,
+        gateway: TaskGateway,
+        *,
+        context: Mapping[Role, int],
+    ) -> None:
+        """Make one.
+
+        Args:
+            turns: Where conversations are recorded.
+            models: Whom to ask.
+            gateway: Where work goes.
+            context: Tokens that each model's window has.
+        """
+        self._turns = turns
+        self._models = models
+        self._gateway = gateway
+        self._context = context
+        self._talking: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+
+    async def say(
+        self, text: str, session: str | None, workspace: str | None, report: Report
+    ) -> Answer:
+        """Take a turn and answer it; turns of one session wait for each other.
+
+        Args:
+            text: What the user says.
+            session: The conversation; None begins one.
+            workspace: Where work that comes of it is done.
+            report: Told what happens meanwhile.
+
+        Raises:
+            SessionNotFound: There is no such session.
+            TaleError: No model answers, or the gateway refuses the work.
+        """
+        new = NewTurn("user", text)
+        if session is None:
+            turn = await self._turns.add(None, new)
+            async with self._alone(turn.session):
+                return await self._answer(turn, workspace, report)
+        async with self._alone(session):
+            turn = await self._turns.add(session, new)
+            return await self._answer(turn, workspace, report)
+
+    def _alone(self, session: str) -> anyio.Lock:
+        lock = self._talking.get(session)
+        if lock is None:
+            lock = self._talking[session] = anyio.Lock()
+        return lock
+
+    async def _answer(self, turn: Turn, workspace: str | None, report: Report) -> Answer:
+        await report(Heard(turn.session))
+        decision = route(RouteRequest(turn.text))
+        log.info("turn.judged", session=turn.session, kind=decision.kind, reason=decision.reason)
+        if decision.kind == "work":
+            return await self._hand_over(turn, workspace, report)
+        return await self._talk(turn, decision.role, report)
+
+    async def _talk(self, turn: Turn, role: Role, report: Report) -> Answer:
+        """Answer with a model, from the conversation so far."""
+        said = await self._turns.turns(turn.session, after=first_needed(turn.seq))
+        budget = min(_WINDOW_TOKENS, self._context[role] - _ANSWER_TOKENS)
+        request = ChatRequest(
+            window(CHAT_SYSTEM, said, budget=budget),
+            max_tokens=_ANSWER_TOKENS,
+            temperature=_TEMPERATURE,
+        )
+        spoken = _Spoken(role)
+        try:
+            await self._speak(request, spoken, _ANSWER_SECONDS, report)
+        except BaseException:
+            if spoken.text:
+                await self._keep(turn, spoken, interrupted=True)
+            raise
+        await self._keep(turn, spoken)
+        return _answer(turn, spoken)
+
+    async def _hand_over(self, turn: Turn, workspace: str | None, report: Report) -> Answer:
+        """Submit the work and acknowledge it, both at once; the submission always comes to an end.
+
+        Raises:
+            TaleError: The gateway refused it, or is not there.
+        """
+        work = Work(turn.text, workspace, turn.session, key=f"{turn.session}/{turn.seq}")
+        handing, spoken = _HandOver(), _Spoken("ux")
+        interrupted = True
+        try:
+            async with anyio.create_task_group() as tasks:
+
+                async def submit() -> None:
+                    with anyio.CancelScope(shield=True):
+                        await self._submit_to(handing, work)
+                    if handing.task is None:
+                        tasks.cancel_scope.cancel()
+                    else:
+                        await report(HandedOver(handing.task))
+
+                tasks.start_soon(submit)
+                await self._acknowledge(turn, spoken, report)
+            interrupted = False
+        finally:
+            if handing.task:
+                spoken.text = spoken.text or _ACK_WITHOUT_MODEL
+                await self._keep(turn, spoken, task=handing.task, interrupted=interrupted)
+        if handing.error:
+            raise handing.error
+        return _answer(turn, spoken, handing.task)
+
+    async def _submit_to(self, handing: _HandOver, work: Work) -> None:
+        try:
+            handing.task = await self._gateway.submit(work)
+        except (DeadlineExceeded, ServiceUnavailable) as error:
+            log.warning("handover.failed", session=work.session, reason=error.message)
+            handing.error = ServiceUnavailable(
+                "The gateway is not there, so the work was not started. What you said is kept in "
+                f"conversation {work.session}.",
+                hint="`tale status` shows when it is back; then say it again.",
+            )
+        except TaleError as error:
+            handing.error = error
+
+    async def _acknowledge(self, turn: Turn, spoken: _Spoken, report: Report) -> None:
+        """Say in a sentence that it was started; in fixed words where the model can't."""
+        excerpt = turn.text[:_ACK_EXCERPT]
+        messages = (
+            Message("system", CHAT_SYSTEM),
+            Message("user", _ACK_PROMPT.format(excerpt=excerpt)),
+        )
+        request = ChatRequest(
+            messages, max_tokens=_ACK_TOKENS, temperature=_TEMPERATURE, stop=("\n",)
+        )
+        try:
+            await self._speak(request, spoken, _ACK_SECONDS, report)
+        except TaleError as error:
+            log.warning("acknowledgement.failed", session=turn.session, reason=error.message)
+        if not spoken.text.strip():
+            spoken.text = _ACK_WITHOUT_MODEL
+            await report(Said(spoken.text))
+
+    async def _speak(
+        self, request: ChatRequest, spoken: _Spoken, seconds: float, report: Report
+    ) -> None:
+        async with self._models.stream(request, spoken.role, seconds) as answer:
+            spoken.model, spoken.role = answer.model, answer.role or spoken.role
+            async for chunk in answer:
+                spoken.usage = chunk.usage or spoken.usage
+                if chunk.text:
+                    spoken.text += chunk.text
+                    await report(Said(chunk.text))
+
+    async def _keep(
+        self, turn: Turn, spoken: _Spoken, *, task: str | None = None, interrupted: bool = False
+    ) -> None:
+        """Record what was said, also when nobody waits for it any more."""
+        new = NewTurn("assistant", spoken.text, spoken.model or None, task, interrupted)
+        with anyio.CancelScope(shield=True):
+            await self._turns.add(turn.session, new)
+
+
+def _answer(turn: Turn, spoken: _Spoken, task: str | None = None) -> Answer:
+    return Answer(turn.session, spoken.text, spoken.model, spoken.role, task, spoken.usage)

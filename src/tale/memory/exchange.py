@@ -1,0 +1,95 @@
+"""What passes between a conversation and those around it: work, events, answers.
+
+Values only. Above: `conversation`, which makes them, and `servers.ux`, which puts them on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tale.models.backend import Role, Usage
+
+__all__ = [
+    "Answer",
+    "Event",
+    "HandedOver",
+    "Heard",
+    "Report",
+    "Said",
+    "TaskGateway",
+    "Work",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is handed over.
+
+    Attributes:
+        text: What is to be done.
+        workspace: The folder in which; None leaves it to the gateway.
+        session: The conversation in which it came up.
+        key: Tells the turn; handed over twice, it is one task.
+    """
+
+    text: str
+    workspace: str | None
+    session: str
+    key: str
+
+
+class TaskGateway(Protocol):
+    """Who takes work."""
+
+    async def submit(self, work: Work) -> str:
+        """Record a task and give its id; raises `tale.errors.TaleError`s."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the user said is recorded, in this conversation."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The next piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The work is recorded as this task."""
+
+    task: str
+
+
+Event = Heard | Said | HandedOver
+Report = Callable[[Event], Awaitable[None]]
+"""Told what happens while a turn is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A turn as it was answered.
+
+    Attributes:
+        session: The conversation.
+        text: What was said.
+        model: The real name of who said it; empty where no model did.
+        role: Its role.
+        task: The task that came of it.
+        usage: Tokens.
+    """
+
+    session: str
+    text: str
+    model: str
+    role: Role
+    task: str | None
+    usage: Usage
