@@ -23,7 +23,9 @@ from tale.errors import (
     BackendUnavailable,
     ContextExceeded,
     DaemonError,
+    LoadFailed,
     ModelError,
+    ModelFileDamaged,
     UnknownModel,
 )
 from tale.models._chat_stream import ChatDecoder
@@ -34,7 +36,7 @@ from tale.models.embedded import EmbeddedBackend
 from tale.models.launcher import InMemoryLauncher, Launcher, LeashLauncher
 from tale.models.memory_backend import Failure, InMemoryBackend
 from tale.models.openai_http import OpenAIBackend, open_session
-from tale.wire.leash import Peer
+from tale.wire.leash import FailedStart, Peer
 from tale.wire.peers import FixedPeers
 
 pytestmark = pytest.mark.anyio
@@ -542,6 +544,25 @@ async def test_a_process_that_is_gone_is_asked_for_again(session: ClientSession)
     assert launcher.calls[-1] == ("stop", "model-ux")
 
 
+async def test_a_process_that_can_not_load_fails_the_load_with_its_last_words(
+    session: ClientSession,
+) -> None:
+    launcher = InMemoryLauncher()
+    backend = embedded(launcher, session)
+    launcher.fails("model-ux", ModelFileDamaged("m.gguf is cut off.", hint="Fetch it again."))
+    for attempt in (backend.load, partial(backend.recover, "damaged"), backend.load):
+        with pytest.raises(ModelFileDamaged, match="cut off"):
+            await attempt()
+        assert launcher.calls[-2:] == [("start", "model-ux"), ("stop", "model-ux")]
+    launcher.fails("model-ux")
+    with pytest.raises(LoadFailed, match="ended before it was ready: exit 70") as caught:
+        await backend.load()
+    assert "tale logs model-ux" in caught.value.hint
+    launcher.comes_up("model-ux", "http://127.0.0.1:1")
+    await backend.load()
+    assert (await backend.residency()).resident
+
+
 class LeashTwin(FixedPeers):
     """A leash whose supervisor records what it is asked, or refuses."""
 
@@ -592,6 +613,26 @@ async def test_readiness_is_awaited_past_the_process_that_died() -> None:
         await anyio.wait_all_tasks_blocked()
         leash.set(new)
     assert found == [new]
+
+
+async def test_a_failure_from_before_is_not_taken_for_that_of_a_new_attempt() -> None:
+    leash = LeashTwin()
+    launcher = LeashLauncher(leash)
+    leash.set(failed=[FailedStart(name="model-ux", number=3, reason="exit 65")])
+    await launcher.start("model-ux", [], 0)
+    found: list[Peer] = []
+
+    async def wait() -> None:
+        found.append(await launcher.wait_ready("model-ux"))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        leash.set(announced(1, 5))
+    assert found == [announced(1, 5)]
+    leash.set(failed=[FailedStart(name="model-ux", number=4, reason="exit 65")])
+    with pytest.raises(LoadFailed, match="exit 65"):
+        await launcher.wait_ready("model-ux")
 
 
 async def test_what_the_supervisor_refuses_is_a_model_that_is_unavailable(

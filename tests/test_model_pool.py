@@ -21,37 +21,31 @@ from tale.errors import (
     DeadlineExceeded,
     DownloadFailed,
     InsufficientMemory,
+    LoadFailed,
+    ModelError,
+    ModelFileDamaged,
     ServiceUnavailable,
     UnknownModel,
 )
+from tale.models.admission import Admission, Evict, Load, TooLarge, WaitForIdle, admit
 from tale.models.answer import Answer
 from tale.models.backend import Backend, ChatRequest, Chunk, Message, Residency, Role, Usage
+from tale.models.choice import Candidate, Refuse, Use, Wait, choose
+from tale.models.condition import (
+    Broke,
+    Came,
+    Condition,
+    Event,
+    Failed,
+    RetryDue,
+    UnloadAsked,
+    backoff,
+    transition,
+)
 from tale.models.further import NoFurtherModels, PlainMemory
 from tale.models.memory_backend import InMemoryBackend
 from tale.models.model_pool import ModelPool
-from tale.models.pool_policy import (
-    Admission,
-    Broke,
-    Came,
-    Candidate,
-    Condition,
-    Event,
-    Evict,
-    Failed,
-    Load,
-    Policy,
-    Refuse,
-    RetryDue,
-    UnloadAsked,
-    Use,
-    Wait,
-    WaitForIdle,
-    admit,
-    backoff,
-    choose,
-    first_token_limit,
-    transition,
-)
+from tale.models.pool_policy import Policy, first_token_limit
 from tale.models.pool_stats import ModelStats, ModelStatus, Sample, SwitchingStats
 
 pytestmark = pytest.mark.anyio
@@ -239,6 +233,10 @@ class Preparing:
         self.done = anyio.Event()
         self.error: Exception | None = None
         self.said = "downloading 40%"
+        self.mended: list[tuple[str, ModelError]] = []
+
+    async def mend(self, model: str, error: ModelError) -> None:
+        self.mended.append((model, error))
 
     async def ensure(self) -> None:
         if self.error is not None:
@@ -268,6 +266,28 @@ async def test_a_failed_download_is_tried_again(bench: Bench) -> None:
     async with ModelPool(bench.core, policy=CALM, preparation=preparing) as pool:
         await pool.ensure_ready("ux", 10)
         await pool.ensure_ready("task", 10)
+
+
+@pytest.mark.parametrize("error", [LoadFailed("refused."), ModelFileDamaged("cut off.")])
+async def test_a_model_that_can_not_be_loaded_says_why_and_its_file_is_seen_to(
+    bench: Bench, error: ModelError
+) -> None:
+    class Damaged(InMemoryBackend):
+        async def load(self) -> None:
+            if not preparing.mended:
+                raise error
+            await super().load()
+
+    preparing = Preparing()
+    preparing.done.set()
+    bench.task = Damaged("large")
+    slow = replace(CALM, first_backoff=0.2, longest_backoff=0.2)
+    async with ModelPool(bench.core, policy=slow, preparation=preparing) as pool:
+        await until(lambda: bool(preparing.mended))
+        assert preparing.mended == [("large", error)]
+        assert (await model_status(pool, "task")).detail == error.message
+        await pool.ensure_ready("task", 10)
+        assert (await model_status(pool, "task")).detail == ""
 
 
 async def test_too_little_memory_is_refused_at_once_and_nothing_loads(bench: Bench) -> None:
@@ -834,7 +854,7 @@ def test_room_is_made_by_the_least_recently_used_idle_model() -> None:
     assert admit("new", 50, 200, 100, ()) == Load()
     assert admit("new", 100, 150, 100, (one, two)) == Evict("two")
     assert admit("new", 100, 150, 100, (one,)) == WaitForIdle()
-    assert isinstance(admit("new", 500, 150, 100, (one, two)), Refuse)
+    assert isinstance(admit("new", 500, 150, 100, (one, two)), TooLarge)
 
 
 def test_a_sample_is_cold_if_most_of_its_prompt_was_computed() -> None:

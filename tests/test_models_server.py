@@ -14,6 +14,7 @@ from tale.errors import (
     ConfigError,
     DownloadFailed,
     InsufficientMemory,
+    LoadFailed,
     ModelFileDamaged,
     UnknownModel,
 )
@@ -221,6 +222,35 @@ async def test_a_damaged_catalogue_file_is_moved_aside_and_fetched_again(machine
         await pair.ensure()
     assert source.fetched == [name]
     assert list(machine.paths.models.glob("*.damaged-*"))
+
+
+async def test_a_file_that_a_process_could_not_load_is_hashed_and_moved_aside_if_damaged(
+    machine: Machine,
+) -> None:
+    name = "smollm2-135m"
+    model = CATALOG[name]
+    settings = ModelsSettings(ux=UxSettings(name=name), task=RoleSettings(name=name))
+    machine.paths.models.mkdir(parents=True)
+    file = machine.paths.models / model.file
+    file.write_bytes(gguf())
+    with file.open("r+b") as stream:
+        stream.truncate(model.size)  # its header can be read, its hash is another's
+    mark_verified(model, file)
+    source = InMemorySource({name: b""})
+    pair = machine.pair(settings, sources=[source])
+    await pair.ensure()
+    assert source.fetched == []
+    with pytest.raises(DownloadFailed, match="could not be fetched"):
+        await pair.mend(name, LoadFailed("llama.cpp refuses it."))
+    assert source.fetched == [name]
+    assert not file.exists()
+    assert len(list(machine.paths.models.glob("*.damaged-*"))) == 1
+
+
+async def test_a_users_own_file_is_left_to_the_user(machine: Machine) -> None:
+    before = machine.file.read_bytes()
+    await machine.pair().mend("own", ModelFileDamaged("cut off."))
+    assert machine.file.read_bytes() == before
 
 
 def test_an_unknown_model_in_the_settings_is_named(machine: Machine) -> None:

@@ -279,7 +279,7 @@ def test_a_model_of_an_unknown_kind_ends_it_with_another_code(model: Path, tmp_p
     strange.write_bytes(model.read_bytes().replace(b"llama", b"lhama"))
     ended = _run(_options(strange, tmp_path))
     assert ended.returncode == EXIT_LOAD_FAILED
-    assert ended.stderr.splitlines()[-1].startswith("backend_unavailable: ")
+    assert ended.stderr.splitlines()[-1].startswith("load_failed: ")
 
 
 def test_it_runs_without_a_supervisor_for_benchmarks(model: Path, tmp_path: Path) -> None:

@@ -72,10 +72,15 @@ class EmbeddedBackend:
         return self._context
 
     async def load(self) -> None:
-        """Have the process started, and wait until the model in it answers."""
+        """Have the process started, and wait until the model in it answers.
+
+        Raises:
+            LoadFailed: The process ended before; it stays ended until the next attempt.
+            ModelFileDamaged: It ended because of its file.
+            BackendUnavailable: The supervisor can't start it.
+        """
         try:
-            await self._launcher.start(self._name, self._module_args, self._nice)
-            await self._launcher.wait_ready(self._name)
+            await self._start()
         except TaleError as error:
             raise self._mapped(error) from error
 
@@ -97,14 +102,13 @@ class EmbeddedBackend:
         log.warning("model.recovering", model=self._model, server=self._name, reason=reason)
         try:
             if peer is None:
-                await self._launcher.start(self._name, self._module_args, self._nice)
-                await self._launcher.wait_ready(self._name)
+                await self._start()
             elif suspect is not None and not same_process(peer, suspect):
                 log.info("model.already_replaced", server=self._name, pid=peer.pid)
             else:
                 if _alive(peer.pid):
                     await self._launcher.restart(self._name, reason)
-                await self._launcher.wait_ready(self._name, after=peer)
+                await self._come_up(after=peer)
         except TaleError as error:
             raise self._mapped(error) from error
 
@@ -147,6 +151,18 @@ class EmbeddedBackend:
             if not finished:
                 self._suspect = peer
             await answer.aclose()
+
+    async def _start(self) -> None:
+        await self._launcher.start(self._name, self._module_args, self._nice)
+        await self._come_up()
+
+    async def _come_up(self, after: Peer | None = None) -> None:
+        try:
+            await self._launcher.wait_ready(self._name, after=after)
+        except TaleError:
+            # The pool says when to try again; until then nobody starts what can't load in a loop.
+            await self._launcher.stop(self._name)
+            raise
 
     def _mapped(self, error: TaleError) -> ModelError:
         """Turn what the supervisor or the leash reported into what a backend may raise."""

@@ -1,12 +1,13 @@
 """The embedded pair on its way up: files, memory plan, and how each process is to be run.
 
 `begin` asks the supervisor for both processes before the models server has imported anything heavy;
-`ensure` does what is missing (fetch, plan) when there is more to do. A plan holds as long as the
+`ensure` does what is missing (fetch, plan) when there is more to do; `mend` sees to a file that a
+process could not load. A plan holds as long as the
 daemon: a models server that comes back after a crash asks for its processes with the same arguments
 and so finds them running, resident and warm.
 
-Above: `servers.models`, and the pool, which calls `ensure`. Below: `fetch`, `memory_plan`,
-`tuning`.
+Above: `servers.models`, and the pool's keepers, for which it is the `Preparation`. Below: `fetch`,
+`memory_plan`, `tuning`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from tale.config import ModelsSettings, RoleSettings
-from tale.errors import ModelFileDamaged, TaleError
+from tale.errors import ModelError, ModelFileDamaged, TaleError
 from tale.models.backend import Role
 from tale.models.catalog import EMBEDDED_PAIR, ModelFile, resolve_file
 from tale.models.fetch import FetchProgress, ensure_model
@@ -156,6 +157,8 @@ class EmbeddedPair:
         self._key = hashlib.sha256(meant).hexdigest()
         self._preparing = anyio.Lock()
         self._prepared = False
+        self._mending = anyio.Lock()
+        self._vouched: set[str] = set()
         self._doing: dict[str, str] = {}
 
     async def begin(self) -> bool:
@@ -175,7 +178,7 @@ class EmbeddedPair:
         return True
 
     async def ensure(self) -> None:
-        """Have the plan made and the files here; see `resident.Preparation`.
+        """Have the plan made and the files here; see `preparation`.
 
         The plan comes first, from the catalogue's figures where a file is missing: nobody waits for
         a gigabyte that the machine can't hold.
@@ -197,6 +200,27 @@ class EmbeddedPair:
                 self._remember(arguments)
             self.launcher.arguments |= arguments
             self._prepared = True
+
+    async def mend(self, model: str, error: ModelError) -> None:
+        """Check the file that a process could not load, and fetch it again if it is damaged.
+
+        llama.cpp may refuse a good file too, for want of memory say: what isn't damaged for sure is
+        hashed once. A user's own file is the user's to replace.
+
+        Raises:
+            DownloadFailed: It is damaged and can't be had.
+        """
+        meant = next((one for one in self.models if one.file.name == model), None)
+        if meant is None or meant.file.model is None:
+            return
+        async with self._mending:
+            sure = isinstance(error, ModelFileDamaged)
+            if not sure and model in self._vouched and self._is_here(meant):
+                return
+            log.warning("model.doubted", model=model, reason=error.message)
+            distrust(meant.file.model, self.directory)
+            await self._bring(meant)
+            self._vouched.add(model)
 
     def doing(self, model: str) -> str:
         """Say how far a file is."""

@@ -1,28 +1,34 @@
 """Further models, beside the core pair: loaded by name where they fit, evicted where they don't.
 
 It holds only optional models; core models never come here, so nothing here can unload one. Above:
-`model_pool`. Decisions: `pool_policy.admit`.
+`model_pool`. Decisions: `admission`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import anyio
-import anyio.abc
 
 from tale.errors import UnknownModel
+from tale.models.admission import Admission, Evict, Load, TooLarge, WaitForIdle, admit
 from tale.models.backend import Backend
-from tale.models.pool_policy import Admission, Evict, Load, Policy, Refuse, WaitForIdle, admit
+from tale.models.keeper import Keeper
+from tale.models.pool_policy import Policy
 from tale.models.resident import ResidentModel
 from tale.models.waiting import Changes
 from tale.telemetry import get_logger
 
-__all__ = ["FurtherModels", "MemoryGuard", "ModelSource", "NoFurtherModels", "PlainMemory"]
+__all__ = ["FurtherModels", "Keep", "MemoryGuard", "ModelSource", "NoFurtherModels", "PlainMemory"]
 
 log = get_logger(__name__)
+
+
+Keep = Callable[[], Coroutine[object, object, None]]
+"""The life of a model, to be run in a task of its own."""
 
 
 class MemoryGuard(Protocol):
@@ -92,6 +98,7 @@ class FurtherModels:
         policy: Policy,
         clock: Callable[[], float],
         changes: Changes,
+        start: Callable[[Keep], None],
     ) -> None:
         self._source = source
         self._memory = memory
@@ -99,6 +106,7 @@ class FurtherModels:
         self._policy = policy
         self._clock = clock
         self._changes = changes
+        self._start = start
         self._admitting = anyio.Lock()
         self._models: dict[str, ResidentModel] = {}
 
@@ -116,8 +124,8 @@ class FurtherModels:
         model = self._models.get(name)
         return None if model is None or model.condition.state == "unloading" else model
 
-    async def load(self, name: str, tasks: anyio.abc.TaskGroup) -> ResidentModel:
-        """Make a model resident, evicting idle ones for it; its keeper runs in `tasks`.
+    async def load(self, name: str) -> ResidentModel:
+        """Make a model resident, evicting idle ones for it.
 
         One at a time: while another model loads, free memory says nothing.
 
@@ -143,7 +151,7 @@ class FurtherModels:
                 clock=self._clock,
                 on_change=self._changes.notify,
             )
-            tasks.start_soon(self._keep, name, model)
+            self._start(partial(self._keep, name, model))
             while not model.ready:
                 if (error := model.condition.error) is not None:
                     raise error
@@ -182,10 +190,10 @@ class FurtherModels:
                     await self.unload(victim)
                 case WaitForIdle():
                     await self._changes.wait()
-                case Refuse(error):
-                    raise error or UnknownModel(f"{name} can't be loaded.")
+                case TooLarge(error):
+                    raise error
 
-    def _admission(self, name: str, need: int) -> Load | Evict | WaitForIdle | Refuse:
+    def _admission(self, name: str, need: int) -> Load | Evict | WaitForIdle | TooLarge:
         oldest_first = sorted(self.models, key=lambda model: model.used_at)
         residents = [
             Admission(
@@ -199,6 +207,6 @@ class FurtherModels:
         return admit(name, need, available, self._policy.reserve_bytes, residents)
 
     async def _keep(self, name: str, model: ResidentModel) -> None:
-        await model.keep()
+        await Keeper(model, policy=self._policy, clock=self._clock).keep()
         del self._models[name]
         self._changes.notify()

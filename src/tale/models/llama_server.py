@@ -8,7 +8,7 @@ gone. No request passes through Python here. With `--standalone` it runs without
 benchmarks, and prints its address.
 
 Exit codes: 0 stopped, 65 (EX_DATAERR) the model file is missing or damaged, 70 (EX_SOFTWARE) it
-can't serve for another reason.
+can't serve for another reason. The reason goes to the supervisor, and to standard error.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import anyio.abc
 
 from tale.errors import (
     BackendUnavailable,
+    LoadFailed,
     ModelError,
     ModelFileDamaged,
     ServiceUnavailable,
@@ -153,7 +154,13 @@ async def _serve(options: LaunchOptions, port: int | None) -> None:
     leash = await Leash.connect() if port is None else None
     name, token = (leash.name, leash.token) if leash else (options.alias, "")
     folder = options.slot_dir / name if options.slot_dir else None
-    server = _load(options, token, port or 0, folder)
+    try:
+        server = _load(options, token, port or 0, folder)
+    except ModelError as error:
+        if leash:
+            with suppress(ServiceUnavailable):  # gone meanwhile
+                await leash.failed(error)
+        raise
     url = server.listening_address
     api = HttpSlots(url, token)
     saved = _saved_slots(options, folder)
@@ -207,7 +214,9 @@ def _load(options: LaunchOptions, token: str, port: int, folder: Path | None) ->
 
     Raises:
         ModelFileDamaged: The file is missing or not what llama.cpp can read.
-        BackendUnavailable: Anything else: no memory, an unknown architecture, a port in use.
+        LoadFailed: llama.cpp refuses it: no memory, damage that the header doesn't show, an
+            unknown architecture, a port in use.
+        BackendUnavailable: llama.cpp itself can't be loaded.
     """
     try:
         llama = import_module(_LLAMA)
@@ -244,10 +253,10 @@ def _load(options: LaunchOptions, token: str, port: int, folder: Path | None) ->
     try:
         return llama.Server(params)
     except RuntimeError as error:
-        raise _diagnose(options.model, error) from error
+        raise _diagnose(options.model) from error
 
 
-def _diagnose(model: Path, error: RuntimeError) -> ModelError:
+def _diagnose(model: Path) -> ModelError:
     """Find out why llama.cpp refused; it says so on standard error only, and raises one message."""
     try:
         info = read_gguf(model)
@@ -258,9 +267,9 @@ def _diagnose(model: Path, error: RuntimeError) -> ModelError:
             f"{model} can't be read: {unreadable.strerror or unreadable}.",
             hint="Fetch it: `tale models pull`.",
         )
-    return BackendUnavailable(
-        f"{model} ({info.architecture}) can't be loaded: {error}",
-        hint="The lines above are llama.cpp's: too little memory, or a kind of model it lacks.",
+    return LoadFailed(
+        f"llama.cpp refuses {model} ({info.architecture}).",
+        hint="`tale logs` has its own words: too little memory, damage, or a kind it doesn't know.",
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -55,8 +55,12 @@ def _note(model: CatalogModel, found: os.stat_result) -> dict[str, int | str]:
 
 
 def distrust(model: CatalogModel, directory: Path) -> None:
-    """Forget that a file was verified: llama.cpp refused it, so the next start hashes it again."""
-    _marker(directory / model.file).unlink(missing_ok=True)
+    """Forget that a file was verified: llama.cpp refused it, so it is hashed before its next use.
+
+    In a folder that can't be written nothing can be forgotten, nor fetched anew.
+    """
+    with suppress(PermissionError):
+        _marker(directory / model.file).unlink(missing_ok=True)
 
 
 def move_aside(target: Path) -> Path:

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Final
 
 from tale.models.backend import Role, Usage
-from tale.models.pool_policy import State
+from tale.models.condition import State
 
 __all__ = ["ModelStats", "ModelStatus", "PoolStatus", "Sample", "Switching", "SwitchingStats"]
 
