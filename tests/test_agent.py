@@ -19,7 +19,6 @@ from tale.prompts import CHAT_SYSTEM, WORK_SYSTEM
 from tale.tasks.agent import run_step
 from tale.tasks.fences import Block, NamedFile, parse_fences
 from tale.tasks.languages import EXTENSIONS, default_name, is_file_name
-from tale.tasks.runaway import runs_away
 from tale.tasks.task import (
     Began,
     FileWritten,
@@ -459,22 +458,3 @@ async def test_an_answer_that_runs_away_twice_is_left_as_it_is(tmp_path: Path) -
     result, seen = await work(tmp_path, ScriptedModels(Script(endless), Script(endless)))
     assert result.files == ("a.py.partial",)
     assert any(isinstance(one, Noted) and "it was stopped" in one.text for one in seen)
-
-
-@pytest.mark.parametrize(
-    ("text", "endless"),
-    [
-        ("".join(COUNTING), True),
-        ("".join(f"x{n} = {n}\ny = {n}.{n}\n" for n in range(40)), True),
-        ("12345678" * 100, True),
-        ("I am sorry. " * 60, True),
-        ("", False),
-        ("\n" * 1000, False),
-        (" " * 1000, False),
-        ("".join(COUNTING[:20]), False),
-        ("".join(f"    {name!r}: {n},\n" for n, name in enumerate(EXTENSIONS)), False),
-        (Path(__file__).read_text(), False),
-    ],
-)
-def test_only_what_repeats_itself_runs_away(text: str, endless: bool) -> None:
-    assert runs_away(text) == endless

@@ -39,12 +39,13 @@ FORBIDDEN = {
     "orchestration": {"servers"},
     "servers": {"orchestration"},
 }
-# tasks and memory see models only as a client.
+# tasks and memory see models only as a client, who may read an answer as it comes.
 CLIENT_ONLY = {
     "tale.models.backend",
     "tale.models.caller",
     "tale.models.client",
     "tale.models.router",
+    "tale.models.runaway",
 }
 
 

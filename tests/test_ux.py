@@ -136,6 +136,17 @@ async def test_talk_is_answered_word_by_word_and_kept(database: Database) -> Non
     assert (answer.speaker, answer.text, answer.model) == ("assistant", "Hello!", "scripted-ux")
 
 
+async def test_an_answer_that_rambles_is_stopped_and_kept_as_far_as_it_made_sense(
+    database: Database,
+) -> None:
+    world = World(database, Script(["I can help."] + [" And I can help with anything."] * 60))
+    reply = await world.say("what can you do?")
+    assert reply.answer.startswith("I can help. And I can help with anything.")
+    assert len(reply.answer) < 100
+    assert world.models.stopped == 1
+    assert (await world.turns(reply.session))[1].text == reply.answer
+
+
 async def test_a_conversation_goes_on_with_what_was_said(database: Database) -> None:
     world = World(database, Script(["Hello!"]), Script(["Bob."]))
     first = await world.say("hello, I am Bob")

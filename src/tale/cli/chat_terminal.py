@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 from prompt_toolkit import PromptSession
@@ -21,6 +21,7 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from tale.cli.answer import AnswerWriter
 from tale.cli.connection import Connection
 from tale.cli.conversation import Conversation, HandedOver, Outcome
+from tale.cli.keyboard import unechoed
 from tale.cli.render import Screen, clean, plural
 from tale.cli.sessions import turn_lines
 from tale.cli.spinner import Spinner
@@ -88,6 +89,7 @@ class TerminalChat:
         conversation: Conversation,
         *,
         write_above: Callable[[str], None],
+        hushed: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         """Prepare.
 
@@ -96,10 +98,12 @@ class TerminalChat:
             screen: Where answers go.
             conversation: The conversation.
             write_above: Writes text above the waiting prompt.
+            hushed: Makes what must be in force while an answer is written.
         """
         self._connection = connection
         self._screen = screen
         self._conversation = conversation
+        self._hushed = hushed
         self._board = _Board(write_above)
         self.handed = HandedOver(connection, self._on_event, self._on_end)
 
@@ -129,7 +133,8 @@ class TerminalChat:
             if line.startswith("/"):
                 self._command(line)
             elif line:
-                self._turn(line)
+                with self._hushed():
+                    self._turn(line)
 
     def farewell(self) -> None:
         """Say what goes on, and how to come back."""
@@ -216,7 +221,7 @@ def terminal_chat(connection: Connection, screen: Screen, conversation: Conversa
         screen.print()
     else:
         screen.note("Enter sends, /help explains, Ctrl-D leaves.")
-    chat = TerminalChat(connection, screen, conversation, write_above=_write_above)
+    chat = TerminalChat(connection, screen, conversation, write_above=_write_above, hushed=unechoed)
     history = connection.paths.data / "chat_history"
     history.parent.mkdir(parents=True, exist_ok=True)
     history.touch(mode=0o600)

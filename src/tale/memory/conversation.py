@@ -21,6 +21,7 @@ from tale.memory.turns import NewTurn, Turn, TurnStore
 from tale.models.backend import ChatRequest, Message, Role, Usage
 from tale.models.caller import ModelCaller
 from tale.models.router import RouteRequest, route
+from tale.models.runaway import before_rambling
 from tale.prompts import CHAT_SYSTEM
 from tale.telemetry import get_logger
 
@@ -41,6 +42,8 @@ _ACK_PROMPT: Final = (
     "I want this done: {excerpt}\n\n"
     "It was started in the background. Tell me so in one short sentence. Do not do it yourself."
 )
+_CHECK_CHARACTERS: Final = 128
+"""How much is said between two looks at whether it still says something."""
 _ACK_WITHOUT_MODEL: Final = "I'm on it."
 
 
@@ -211,11 +214,19 @@ class Conversations:
     ) -> None:
         async with self._models.stream(request, spoken.role, seconds) as answer:
             spoken.model, spoken.role = answer.model, answer.role or spoken.role
+            checked = 0
             async for chunk in answer:
                 spoken.usage = chunk.usage or spoken.usage
                 if chunk.text:
                     spoken.text += chunk.text
                     await report(Said(chunk.text))
+                if len(spoken.text) - checked >= _CHECK_CHARACTERS:
+                    checked = len(spoken.text)
+                    if (sense := before_rambling(spoken.text)) is not None:
+                        log.info("answer.rambled", model=spoken.model, characters=checked)
+                        # What is kept is what the next window begins with: not the ramblings.
+                        spoken.text = sense
+                        return
 
     async def _keep(
         self, turn: Turn, spoken: _Spoken, *, task: str | None = None, interrupted: bool = False

@@ -16,10 +16,10 @@ from anyio import to_thread
 
 from tale.models.backend import ChatRequest, Chunk, FinishReason, Message, Role, Usage
 from tale.models.caller import ModelCaller
+from tale.models.runaway import before_rambling, runs_away
 from tale.prompts import CHAT_SYSTEM, WORK_SYSTEM
 from tale.tasks.fences import Fences, NamedFile, parse_fences
 from tale.tasks.languages import SHELLS, default_name
-from tale.tasks.runaway import runs_away
 from tale.tasks.task import (
     STEP_SECONDS,
     Began,
@@ -105,11 +105,15 @@ async def _ask_once(step: Step, models: ModelCaller, report: Report, temperature
             last = chunk if chunk.finish else last
             if len(text) - checked >= _CHECK_CHARACTERS:
                 checked = len(text)
-                if ran_away := runs_away(text):
+                if ran_away := _repeats(step, text):
                     break
         model, role = answer.model, answer.role or step.role
     finish = "length" if ran_away else last.finish or "stop"
     return _Said(text, model, role, finish, last.usage or Usage(), ran_away)
+
+
+def _repeats(step: Step, text: str) -> bool:
+    return runs_away(text) or (step.kind == "talk" and before_rambling(text) is not None)
 
 
 async def _write(step: Step, text: str, finish: FinishReason, report: Report) -> tuple[str, ...]:
