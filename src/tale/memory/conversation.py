@@ -38,10 +38,14 @@ _ACK_TOKENS: Final = 40
 _ACK_SECONDS: Final = 10.0
 _ACK_EXCERPT: Final = 300
 """Characters of the request that the acknowledgement is made from; each token delays it."""
-_ACK_PROMPT: Final = (
-    "I want this done: {excerpt}\n\n"
-    "It was started in the background. Tell me so in one short sentence. Do not do it yourself."
+_ACK_PROMPT: Final = "Task started: {excerpt}"
+_ACK_EXAMPLE: Final = (
+    Message("user", _ACK_PROMPT.format(excerpt="Write a poem about the sea")),
+    Message("assistant", "I've started on the poem about the sea."),
 )
+"""With it the 0.5B acknowledged 12 of 12 requests; told in words what to say, it said in 2 of 12
+that it can't assist, and in others that it will do nothing."""
+_ACK_STOP: Final = ("\n", "; ", ". ")
 _CHECK_CHARACTERS: Final = 128
 """How much is said between two looks at whether it still says something."""
 _ACK_WITHOUT_MODEL: Final = "I'm on it."
@@ -196,10 +200,11 @@ class Conversations:
         excerpt = turn.text[:_ACK_EXCERPT]
         messages = (
             Message("system", CHAT_SYSTEM),
+            *_ACK_EXAMPLE,
             Message("user", _ACK_PROMPT.format(excerpt=excerpt)),
         )
         request = ChatRequest(
-            messages, max_tokens=_ACK_TOKENS, temperature=_TEMPERATURE, stop=("\n",)
+            messages, max_tokens=_ACK_TOKENS, temperature=_TEMPERATURE, stop=_ACK_STOP
         )
         try:
             await self._speak(request, spoken, _ACK_SECONDS, report)
