@@ -52,6 +52,24 @@ async def test_what_was_saved_is_restored_slot_by_slot(tmp_path: Path) -> None:
     assert _names(tmp_path) == ["m-0.bin", "m-2.bin"]
 
 
+async def test_what_is_computed_first_is_saved_without_waiting_for_the_end(tmp_path: Path) -> None:
+    slots = _Slots(tmp_path)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(SavedSlots(tmp_path, "m", slots=1).save_first, slots, 0.001)
+            await anyio.wait_all_tasks_blocked()
+            slots.content[0] = "a system prompt"
+    assert (tmp_path / "m-0.bin").read_text() == "a system prompt"
+
+
+async def test_what_was_saved_already_is_not_saved_again(tmp_path: Path) -> None:
+    saved = SavedSlots(tmp_path, "m", slots=1)
+    await saved.save(_Slots(tmp_path, {0: "a long conversation"}))
+    with anyio.fail_after(10):
+        await saved.save_first(_Slots(tmp_path, {0: "a pulse"}), 0.001)
+    assert (tmp_path / "m-0.bin").read_text() == "a long conversation"
+
+
 async def test_the_folder_is_made_and_nothing_is_restored_at_first(tmp_path: Path) -> None:
     started = _Slots(tmp_path / "new")
     await SavedSlots(tmp_path / "new", "m", slots=1).restore(started)

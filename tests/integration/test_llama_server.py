@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,6 +158,19 @@ def test_sigterm_saves_the_prompt_cache_and_a_restart_restores_it(
         again = running.ask(_QUESTION)
     assert _cached(again) > 100
     assert again.choices[0].message.content == first.choices[0].message.content
+
+
+def test_a_process_that_is_killed_finds_what_it_computed_first(model: Path, tmp_path: Path) -> None:
+    options = _options(model, tmp_path)
+    with _running(options) as running:
+        running.ask(_QUESTION)
+        folder, deadline = tmp_path / "slots/model-small", time.monotonic() + _DEADLINE
+        while not list(folder.glob("*.bin")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        running.process.kill()
+    with _running(options) as running:
+        assert _cached(running.ask(_QUESTION)) > 100
 
 
 def test_a_cache_of_another_context_is_not_restored_but_swept_away(

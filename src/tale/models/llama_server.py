@@ -184,6 +184,8 @@ async def _serve(options: LaunchOptions, port: int | None) -> None:
         else:
             print(url, flush=True)  # noqa: T201 - the contract of --standalone
         log.info("model.ready", model=options.alias, url=url)
+        if saved:
+            group.start_soon(saved.save_first, api)
         await stop.wait()
         group.cancel_scope.cancel()
     if saved:

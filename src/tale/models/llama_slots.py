@@ -1,9 +1,10 @@
 """Prompt caches that outlive a model's process.
 
 A slot's computed prefix is worth seconds of prefill (12 s against 0.4 s for 800 tokens), so it is
-saved when the process stops and restored when it starts. A file belongs to exactly one model file,
-llama.cpp build, context and slot; anything else in the process's folder is swept away. A file is
-moved aside while it is restored, so that one which crashes llama.cpp does so only once.
+saved when the process stops and restored when it starts; and once early on, for a process that is
+killed: what is computed first is the beginning of every prompt. A file belongs to exactly one model
+file, llama.cpp build, context and slot; anything else in the process's folder is swept away. A file
+is moved aside while it is restored, so that one which crashes llama.cpp does so only once.
 
 Above: `llama_server`. Below: llama.cpp's own `/slots/N?action=save|restore`.
 """
@@ -30,6 +31,7 @@ log = get_logger(__name__)
 
 _SAMPLE: Final = 1 << 16
 _TIMEOUT: Final = 5.0  # seconds; a restore of the largest cache takes tenths
+_FIRST_SECONDS: Final = 2.0  # the pool warms a model as soon as it is ready
 
 
 class SlotApi(Protocol):
@@ -113,6 +115,13 @@ class SavedSlots:
         async with anyio.create_task_group() as group:
             for slot, name in enumerate(self._names):
                 group.start_soon(self._save, api, slot, name)
+
+    async def save_first(self, api: SlotApi, pause: float = _FIRST_SECONDS) -> None:
+        """Save once something has been computed; looks after a pause that doubles each time."""
+        while not any((self._folder / name).exists() for name in self._names):
+            await anyio.sleep(pause)
+            await self.save(api)
+            pause *= 2
 
     async def _save(self, api: SlotApi, slot: int, name: str) -> None:
         half = self._folder / f"{name}.half"
