@@ -43,6 +43,8 @@ ONCE = Tool("desk", "once", "Do it once.", Ask, Told)
 FAIL = Tool("desk", "fail", "Fail as told.", Ask, Told)
 COUNT = Tool("desk", "count", "Count aloud.", Ask, Told)
 HANG = Tool("desk", "hang", "Never answer.", Ask, Told)
+WAIT = Tool("desk", "wait", "Answer when told.", Ask, Told)
+WHO = Tool("desk", "who", "Say who answers.", Ask, Told)
 UNSERVED = Tool("desk", "unserved", "Nobody has it.", Ask, Told)
 
 
@@ -52,12 +54,15 @@ class Desk:
     def __init__(self) -> None:
         self.hanging = anyio.Event()
         self.cancelled = anyio.Event()
+        self.released = anyio.Event()
         self.app = McpApp("desk", "For tests.")
         self.app.add(ECHO, self.echo)
         self.app.add(ONCE, self.echo)
         self.app.add(FAIL, self.fail)
         self.app.add(COUNT, self.count)
         self.app.add(HANG, self.hang)
+        self.app.add(WAIT, self.wait)
+        self.app.add(WHO, self.who)
 
     async def echo(self, request: Ask, progress: Progress) -> Told:
         return Told(text=request.text)
@@ -71,6 +76,14 @@ class Desk:
         for number in range(request.count):
             await progress({"number": number})
         return Told(text="counted")
+
+    async def wait(self, request: Ask, progress: Progress) -> Told:
+        self.hanging.set()
+        await self.released.wait()
+        return Told(text=request.text)
+
+    async def who(self, request: Ask, progress: Progress) -> Told:
+        return Told(text=str(id(self)))
 
     async def hang(self, request: Ask, progress: Progress) -> Told:
         self.hanging.set()
@@ -203,6 +216,26 @@ async def test_calls_go_on_after_the_server_was_replaced() -> None:
         async with serving(Desk()) as port:
             source.set(peer(port, pid=2))
             assert await services.call(ECHO, Ask(text="b"), deadline=5) == Told(text="b")
+
+
+async def test_calls_in_flight_end_well_on_a_process_that_is_announced_as_gone() -> None:
+    draining, fresh = Desk(), Desk()
+    told: list[Told] = []
+    async with serving(draining) as old, serving(fresh) as new:
+        source = FixedPeers(peer(old, 1))
+        async with calling(source) as services:
+            async with anyio.create_task_group() as tasks:
+
+                async def ask() -> None:
+                    told.append(await services.call(WAIT, Ask(text="old"), deadline=20))
+
+                tasks.start_soon(ask)
+                await draining.hanging.wait()
+                source.set(peer(new, 2))
+                await anyio.wait_all_tasks_blocked()
+                assert await services.call(WHO, Ask(), deadline=5) == Told(text=str(id(fresh)))
+                draining.released.set()
+            assert told == [Told(text="old")]
 
 
 async def test_a_server_that_is_gone_but_still_announced_is_waited_for() -> None:

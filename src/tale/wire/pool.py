@@ -143,7 +143,7 @@ class Services:
                 if peer.service in self._services
             }
             for key in self._connections.keys() - peers.keys():
-                self._connections.pop(key).close()
+                self._connections.pop(key).retire()
             for key in peers.keys() - self._connections.keys():
                 connection = _Connection(peers[key], self._token, self._announce)
                 self._connections[key] = connection
@@ -166,17 +166,27 @@ class _Connection:
         self._token = token
         self._on_change = on_change
         self._client: Client | None = None
+        self._retired = False
         self._closing = anyio.Event()
 
     @property
     def usable(self) -> bool:
         """Whether calls can be made."""
-        return self._client is not None
+        return self._client is not None and not self._retired
 
-    def close(self) -> None:
-        """Take no more calls; those in flight end with the connection."""
-        self._client = None
-        self._closing.set()
+    def retire(self) -> None:
+        """Take no more calls, and close once those in flight have ended.
+
+        A process that drains is announced as gone while it still answers what it was asked; one
+        that died breaks its calls by itself.
+        """
+        self._retired = True
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._retired and not self.in_flight:
+            self._client = None
+            self._closing.set()
 
     async def own(self) -> None:
         """Connect, serve calls until closed, and connect anew should the client itself fail."""
@@ -240,6 +250,7 @@ class _Connection:
         finally:
             self.in_flight -= 1
             self.breaker = verdict()
+            self._close_if_done()
             self._on_change()
         if feed:
             await feed.drain(int((result.meta or {}).get(PROGRESS_COUNT, 0)))
