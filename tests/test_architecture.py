@@ -19,6 +19,7 @@ LAYERS = {
     "paths": 0,
     "config": 0,
     "telemetry": 0,
+    "trace": 0,
     "prompts": 0,
     "storage": 1,
     "wire": 1,

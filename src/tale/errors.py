@@ -13,6 +13,7 @@ one of these at the boundary where it enters, and crosses process borders by its
     │   ├── InvalidRequest       the request itself can't be understood
     │   ├── Unauthorized
     │   ├── DeadlineExceeded
+    │   ├── Busy                 too many calls wait already; nothing was sent
     │   └── ServiceUnavailable   not there now; may be soon
     ├── ModelError               models and their backends
     │   ├── UnknownModel
@@ -41,6 +42,7 @@ __all__ = [
     "BackendFailed",
     "BackendStalled",
     "BackendUnavailable",
+    "Busy",
     "ConfigError",
     "ContextExceeded",
     "CoreModelPinned",
@@ -166,6 +168,13 @@ class DeadlineExceeded(WireError):
 
     code = "deadline_exceeded"
     status = 504
+
+
+class Busy(WireError):
+    """As many calls wait for the service as may; this one was not sent and may be made again."""
+
+    code = "busy"
+    status = 429
 
 
 class ServiceUnavailable(WireError):

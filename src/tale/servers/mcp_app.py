@@ -1,15 +1,18 @@
 """An MCP server made of contracts: each tool is a `wire.contracts.Tool` and its handler.
 
 Streamable HTTP at `/mcp`, through the SDK's low-level server: arguments and results keep the flat
-shape of their pydantic models, and each call costs one validation each way. Above: `runner`.
-Callers: `wire.pool` inside tale, any MCP client outside.
+shape of their pydantic models, and each call costs one validation each way. A handler runs within
+the time that its caller still has, and a batched tool is also served in its batched form. Above:
+`runner`. Beside: `many`. Callers: `wire.pool` inside tale, any MCP client outside.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
+import anyio
 import mcp_types as types
 import orjson
 from mcp.server.context import ServerRequestContext
@@ -19,13 +22,19 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from tale import __version__
-from tale.errors import TaleError
+from tale.errors import DeadlineExceeded, TaleError
+from tale.servers.many import Many, many_form
 from tale.telemetry import get_logger
-from tale.wire.contracts import PROGRESS_COUNT, Tool
+from tale.wire.contracts import DEADLINE_META, Tool
+from tale.wire.leash import Fault
+from tale.wire.metrics import WireMetrics
 
-__all__ = ["Handler", "McpApp", "Progress"]
+__all__ = ["METRICS_KEY", "Handler", "McpApp", "Progress"]
 
 log = get_logger(__name__)
+
+METRICS_KEY: Final = "tale.wire"
+"""Key of the ASGI scope's `state` under which the door hands in where calls are counted."""
 
 Progress = Callable[[Mapping[str, object]], Awaitable[None]]
 RequestT = TypeVar("RequestT", bound=BaseModel)
@@ -40,10 +49,18 @@ class McpApp:
         self._name = name
         self._instructions = instructions
         self._tools: dict[str, tuple[Tool[Any, Any], Handler[Any, Any]]] = {}
+        self._described: dict[str, types.Tool] = {}
 
     def add(self, tool: Tool[RequestT, ReplyT], handler: Handler[RequestT, ReplyT]) -> None:
         """Serve `tool` with `handler`, which gets the request and a way to report progress."""
+        self._register(tool, handler)
+        if tool.batched:
+            many = many_form(tool)
+            self._register(many, Many(tool, handler, self._guarded))
+
+    def _register(self, tool: Tool[Any, Any], handler: Handler[Any, Any]) -> None:
         self._tools[tool.name] = (tool, handler)
+        self._described[tool.name] = _describe(tool)
 
     def build(self, routes: Sequence[Route] = ()) -> Starlette:
         """Make the ASGI application, with further HTTP routes beside `/mcp`."""
@@ -51,22 +68,29 @@ class McpApp:
             self._name,
             version=__version__,
             instructions=self._instructions,
+            # Else the SDK lists all tools, and so describes them anew, at every call.
+            get_tool_input_schema=self._schema,
             on_list_tools=self._list,
             on_call_tool=self._call,
         )
         return server.streamable_http_app(custom_starlette_routes=list(routes))
 
+    def _schema(self, name: str) -> Mapping[str, Any] | None:
+        tool = self._described.get(name)
+        return tool.input_schema if tool else None
+
     async def _list(
         self, context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
         del context, params
-        return types.ListToolsResult(tools=[_describe(tool) for tool, _ in self._tools.values()])
+        return types.ListToolsResult(tools=list(self._described.values()))
 
     async def _call(
         self, context: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult:
         if params.name not in self._tools:
-            return _failure("unknown_tool", f"{self._name} has no tool {params.name!r}.")
+            fault = Fault(code="unknown_tool", message=f"{self._name} has no tool {params.name!r}.")
+            return _failure(fault)
         tool, handler = self._tools[params.name]
         count = 0
 
@@ -75,25 +99,59 @@ class McpApp:
             count += 1
             await context.session.report_progress(count, message=orjson.dumps(data).decode())
 
+        edge = _metrics(context).served.edge(self._name, tool.name)
+        began = anyio.current_time()
+        error = "cancelled"
+        edge.began()
         try:
-            request = tool.request.model_validate(params.arguments or {})
-            reply: BaseModel = await handler(request, progress)
+            with anyio.move_on_after(_seconds_left(context)):
+                reply = await self._guarded(tool, handler, params.arguments or {}, progress)
+                error = reply.code if isinstance(reply, Fault) else ""
+                return _failure(reply) if isinstance(reply, Fault) else _success(reply)
+            error = DeadlineExceeded.code
+            late = DeadlineExceeded(f"{self._name}.{tool.name}: its caller's time ran out.")
+            return _failure(Fault.of(late))
+        finally:
+            now = anyio.current_time()
+            edge.ended(now, now - began, error)
+
+    async def _guarded(
+        self,
+        tool: Tool[Any, Any],
+        handler: Handler[Any, Any],
+        arguments: Mapping[str, Any],
+        progress: Progress,
+    ) -> BaseModel | Fault:
+        """Run a handler; what it raises becomes the word that its caller gets."""
+        try:
+            return await handler(tool.request.model_validate(arguments), progress)
         except ValidationError as error:
-            return _failure("bad_arguments", f"{self._name}.{tool.name}: {_faults(error)}")
+            return Fault(
+                code="bad_arguments", message=f"{self._name}.{tool.name}: {_faults(error)}"
+            )
         except TaleError as error:
-            return _failure(error.code, error.message, error.hint)
+            return Fault.of(error)
         except Exception:  # the dispatcher ends here: the caller gets a word, the log the traceback
             log.exception("tool.crashed", server=self._name, tool=tool.name)
-            return _failure(
-                "error",
-                f"{self._name}.{tool.name} failed unexpectedly.",
-                f"`tale logs {self._name}` has the traceback.",
+            return Fault(
+                code="error",
+                message=f"{self._name}.{tool.name} failed unexpectedly.",
+                hint=f"`tale logs {self._name}` has the traceback.",
             )
-        return types.CallToolResult(
-            content=[types.TextContent(type="text", text=reply.model_dump_json())],
-            structured_content=reply.model_dump(mode="json"),
-            _meta={PROGRESS_COUNT: count},
-        )
+
+
+def _metrics(context: ServerRequestContext[Any]) -> WireMetrics:
+    """Find where the door says that calls are counted; nowhere, where there is no door."""
+    state: dict[str, Any] = context.request.scope.get("state") or {} if context.request else {}
+    return state.get(METRICS_KEY) or WireMetrics()
+
+
+def _seconds_left(context: ServerRequestContext[Any]) -> float:
+    """Read the caller's remaining time; what is not a positive number is passed over."""
+    said = (context.meta or {}).get(DEADLINE_META)
+    if isinstance(said, (int, float)) and not isinstance(said, bool) and said > 0:
+        return float(said)
+    return math.inf
 
 
 def _describe(tool: Tool[Any, Any]) -> types.Tool:
@@ -102,15 +160,23 @@ def _describe(tool: Tool[Any, Any]) -> types.Tool:
         description=tool.summary,
         input_schema=cast("dict[str, Any]", tool.request.model_json_schema()),
         output_schema=cast("dict[str, Any]", tool.reply.model_json_schema()),
-        annotations=types.ToolAnnotations(idempotent_hint=tool.idempotent),
+        annotations=types.ToolAnnotations(
+            idempotent_hint=tool.repeatable, read_only_hint=tool.read_only
+        ),
     )
 
 
-def _failure(code: str, message: str, hint: str = "") -> types.CallToolResult:
-    error = {"code": code, "message": message, "hint": hint}
+def _success(reply: BaseModel) -> types.CallToolResult:
     return types.CallToolResult(
-        content=[types.TextContent(type="text", text=f"{message} {hint}".rstrip())],
-        structured_content={"error": error},
+        content=[types.TextContent(type="text", text=reply.model_dump_json())],
+        structured_content=reply.model_dump(mode="json"),
+    )
+
+
+def _failure(fault: Fault) -> types.CallToolResult:
+    return types.CallToolResult(
+        content=[types.TextContent(type="text", text=f"{fault.message} {fault.hint}".rstrip())],
+        structured_content={"error": fault.model_dump()},
         is_error=True,
     )
 

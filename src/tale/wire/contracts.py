@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = [
     "CANCEL",
     "CHAT",
+    "DEADLINE_META",
     "LIST",
-    "PROGRESS_COUNT",
+    "MANY",
     "RUN_STEP",
     "SESSION",
     "SESSIONS",
@@ -44,8 +45,11 @@ __all__ = [
     "UsageView",
 ]
 
-PROGRESS_COUNT: Final = "tale/progress"
-"""Key of a result's `_meta` under which a server says how many progress notifications it sent."""
+DEADLINE_META: Final = "tale/deadline"
+"""Key of a request's `_meta` under which a caller says how many seconds it still has; relative, as
+two clocks may differ (gRPC's `grpc-timeout`)."""
+MANY: Final = "_many"
+"""What the batched form of a tool is called: the tool's name and this."""
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
@@ -69,6 +73,11 @@ class Tool(Generic[RequestT, ReplyT]):
         request: Shape of the arguments.
         reply: Shape of the structured result.
         idempotent: Whether calling it twice does no more than calling it once.
+        read_only: Whether calling it changes nothing, so that a late answer may be asked for
+            elsewhere at the same time.
+        batched: Whether calls made at the same moment travel as one.
+        patience: Seconds for which its server may show no sign of life, whatever the call itself
+            takes, before an idempotent call is made elsewhere.
     """
 
     service: str
@@ -77,6 +86,14 @@ class Tool(Generic[RequestT, ReplyT]):
     request: type[RequestT]
     reply: type[ReplyT]
     idempotent: bool = False
+    read_only: bool = False
+    batched: bool = False
+    patience: float = 0.75
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be called again where it is not known how a first call ended."""
+        return self.idempotent or self.read_only
 
 
 class UsageView(_Shape):
@@ -180,9 +197,10 @@ SHOW = Tool(
     "Show one task: state, answer, files.",
     TaskRequest,
     TaskView,
-    idempotent=True,
+    read_only=True,
+    batched=True,
 )
-LIST = Tool("gateway", "list", "List tasks, newest first.", ListRequest, TaskList, idempotent=True)
+LIST = Tool("gateway", "list", "List tasks, newest first.", ListRequest, TaskList, read_only=True)
 CANCEL = Tool(
     "gateway",
     "cancel",
@@ -222,6 +240,8 @@ RUN_STEP = Tool(
     StepRequest,
     StepReply,
     idempotent=True,
+    # A step is minutes of work: a machine under load must not have it done twice.
+    patience=15.0,
 )
 
 # -- ux --------------------------------------------------------------------------------------------
@@ -306,7 +326,7 @@ class SessionTurns(_Shape):
 
 CHAT = Tool("ux", "chat", "Say something and stream the answer.", ChatRequest, ChatReply)
 SESSIONS = Tool(
-    "ux", "sessions", "List conversations.", SessionsRequest, SessionList, idempotent=True
+    "ux", "sessions", "List conversations.", SessionsRequest, SessionList, read_only=True
 )
 SESSION = Tool(
     "ux",
@@ -314,5 +334,5 @@ SESSION = Tool(
     "Show the turns of a conversation.",
     SessionRequest,
     SessionTurns,
-    idempotent=True,
+    read_only=True,
 )

@@ -7,21 +7,27 @@ performs what they say.
                                  ▲                             ▲                          │
                                  └────────── success ──────────┼──────────────────────────┤
                                                                └─── failure, for longer ──┘
+    admitted     all instances of a service: at most half of them are left alone
     RetryBudget  one service: retries are a share of the calls, so that they can't multiply a load
+    hedge_after  one tool: when a read that is late is asked a second time elsewhere
     pick         the less loaded of two at random
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 __all__ = [
     "Breaker",
     "BreakerPolicy",
+    "HedgePolicy",
     "RetryBudget",
     "RetryPolicy",
+    "admitted",
+    "hedge_after",
     "pick",
 ]
 
@@ -90,9 +96,50 @@ class Breaker:
         seconds = min(2 * self.opened_for or policy.open_seconds, policy.longest_seconds)
         return Breaker(failures, seconds, now + seconds)
 
+    def tripped(self, now: float, policy: BreakerPolicy) -> Breaker:
+        """Take note that an instance shows no life: one such finding is enough to open it."""
+        return replace(self, failures=max(self.failures, policy.failures - 1)).failed(now, policy)
+
     def left(self) -> Breaker:
         """Take note that a call was given up by its caller: no verdict, and its probe is free."""
         return replace(self, probing=max(0, self.probing - 1))
+
+    def next_probe(self, policy: BreakerPolicy) -> float:
+        """Say when it may be probed where it can't be left alone for as long as it deserves."""
+        return self.until - self.opened_for + min(policy.open_seconds, self.opened_for)
+
+
+def admitted(
+    breakers: Sequence[Breaker], now: float, policy: BreakerPolicy
+) -> tuple[list[int], float]:
+    """Say which instances of a service may be called.
+
+    At most half are left alone for as long as their breakers say: where more fail, the fault is
+    rather in what is asked of them, or on this side, and the rest should not carry it all. Those
+    over that half, the ones due soonest, are probed as often as after their first failure; so a
+    service that fails altogether is still tried, and by a few calls at a time.
+
+    Args:
+        breakers: One for each instance.
+        now: The time.
+        policy: The same for all of them.
+
+    Returns:
+        The places of those that may be called now, and the time at which more may be; infinite
+        where only the end of a call changes anything.
+    """
+    waiting = [place for place, one in enumerate(breakers) if not one.closed and one.until > now]
+    waiting.sort(key=lambda place: breakers[place].until)
+    over = set(waiting[: max(0, len(waiting) - len(breakers) // 2)])
+    may: list[int] = []
+    due = math.inf
+    for place, one in enumerate(breakers):
+        at = one.next_probe(policy) if place in over else one.until
+        if one.closed or (now >= at and one.probing < policy.probes):
+            may.append(place)
+        elif now < at:
+            due = min(due, at)
+    return may, due
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +187,35 @@ class RetryBudget:
         passed = max(0.0, now - self.at)
         tokens = min(policy.reserve, self.tokens + earned + passed * policy.per_second)
         return RetryBudget(tokens, now)
+
+
+@dataclass(frozen=True, slots=True)
+class HedgePolicy:
+    """When a read that is late is asked a second time. After "The Tail at Scale" (Dean, 2013).
+
+    Attributes:
+        samples: Calls that must have been seen before the p95 means anything.
+        shortest: Seconds that any call is given; below, a second one costs more than it saves.
+        budget: Hedges are a share of the calls, as retries are.
+    """
+
+    samples: int = 20
+    shortest: float = 0.02
+    budget: RetryPolicy = field(default_factory=lambda: RetryPolicy(ratio=0.1, reserve=20.0))
+
+
+def hedge_after(seen: int, p95: float, instances: int, policy: HedgePolicy) -> float | None:
+    """Say after how many seconds a read is sent to another instance too; None for never.
+
+    Args:
+        seen: Calls of the tool in the window.
+        p95: Seconds within which 95% of them were answered.
+        instances: How many may be called.
+        policy: What is worth it.
+    """
+    if instances < 2 or seen < policy.samples:
+        return None
+    return max(p95, policy.shortest)
 
 
 def pick(candidates: Sequence[_T], load: Callable[[_T], float], chance: Callable[[], float]) -> _T:
