@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -9,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tale.wire.resilience import Breaker, BreakerPolicy, RetryBudget, RetryPolicy, pick
+from tale.wire.resilience import (
+    Breaker,
+    BreakerPolicy,
+    HedgePolicy,
+    RetryBudget,
+    RetryPolicy,
+    admitted,
+    hedge_after,
+    pick,
+)
 
 BREAKER = BreakerPolicy(failures=3, open_seconds=1, longest_seconds=5)
 RETRY = RetryPolicy(ratio=0.2, per_second=0.5, reserve=4)
@@ -158,3 +168,63 @@ def test_two_choices_spread_calls_nearly_evenly() -> None:
     for _ in range(8000):
         loads[pick(range(8), lambda instance: loads[instance], chance)] += 1
     assert max(loads) - min(loads) < 20
+
+
+def test_one_finding_that_an_instance_hangs_opens_its_breaker() -> None:
+    breaker = Breaker().tripped(10, BREAKER)
+    assert not breaker.admits(10.5, BREAKER)
+    assert breaker.admits(11, BREAKER)
+    assert breaker.called().tripped(11, BREAKER).opened_for == 2
+
+
+def test_all_instances_that_work_are_admitted() -> None:
+    assert admitted([Breaker(), Breaker().failed(0, BREAKER)], 0, BREAKER) == ([0, 1], math.inf)
+
+
+def test_up_to_half_of_the_instances_are_left_alone_until_their_time_is_up() -> None:
+    assert admitted([opened(), opened(), Breaker(), Breaker()], 0.5, BREAKER) == ([2, 3], 1)
+
+
+def test_instances_over_half_are_probed_as_often_as_after_their_first_failure() -> None:
+    long_dead = Breaker(failures=9, opened_for=5, until=5)
+    assert admitted([long_dead, long_dead, Breaker()], 0.9, BREAKER) == ([2], 1)
+    may, _ = admitted([long_dead, long_dead, Breaker()], 1, BREAKER)
+    assert len(may) == 2, "one of the two is over the half and is probed"
+
+
+def test_a_service_that_fails_altogether_is_still_tried_by_a_few_calls_at_a_time() -> None:
+    alone = Breaker(failures=9, opened_for=5, until=5)
+    assert admitted([alone], 1, BREAKER) == ([0], math.inf)
+    assert admitted([alone.called()], 1, BREAKER) == ([], math.inf)
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 10)), max_size=8), st.floats(0, 20))
+def test_never_are_more_than_half_left_alone_for_longer_than_the_first_time(
+    opened_at: list[tuple[float, float]], now: float
+) -> None:
+    breakers = [
+        Breaker(3, seconds, at + seconds) if seconds else Breaker() for seconds, at in opened_at
+    ]
+    may, due = admitted(breakers, now, BREAKER)
+    for place in may:
+        assert breakers[place].probing < BREAKER.probes
+    alone = [
+        one
+        for place, one in enumerate(breakers)
+        if place not in may and now >= one.next_probe(BREAKER)
+    ]
+    assert len(alone) <= len(breakers) // 2
+    assert due > now
+
+
+HEDGE = HedgePolicy(samples=10, shortest=0.02)
+
+
+def test_a_read_is_asked_elsewhere_after_the_time_that_most_take() -> None:
+    assert hedge_after(100, 0.3, 2, HEDGE) == 0.3
+    assert hedge_after(100, 0.001, 2, HEDGE) == HEDGE.shortest
+
+
+def test_a_read_is_asked_once_where_nothing_is_known_of_it_or_nobody_else_is_there() -> None:
+    assert hedge_after(HEDGE.samples - 1, 0.3, 2, HEDGE) is None
+    assert hedge_after(100, 0.3, 1, HEDGE) is None

@@ -17,8 +17,10 @@ from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import bind
 from tale.wire.contracts import Tool
 from tale.wire.leash import Peer
+from tale.wire.metrics import WireMetrics
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
+from tale.wire.service import DEFAULT_LIMITS, Limits
 
 pytestmark = pytest.mark.anyio
 
@@ -123,8 +125,15 @@ def peer(port: int, pid: int = 1, name: str = "desk") -> Peer:
 
 
 @asynccontextmanager
-async def calling(source: FixedPeers, token: str = TOKEN) -> AsyncGenerator[Services]:
-    async with Services(source, services={"desk"}, token=token).open() as services:
+async def calling(
+    source: FixedPeers,
+    token: str = TOKEN,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    metrics: WireMetrics | None = None,
+) -> AsyncGenerator[Services]:
+    services = Services(source, services={"desk"}, token=token, limits=limits, metrics=metrics)
+    async with services.open():
         yield services
 
 
@@ -328,7 +337,7 @@ async def test_an_instance_that_died_unannounced_costs_its_callers_nothing() -> 
 async def test_when_a_whole_service_fails_retries_end_with_a_clear_error() -> None:
     source = FixedPeers()
     failures: list[Exception] = []
-    async with calling(source) as services:
+    async with calling(source, limits=Limits(in_flight=4)) as services:
         async with serving(Desk()) as port:
             source.set(peer(port))
             await services.call(ECHO, Ask(), deadline=5)

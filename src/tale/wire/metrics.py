@@ -7,6 +7,7 @@ served). Readers: `servers.metrics`, which gives them to Prometheus and to `tale
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class Window:
 
 def _at(ordered: list[float], share: float) -> float:
     """The nearest-rank percentile."""
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+    return ordered[math.ceil(share * len(ordered)) - 1] if ordered else 0.0
 
 
 @dataclass(frozen=True, slots=True)

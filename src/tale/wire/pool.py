@@ -35,7 +35,7 @@ from tale.wire.peers import PeerSource
 from tale.wire.post import Answer, Broken, Garbled, NotSent, OnProgress
 from tale.wire.race import Attempt, race
 from tale.wire.resilience import hedge_after
-from tale.wire.service import BREAKER, HEDGES, Limits, Service
+from tale.wire.service import BREAKER, DEFAULT_LIMITS, HEDGES, Limits, Service
 
 __all__ = ["Services"]
 
@@ -44,7 +44,6 @@ ReplyT = TypeVar("ReplyT", bound=BaseModel)
 
 _PAUSE_SECONDS: Final = (0.02, 0.5)
 """First and longest pause between two tries of a call; in between it doubles, with full jitter."""
-_DEFAULT_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class Services:
         services: Collection[str],
         token: str,
         metrics: WireMetrics | None = None,
-        limits: Limits = _DEFAULT_LIMITS,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         """Connect to nothing yet.
 

@@ -26,11 +26,10 @@ from tale.wire.resilience import (
     pick,
 )
 
-__all__ = ["BREAKER", "HEDGES", "RETRIES", "Limits", "Service"]
+__all__ = ["BREAKER", "DEFAULT_LIMITS", "HEDGES", "Limits", "Service"]
 
 # A probe costs a call no more than its tool's patience, so an instance is soon tried again.
 BREAKER: Final = BreakerPolicy(longest_seconds=3.0)
-RETRIES: Final = RetryPolicy()
 HEDGES: Final = HedgePolicy()
 
 
@@ -45,6 +44,9 @@ class Limits:
 
     in_flight: int = 128
     waiting: int = 1024
+
+
+DEFAULT_LIMITS: Final = Limits()
 
 
 class _Turn:
@@ -71,6 +73,9 @@ class Service:
         self.name = name
         self.instances: dict[tuple[str, int], Instance] = {}
         self._limits = limits
+        # What one instance breaks when it dies can be made again at once; a fifth of all calls,
+        # if it goes on.
+        self._policy = RetryPolicy(reserve=float(limits.in_flight))
         self._line: deque[_Turn] = deque()
         self._retries: RetryBudget | None = None
         self._hedges: RetryBudget | None = None
@@ -145,13 +150,14 @@ class Service:
     def earn(self) -> None:
         """Take note of a call, which earns its share of a retry and of a hedge."""
         now = anyio.current_time()
-        self._retries = (self._retries or RetryBudget.full(now, RETRIES)).called(now, RETRIES)
+        retries = self._retries or RetryBudget.full(now, self._policy)
+        self._retries = retries.called(now, self._policy)
         hedges = HEDGES.budget
         self._hedges = (self._hedges or RetryBudget.full(now, hedges)).called(now, hedges)
 
     def pay_retry(self) -> bool:
         """Take a retry off the budget; False where there is none left."""
-        left = self._retries and self._retries.retried(anyio.current_time(), RETRIES)
+        left = self._retries and self._retries.retried(anyio.current_time(), self._policy)
         self._retries = left or self._retries
         return left is not None
 
