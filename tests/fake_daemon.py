@@ -148,6 +148,7 @@ class FakeDaemon:
             "available_bytes": 20 << 30,
             "reserve_bytes": 512 << 20,
         }
+        self.wire: Json = {"made": [], "served": [], "instances": []}
         self.events: dict[str, list[Json]] = {"t1": default_events()}
         # How many events a stream sends before it breaks off; empty: all of them.
         self.breaks: list[int] = []
@@ -286,7 +287,9 @@ class _Web(BaseHTTPRequestHandler):
 
     def _get(self) -> None:
         url = urlsplit(self.path)
-        if url.path == "/pool":
+        if url.path == "/wire":
+            self._json(200, self.server.fake.wire)
+        elif url.path == "/pool":
             self._json(200, self.server.fake.pool)
         elif url.path == "/api/events":
             query = parse_qs(url.query)

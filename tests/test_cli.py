@@ -171,6 +171,38 @@ class TestStatus:
         daemon.servers[1] = server("gateway", restarts=1)
         assert tale("status").out.splitlines()[-1].endswith("resident; 1 restart so far.")
 
+    def test_the_wire_is_a_row_for_each_edge_and_instance(
+        self, tale: Tale, daemon: FakeDaemon
+    ) -> None:
+        daemon.servers = [server("gateway"), server("model-ux"), server("ux", state="backoff")]
+        edge = {
+            "service": "execution",
+            "tool": "run_step",
+            "calls": 7,
+            "errors": {"busy": 2},
+            "in_flight": 1,
+            "retries": 3,
+            "hedges": 0,
+            "percentiles": {"seen": 5, "p50": 0.0012, "p95": 0.5, "p99": 1.5},
+        }
+        instance = {
+            "service": "execution",
+            "name": "execution-2",
+            "breaker": "open",
+            "in_flight": 4,
+        }
+        daemon.wire = {"made": [edge], "served": [], "instances": [instance]}
+        lines = [line.split() for line in tale("status", "--wire").out.splitlines()]
+        row = "gateway execution run_step 7 2 1 3 0 1.2 ms 500.0 ms 1500.0 ms busy 2"
+        assert row.split() in lines
+        assert ["gateway", "execution-2", "open", "4"] in lines
+        assert "1 server did not answer: ux." in tale("status", "--wire").out
+        report = tale("status", "--wire", "--json").json
+        assert report["wire"] == {"gateway": daemon.wire, "ux": None}
+
+    def test_a_wire_without_calls_says_so(self, tale: Tale, daemon: FakeDaemon) -> None:
+        assert "No calls between servers so far." in tale("status", "--wire").out
+
     def test_json_has_everything(self, tale: Tale, daemon: FakeDaemon) -> None:
         report = tale("status", "--json").json
         assert report["running"] is True

@@ -9,6 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from raw_http import DONE, Reply, answer, delta, event, finish, raw_server, stream, unused_url
+from tale import trace
 from tale.errors import (
     BackendFailed,
     BackendStalled,
@@ -212,6 +213,17 @@ async def test_a_models_server_that_is_down_is_waited_for() -> None:
 async def test_an_address_may_be_looked_up_without_waiting() -> None:
     async with raw_server(WHOLE) as server, ModelClient(lambda: server.url, "t") as client:
         assert (await client.complete(HELLO)).text == "good day"
+
+
+async def test_a_request_says_what_is_left_of_the_time_around_it_and_which_trace_it_is_in() -> None:
+    async with raw_server(WHOLE) as server, ModelClient(server.url, "secret") as client:
+        here = trace.enter(None)
+        with anyio.fail_after(20):
+            await client.complete(HELLO, deadline_s=30)
+            await client.complete(HELLO)
+        sent = server.requests
+    assert all(0 < float(one.headers["x-tale-deadline"]) <= 20 for one in sent)
+    assert all(here.id in one.headers["traceparent"] for one in sent)
 
 
 async def test_the_deadline_ends_the_wait_for_a_server() -> None:

@@ -1,8 +1,8 @@
 """How a process shows itself: structured log lines, and its name in `ps` and `htop`.
 
-A log line is an event name with fields. Modules call `get_logger(__name__)`; only a process's entry
-point calls `configure_logging`. Standard error is where lines go; the supervisor keeps it in a file
-per server.
+A log line is an event name with fields, and the trace of the request that it is part of. Modules
+call `get_logger(__name__)`; only a process's entry point calls `configure_logging`. Standard error
+is where lines go; the supervisor keeps it in a file per server.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 
 import orjson
 import setproctitle
+
+from tale import trace
 
 __all__ = ["EventLogger", "configure_logging", "get_logger", "name_process"]
 
@@ -49,6 +51,8 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
         fields: dict[str, Any] = getattr(record, _FIELDS, {})
+        if "trace" not in fields and (here := trace.current()):
+            fields = {**fields, "trace": here.id}
         pairs = "".join(f" {key}={_value(value)}" for key, value in fields.items())
         line = f"{when}Z {record.levelname} {record.name} {record.getMessage()}{pairs}"
         if record.exc_info:

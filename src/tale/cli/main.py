@@ -17,6 +17,7 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from tale import trace
 from tale.cli.app import app
 from tale.cli.render import Screen
 from tale.errors import TaleError
@@ -45,6 +46,8 @@ def run(arguments: list[str]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     screen = Screen.detect()
+    # One command is one trace, or part of its caller's (the variable is OpenTelemetry's).
+    trace.enter(os.environ.get("TRACEPARENT"))
     try:
         result: object = app(arguments, prog_name="tale", standalone_mode=False)
     except TaleError as error:

@@ -1,6 +1,7 @@
 """`tale status`: every server, the models, and one line that says whether all is well.
 
-Needs the control endpoint and one HTTP request, nothing heavy. Below: `connection`, `pool_view`.
+Needs the control endpoint and one HTTP request, nothing heavy. Below: `connection`, `pool_view`,
+`wire_view`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tale.cli.record import Record
 from tale.cli.render import Column, Screen, Style, human_bytes, human_seconds, plural
 from tale.cli.transport import request_json
 from tale.cli.views import read_time
+from tale.cli.wire_view import gather, show_wire
 from tale.errors import DaemonUnreachable, TaleError
 from tale.paths import Paths
 
@@ -41,7 +43,12 @@ _STYLES: dict[str, Style] = {
 
 
 @app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    wire: Annotated[
+        bool, typer.Option("--wire", help="Show the calls between the servers instead.")
+    ] = False,
+) -> None:
     """Show the servers and the models. Exits with 3 if the daemon is not running."""
     screen = Screen.detect()
     connection = Connection(Paths.from_environment())
@@ -56,6 +63,10 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
                 screen.note("`tale serve --detach` starts it; so does any command that needs it.")
         raise typer.Exit(DaemonUnreachable.exit_code) from None
     servers = report.records("servers")
+    if wire:
+        seen = gather(connection, servers)
+        screen.json({"running": True, "wire": seen}) if as_json else show_wire(screen, seen)
+        return
     pool, trouble = _pool(connection, servers)
     if as_json:
         screen.json({"running": True, **report.raw, "pool": pool.raw if pool else None})

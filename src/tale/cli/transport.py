@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from tale import trace
 from tale.cli.record import Record
 from tale.errors import (
     ServiceUnavailable,
@@ -70,7 +71,11 @@ def exchange(
             connection.connect()
         except OSError as error:
             raise NotSent(f"{url} does not answer: {error}.") from error
-        sent = {"Authorization": f"Bearer {token}", **(headers or {})}
+        sent = {
+            "Authorization": f"Bearer {token}",
+            trace.TRACEPARENT: trace.outgoing(),
+            **(headers or {}),
+        }
         if body is not None:
             sent["Content-Type"] = "application/json"
         try:

@@ -7,6 +7,7 @@ answer. Loading, recovery and fallback are the models server's business. Below: 
 from __future__ import annotations
 
 import inspect
+import math
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
@@ -24,6 +25,7 @@ from typing import Final, Self
 import anyio
 from aiohttp import ClientResponse, ClientSession
 
+from tale import trace
 from tale.errors import (
     DeadlineExceeded,
     ServiceUnavailable,
@@ -219,7 +221,11 @@ class ModelClient:
             while True:
                 try:
                     url = f"{await self._find()}/v1/chat/completions"
-                    headers = self._headers | deadline.header()
+                    headers = {
+                        **self._headers,
+                        **deadline.header(),
+                        trace.TRACEPARENT: trace.outgoing(),
+                    }
                     response = await send(
                         session,
                         "POST",
@@ -263,9 +269,12 @@ class _Deadline:
         return cls(seconds, None if seconds is None else anyio.current_time() + seconds)
 
     def header(self) -> dict[str, str]:
-        if self.ends is None:
+        """Say how long the caller has: this request's time, or what is left of that around it."""
+        own = math.inf if self.ends is None else self.ends
+        ends = min(own, anyio.current_effective_deadline())
+        if ends == math.inf:
             return {}
-        return {DEADLINE_HEADER: f"{max(self.ends - anyio.current_time(), 0.001):.3f}"}
+        return {DEADLINE_HEADER: f"{max(ends - anyio.current_time(), 0.001):.3f}"}
 
     @contextmanager
     def enforced(self) -> Generator[None, None, None]:

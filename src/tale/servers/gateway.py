@@ -155,7 +155,10 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
     async with (
         Database.open(paths, settings) as database,
         Services(
-            context.leash, services={RUN_STEP.service}, token=context.leash.token
+            context.leash,
+            services={RUN_STEP.service},
+            token=context.leash.token,
+            metrics=context.metrics,
         ).open() as services,
         anyio.create_task_group() as tasks,
     ):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import anyio
 import mcp_types as types
@@ -27,14 +27,11 @@ from tale.servers.many import Many, many_form
 from tale.telemetry import get_logger
 from tale.wire.contracts import DEADLINE_META, Tool
 from tale.wire.leash import Fault
-from tale.wire.metrics import WireMetrics
+from tale.wire.metrics import METRICS_KEY, WireMetrics
 
-__all__ = ["METRICS_KEY", "Handler", "McpApp", "Progress"]
+__all__ = ["Handler", "McpApp", "Progress"]
 
 log = get_logger(__name__)
-
-METRICS_KEY: Final = "tale.wire"
-"""Key of the ASGI scope's `state` under which the door hands in where calls are counted."""
 
 Progress = Callable[[Mapping[str, object]], Awaitable[None]]
 RequestT = TypeVar("RequestT", bound=BaseModel)

@@ -23,14 +23,19 @@ from tale.config import Settings, load_settings
 from tale.errors import PortInUse, TaleError
 from tale.paths import Paths
 from tale.servers.guard import Guard
+from tale.servers.observed import Observed
 from tale.telemetry import configure_logging, get_logger, name_process
 from tale.wire.child import Leash, die_with_parent
+from tale.wire.metrics import WireMetrics
 
 __all__ = ["Compose", "ServerContext", "bind", "run_server"]
 
 log = get_logger(__name__)
 
 _GRACE_SECONDS = 5
+# Longer than callers keep an unused connection (`wire.post`): else one could be closed here at the
+# moment in which a call is sent over it.
+_KEEP_ALIVE_SECONDS = 75
 _EX_CONFIG = 78  # sysexits.h
 
 
@@ -43,12 +48,14 @@ class ServerContext:
         paths: Where files are.
         leash: The line to the supervisor.
         stopping: Is set when the server is told to leave; streams without end should end then.
+        metrics: Where the calls that it makes are counted.
     """
 
     settings: Settings
     paths: Paths
     leash: Leash
     stopping: anyio.Event
+    metrics: WireMetrics
 
 
 Compose = Callable[[ServerContext], AbstractAsyncContextManager[ASGIApp]]
@@ -118,8 +125,10 @@ async def _serve(compose: Compose, port: int, settings: Settings, paths: Paths) 
         stopping = anyio.Event()
         tasks.start_soon(leash.run, stopping.set)
         tasks.start_soon(_stop_on_signal, stopping)
-        async with compose(ServerContext(settings, paths, leash, stopping)) as app:
-            server = _Server(Guard(app, leash.token), lambda: leash.ready(url))
+        metrics = WireMetrics()
+        async with compose(ServerContext(settings, paths, leash, stopping, metrics)) as app:
+            door = Guard(Observed(app, metrics), leash.token)
+            server = _Server(door, lambda: leash.ready(url))
             tasks.start_soon(_relay, stopping, server)
             await server.serve(sockets=[sock])
         log.info("server.stopped", name=leash.name)
@@ -149,6 +158,7 @@ class _Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 ws="none",
             )
         )

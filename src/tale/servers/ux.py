@@ -121,7 +121,9 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
     leash, models = context.leash, context.settings.models
     async with (
         Database.open(context.paths, context.settings) as database,
-        Services(leash, services={SUBMIT.service}, token=leash.token).open() as services,
+        Services(
+            leash, services={SUBMIT.service}, token=leash.token, metrics=context.metrics
+        ).open() as services,
         ModelClient(models_url(leash), leash.token) as client,
     ):
         windows: dict[Role, int] = {"ux": models.ux.context, "task": models.task.context}

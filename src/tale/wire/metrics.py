@@ -13,7 +13,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Edge", "EdgeView", "InstanceView", "Percentiles", "Recorder", "Window", "WireMetrics"]
+__all__ = [
+    "METRICS_KEY",
+    "Edge",
+    "EdgeView",
+    "InstanceView",
+    "Percentiles",
+    "Recorder",
+    "Window",
+    "WireMetrics",
+]
+
+METRICS_KEY: Final = "tale.wire"
+"""Key of the ASGI scope's `state` under which a server's door hands in where calls are counted."""
 
 _WINDOW_SECONDS: Final = 60.0
 _WINDOW_CALLS: Final = 2048
