@@ -23,17 +23,18 @@ def gather(connection: Connection, servers: Sequence[Record]) -> JsonObject:
     """Ask every server that is ready for its part of the wire.
 
     Returns:
-        By server: what it counts, or None where it doesn't answer. Model processes, which make and
-        take no such calls, are not asked.
+        By server: what it counts, or None where it doesn't answer. Processes that make and take no
+        such calls (the models', the fork server) are left out.
     """
     token = connection.runtime().token
     seen: JsonObject = {}
     for server in servers:
         name, url = server.text("name"), server.text("url")
-        if name.startswith("model-"):
+        ready = server.text("state") == "ready"
+        if name.startswith("model-") or (ready and not url):
             continue
         report: JsonValue = None
-        if url and server.text("state") == "ready":
+        if ready:
             try:
                 report = request_json("GET", f"{url}/wire", token=token, silence=_SECONDS).raw
             except TaleError:

@@ -103,8 +103,9 @@ def _edges(sides: list[tuple[str, EdgeView]]) -> Iterator[Metric]:
         calls.add_metric(labels, edge.calls)
         for code, count in sorted(edge.errors.items()):
             errors.add_metric((*labels, code), count)
-        retries.add_metric(labels, edge.retries)
-        hedges.add_metric(labels, edge.hedges)
+        if side == "made":
+            retries.add_metric(labels, edge.retries)
+            hedges.add_metric(labels, edge.hedges)
         flight.add_metric(labels, edge.in_flight)
         seconds.add_metric(labels, edge.calls, edge.seconds)
         seen = edge.percentiles

@@ -9,6 +9,7 @@ the time that its caller still has, and a batched tool is also served in its bat
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -97,7 +98,7 @@ class McpApp:
             await context.session.report_progress(count, message=orjson.dumps(data).decode())
 
         edge = _metrics(context).served.edge(self._name, tool.name)
-        began = anyio.current_time()
+        began = time.monotonic()
         error = "cancelled"
         edge.began()
         try:
@@ -109,8 +110,8 @@ class McpApp:
             late = DeadlineExceeded(f"{self._name}.{tool.name}: its caller's time ran out.")
             return _failure(Fault.of(late))
         finally:
-            now = anyio.current_time()
-            edge.ended(now, now - began, error)
+            ended = time.monotonic()
+            edge.ended(ended, ended - began, error)
 
     async def _guarded(
         self,

@@ -16,6 +16,7 @@ Beside: `cli.client`, which makes single calls over the standard library alone.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -126,13 +127,13 @@ class Services:
             DeadlineExceeded: The time ran out.
         """
         edge = self._metrics.made.edge(tool.service, tool.name)
-        began = anyio.current_time()
-        ends = min(began + deadline, anyio.current_effective_deadline())
+        now, began = anyio.current_time(), time.monotonic()
+        ends = min(now + deadline, anyio.current_effective_deadline())
         arguments = request.model_dump_json().encode()
         error = "cancelled"
         edge.began()
         try:
-            with anyio.move_on_after(ends - began):
+            with anyio.move_on_after(ends - now):
                 if tool.batched and on_progress is None and self._batches:
                     content = await self._batches.call(tool, arguments, ends)
                 else:
@@ -150,8 +151,9 @@ class Services:
             error = fault.code
             raise
         finally:
-            now = anyio.current_time()
-            edge.ended(now, now - began, error)
+            # Not the loop's clock, which may count in whole milliseconds.
+            ended = time.monotonic()
+            edge.ended(ended, ended - began, error)
 
     async def _send(
         self, tool: Tool[Any, Any], name: str, arguments: bytes, seconds: float
@@ -204,7 +206,7 @@ class Services:
         """Say after how many seconds a call is late; None where nothing follows from it."""
         if not call.tool.read_only or call.on_progress:
             return None
-        seen = self._edge(call.tool).window.recent(anyio.current_time())
+        seen = self._edge(call.tool).window.recent(time.monotonic())
         return hedge_after(seen.seen, seen.p95, service.callable, HEDGES)
 
     def _second(self, call: _Call, service: Service, first: Instance) -> Instance | None:
