@@ -21,13 +21,15 @@ from tale.wire.leash import Peer
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
 
-__all__ = ["ECHO", "TOKEN", "Echo", "measure"]
+__all__ = ["BATCHED", "ECHO", "TOKEN", "Echo", "measure"]
 
 TOKEN = "benchmark"  # noqa: S105 - of a server that lives for a minute
 _ROUNDS = 5
 _SEQUENTIAL = 200
 _IN_FLIGHT = 32
 _PARALLEL = 640
+_AT_ONCE = 128
+_TOGETHER = 6400
 _NEW = 20
 
 Call = Callable[[], Awaitable[object]]
@@ -40,6 +42,9 @@ class Echo(BaseModel):
 
 
 ECHO = Tool("echo", "echo", "Say it back.", Echo, Echo, idempotent=True)
+BATCHED = Tool(
+    "echo", "say", "Say it back, many at once.", Echo, Echo, idempotent=True, batched=True
+)
 
 
 def measure(report: Report) -> None:
@@ -51,8 +56,10 @@ def measure(report: Report) -> None:
 async def _measure(report: Report, url: str) -> None:
     ours: dict[str, list[float]] = {"one after another": [], f"{_IN_FLIGHT} in flight": []}
     plain: dict[str, list[float]] = {key: [] for key in ours}
-    async with _services(url) as pooled, _client(url) as kept:
+    batched: list[float] = []
+    async with _services(url) as (pooled, together), _client(url) as kept:
         for number in range(_ROUNDS):
+            batched.append(await _rate(together, _TOGETHER, _AT_ONCE))
             for call, rates in ((pooled, ours), (kept, plain))[:: 1 if number % 2 else -1]:
                 rates["one after another"].append(await _rate(call, _SEQUENTIAL, 1))
                 rates[f"{_IN_FLIGHT} in flight"].append(await _rate(call, _PARALLEL, _IN_FLIGHT))
@@ -71,6 +78,20 @@ async def _measure(report: Report, url: str) -> None:
                 spread(mine),
             )
         )
+    single = ours[f"{_IN_FLIGHT} in flight"]
+    report.add(
+        Figure(
+            f"batched calls a second, {_AT_ONCE} callers",
+            median(batched),
+            "/s",
+            "≥ 5 of single ones",
+            median(batched) >= 5 * median(single),
+            "the same pool, single calls",
+            median(single),
+            len(batched),
+            spread(batched),
+        )
+    )
     new = [await _rate(lambda: _call_with_new_client(url), _NEW, 1) for _ in range(3)]
     mine = ours["one after another"]
     report.add(
@@ -106,10 +127,13 @@ async def _rate(call: Call, calls: int, in_flight: int) -> float:
 
 
 @asynccontextmanager
-async def _services(url: str) -> AsyncGenerator[Call]:
+async def _services(url: str) -> AsyncGenerator[tuple[Call, Call]]:
     peer = Peer(service="echo", name="echo", url=url, pid=os.getpid(), starts=1)
     async with Services(FixedPeers(peer), services={"echo"}, token=TOKEN).open() as services:
-        yield lambda: services.call(ECHO, Echo(), deadline=30)
+        yield (
+            lambda: services.call(ECHO, Echo(), deadline=30),
+            lambda: services.call(BATCHED, Echo(), deadline=30),
+        )
 
 
 @asynccontextmanager

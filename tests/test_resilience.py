@@ -28,7 +28,7 @@ RETRY = RetryPolicy(ratio=0.2, per_second=0.5, reserve=4)
 def opened(now: float = 0) -> Breaker:
     breaker = Breaker()
     for _ in range(BREAKER.failures):
-        breaker = breaker.called().failed(now, BREAKER)
+        breaker = breaker.called(now).failed(now, BREAKER)
     return breaker
 
 
@@ -49,7 +49,7 @@ def test_an_open_breaker_lets_one_probe_through_once_its_time_is_up() -> None:
     breaker = opened()
     assert not breaker.admits(0.99, BREAKER)
     assert breaker.admits(1, BREAKER)
-    probing = breaker.called()
+    probing = breaker.called(1)
     assert not probing.admits(1, BREAKER)
     assert probing.succeeded() == Breaker()
 
@@ -59,7 +59,7 @@ def test_a_failed_probe_opens_it_for_twice_as_long_up_to_a_limit() -> None:
     lengths: list[float] = []
     for _ in range(4):
         now = breaker.until
-        breaker = breaker.called().failed(now, BREAKER)
+        breaker = breaker.called(now).failed(now, BREAKER)
         lengths.append(breaker.opened_for)
     assert lengths == [2, 4, 5, 5]
 
@@ -70,7 +70,7 @@ def test_calls_from_before_it_opened_do_not_keep_it_open_for_longer() -> None:
 
 
 def test_a_probe_that_its_caller_gave_up_makes_room_for_another() -> None:
-    probing = opened().called()
+    probing = opened().called(0)
     assert probing.left().admits(1, BREAKER)
     assert not Breaker().left().probing
 
@@ -91,7 +91,7 @@ class BreakerLife(RuleBasedStateMachine):
     @precondition(lambda self: self.breaker.admits(self.now, BREAKER))
     @rule()
     def call(self) -> None:
-        self.breaker = self.breaker.called()
+        self.breaker = self.breaker.called(self.now)
         self.calls += 1
 
     @precondition(lambda self: self.calls)
@@ -174,7 +174,7 @@ def test_one_finding_that_an_instance_hangs_opens_its_breaker() -> None:
     breaker = Breaker().tripped(10, BREAKER)
     assert not breaker.admits(10.5, BREAKER)
     assert breaker.admits(11, BREAKER)
-    assert breaker.called().tripped(11, BREAKER).opened_for == 2
+    assert breaker.called(0).tripped(11, BREAKER).opened_for == 2
 
 
 def test_all_instances_that_work_are_admitted() -> None:
@@ -195,7 +195,10 @@ def test_instances_over_half_are_probed_as_often_as_after_their_first_failure() 
 def test_a_service_that_fails_altogether_is_still_tried_by_a_few_calls_at_a_time() -> None:
     alone = Breaker(failures=9, opened_for=5, until=5)
     assert admitted([alone], 1, BREAKER) == ([0], math.inf)
-    assert admitted([alone.called()], 1, BREAKER) == ([], math.inf)
+    assert admitted([alone.called(1)], 1, BREAKER) == ([], 2)
+    failed = alone.called(1).failed(1.1, BREAKER)
+    assert admitted([failed], 1.1, BREAKER) == ([], 2), "and not again at once"
+    assert admitted([failed], 2, BREAKER) == ([0], math.inf)
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 10)), max_size=8), st.floats(0, 20))

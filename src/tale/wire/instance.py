@@ -100,7 +100,7 @@ class Instance:
     def take(self) -> None:
         """Count a call that is about to be made; `call` gives it back."""
         self.in_flight += 1
-        self.breaker = self.breaker.called()
+        self.breaker = self.breaker.called(anyio.current_time())
 
     async def call(
         self,

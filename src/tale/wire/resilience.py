@@ -61,12 +61,14 @@ class Breaker:
         opened_for: Seconds for which it is open; 0 while it is closed.
         until: When it may be probed.
         probing: Probes under way.
+        probed: When the last of them was let through.
     """
 
     failures: int = 0
     opened_for: float = 0.0
     until: float = 0.0
     probing: int = 0
+    probed: float = 0.0
 
     @property
     def closed(self) -> bool:
@@ -77,9 +79,9 @@ class Breaker:
         """Say whether a call may be made now."""
         return self.closed or (now >= self.until and self.probing < policy.probes)
 
-    def called(self) -> Breaker:
+    def called(self, now: float) -> Breaker:
         """Take note that an admitted call is made."""
-        return self if self.closed else replace(self, probing=self.probing + 1)
+        return self if self.closed else replace(self, probing=self.probing + 1, probed=now)
 
     def succeeded(self) -> Breaker:
         """Take note of an answer, of whatever kind: the instance works."""
@@ -91,7 +93,7 @@ class Breaker:
         if self.closed and failures < policy.failures:
             return replace(self, failures=failures)
         if not self.closed and now < self.until:
-            # A call from before it opened; it says nothing new.
+            # A call from before it opened, or a probe ahead of time; it says nothing new.
             return replace(self, failures=failures, probing=max(0, self.probing - 1))
         seconds = min(2 * self.opened_for or policy.open_seconds, policy.longest_seconds)
         return Breaker(failures, seconds, now + seconds)
@@ -106,7 +108,8 @@ class Breaker:
 
     def next_probe(self, policy: BreakerPolicy) -> float:
         """Say when it may be probed where it can't be left alone for as long as it deserves."""
-        return self.until - self.opened_for + min(policy.open_seconds, self.opened_for)
+        since = max(self.until - self.opened_for, self.probed)
+        return since + min(policy.open_seconds, self.opened_for)
 
 
 def admitted(
