@@ -7,6 +7,7 @@ Every server is asked for what it counts; one that doesn't answer is left out an
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from tale.cli.connection import Connection
 from tale.cli.record import JsonObject, JsonValue, Record
@@ -17,6 +18,7 @@ from tale.errors import TaleError
 __all__ = ["gather", "show_wire"]
 
 _SECONDS = 2.0
+_AT_ONCE = 16
 
 
 def gather(connection: Connection, servers: Sequence[Record]) -> JsonObject:
@@ -27,20 +29,26 @@ def gather(connection: Connection, servers: Sequence[Record]) -> JsonObject:
         such calls (the models', the fork server) are left out.
     """
     token = connection.runtime().token
-    seen: JsonObject = {}
-    for server in servers:
-        name, url = server.text("name"), server.text("url")
-        ready = server.text("state") == "ready"
-        if name.startswith("model-") or (ready and not url):
-            continue
-        report: JsonValue = None
-        if ready:
-            try:
-                report = request_json("GET", f"{url}/wire", token=token, silence=_SECONDS).raw
-            except TaleError:
-                report = None
-        seen[name] = report
-    return seen
+
+    def ask(server: Record) -> JsonValue:
+        if server.text("state") != "ready":
+            return None
+        try:
+            url = f"{server.text('url')}/wire"
+            return request_json("GET", url, token=token, silence=_SECONDS).raw
+        except TaleError:
+            return None
+
+    asked = [server for server in servers if _makes_calls(server)]
+    # At once: those that hang would hold each other up.
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        reports = threads.map(ask, asked)
+        return dict(zip((server.text("name") for server in asked), reports, strict=True))
+
+
+def _makes_calls(server: Record) -> bool:
+    without_address = server.text("state") == "ready" and not server.text("url")
+    return not server.text("name").startswith("model-") and not without_address
 
 
 def show_wire(screen: Screen, wire: JsonObject) -> None:

@@ -175,7 +175,7 @@ class Channel:
         if status in (401, 403):
             raise Unauthorized(
                 f"{self._name} refused the token: {_said(message) or f'HTTP {status}'}",
-                hint="The daemon was started again? `tale restart` gives all servers its token.",
+                hint="Was the token's file replaced? `tale stop`, and start it again.",
             )
         if status >= 500:
             # Our applications answer errors as JSON-RPC: this is uvicorn, cut off as it drained.
