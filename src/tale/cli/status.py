@@ -18,7 +18,6 @@ from tale.cli.record import Record
 from tale.cli.render import Column, Screen, Style, human_bytes, human_seconds, plural
 from tale.cli.transport import request_json
 from tale.cli.views import read_time
-from tale.cli.wire_view import gather, show_wire
 from tale.errors import DaemonUnreachable, TaleError
 from tale.paths import Paths
 
@@ -64,6 +63,8 @@ def status(
         raise typer.Exit(DaemonUnreachable.exit_code) from None
     servers = report.records("servers")
     if wire:
+        from tale.cli.wire_view import gather, show_wire  # noqa: PLC0415 - brings threads
+
         seen = gather(connection, servers)
         screen.json({"running": True, "wire": seen}) if as_json else show_wire(screen, seen)
         return

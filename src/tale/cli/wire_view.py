@@ -47,6 +47,7 @@ def gather(connection: Connection, servers: Sequence[Record]) -> JsonObject:
 
 
 def _makes_calls(server: Record) -> bool:
+    """Leave out the models' processes, and the fork server, which serves nobody."""
     without_address = server.text("state") == "ready" and not server.text("url")
     return not server.text("name").startswith("model-") and not without_address
 
