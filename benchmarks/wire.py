@@ -28,8 +28,7 @@ _ROUNDS = 5
 _SEQUENTIAL = 200
 _IN_FLIGHT = 32
 _PARALLEL = 640
-_AT_ONCE = 128
-_TOGETHER = 6400
+_TOGETHER = 3200
 _NEW = 20
 
 Call = Callable[[], Awaitable[object]]
@@ -59,7 +58,7 @@ async def _measure(report: Report, url: str) -> None:
     batched: list[float] = []
     async with _services(url) as (pooled, together), _client(url) as kept:
         for number in range(_ROUNDS):
-            batched.append(await _rate(together, _TOGETHER, _AT_ONCE))
+            batched.append(await _rate(together, _TOGETHER, _IN_FLIGHT))
             for call, rates in ((pooled, ours), (kept, plain))[:: 1 if number % 2 else -1]:
                 rates["one after another"].append(await _rate(call, _SEQUENTIAL, 1))
                 rates[f"{_IN_FLIGHT} in flight"].append(await _rate(call, _PARALLEL, _IN_FLIGHT))
@@ -81,7 +80,7 @@ async def _measure(report: Report, url: str) -> None:
     single = ours[f"{_IN_FLIGHT} in flight"]
     report.add(
         Figure(
-            f"batched calls a second, {_AT_ONCE} callers",
+            f"batched calls a second, {_IN_FLIGHT} callers",
             median(batched),
             "/s",
             "≥ 5 of single ones",
