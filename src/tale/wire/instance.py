@@ -27,6 +27,8 @@ _ROUNDS: Final = 4
 """In so many parts a tool's patience is spent. More than one, so that this process's own pause
 (one long callback) is not taken for the other's."""
 _SHORTEST_ROUND: Final = 0.02
+_LONGEST_ROUND: Final = 1.0
+"""A less patient call may come in the midst of a round."""
 
 
 class _Attempt:
@@ -174,10 +176,8 @@ class Instance:
             await self._busy.wait()
             silent = 0.0
             while self._attempts:
-                pause = max(
-                    min(attempt.tool.patience for attempt in self._attempts) / _ROUNDS,
-                    _SHORTEST_ROUND,
-                )
+                shortest = min(attempt.tool.patience for attempt in self._attempts)
+                pause = min(max(shortest / _ROUNDS, _SHORTEST_ROUND), _LONGEST_ROUND)
                 self._heard = False
                 if silent == 0.0:
                     await anyio.sleep(pause)
@@ -199,7 +199,7 @@ class Instance:
 
     def _cut_off(self, silent: float) -> None:
         """Let go of what has waited for longer than its tool's patience; others may do it."""
-        lost = [one for one in self._attempts if 0 < one.tool.patience <= silent + 1e-9]
+        lost = [one for one in self._attempts if one.tool.patience <= silent + 1e-9]
         if not lost:
             return
         if self.breaker.closed or self.breaker.until <= anyio.current_time():
