@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import socket
 
 import anyio
 
 from tale.orchestration.near_end import NearEnd
-from tale.orchestration.process import Policy
+from tale.orchestration.policy import Policy
 from tale.orchestration.specs import Dependency, ServerSpec
 from tale.wire.leash import Call, Failed, Hello, Peers, Ready, Reply, decode_supervisor, encode
 
 # Long enough never to run out where a test does not wait for it.
-PATIENT = Policy(patience=600, start=600, grace=600, stable=600, base=600, cap=600)
+PATIENT = Policy(patience=600, start=600, settle=0, grace=600, stable=600, base=600, cap=600)
 
 
 class MemoryProcess:
@@ -29,6 +30,7 @@ class MemoryProcess:
         self.spec = spec
         self.pid = pid
         self.leash = NearEnd(near)
+        self.url = f"http://127.0.0.1:{pid % 60000}"
         self.signals: list[str] = []
         self._stubborn = stubborn
         self._gone = anyio.Event()
@@ -39,8 +41,8 @@ class MemoryProcess:
         await self._gone.wait()
         return self._code
 
-    def terminate(self) -> None:
-        self.signals.append("TERM")
+    def terminate(self, number: int) -> None:
+        self.signals.append(signal.Signals(number).name.removeprefix("SIG"))
         if not self._stubborn:
             self.die(-15)
 
@@ -56,8 +58,8 @@ class MemoryProcess:
     def say(self, message: Ready | Failed | Call) -> None:
         self.far.send(encode(message))
 
-    def announce(self) -> None:
-        self.say(Ready(url=f"http://127.0.0.1:{self.pid}"))
+    def announce(self, url: str = "") -> None:
+        self.say(Ready(url=url or self.url))
 
     def heard(self) -> list[Hello | Peers | Reply]:
         with socket.socket(fileno=os.dup(self.far.fileno())) as far:
@@ -93,6 +95,9 @@ class MemorySpawner:
         process = MemoryProcess(spec, next(self._pids), stubborn=spec.name in self.stubborn)
         self.all.append(process)
         return process
+
+    def tail(self, spec: ServerSpec) -> list[str]:
+        return [f"the last words of {spec.name}"]
 
     def of(self, name: str) -> list[MemoryProcess]:
         return [process for process in self.all if process.spec.name == name]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tale.orchestration.daemon import main
-from tale.orchestration.process import Policy
+from tale.orchestration.policy import Policy
 from tale.orchestration.specs import Dependency, ServerSpec
 
 SERVER = Path(__file__).with_name("misbehaving_server.py")

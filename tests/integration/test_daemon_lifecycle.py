@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -352,7 +353,10 @@ class TestSpawner:
         spawner = OsSpawner(home.paths, home.environ([]), pidfd=pidfd)
         for code in (-signal.SIGKILL, -signal.SIGTERM, 0):
             running = spawner.spawn(ServerSpec("a", "a", (*SERVER, "--never-ready")))
-            ends = {-signal.SIGKILL: running.kill, -signal.SIGTERM: running.terminate}
+            ends = {
+                -signal.SIGKILL: running.kill,
+                -signal.SIGTERM: partial(running.terminate, signal.SIGTERM),
+            }
             ends.get(code, running.leash.close)()
             with anyio.fail_after(20):
                 assert await running.wait() == code

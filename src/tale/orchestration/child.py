@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import anyio
 
 from tale.orchestration.facts import Gauge, ServerStatus
@@ -24,6 +26,7 @@ class Child:
         process: The state machine's state.
         running: The living process.
         last_words: Why the process that ended last could not serve, if it said so.
+        tail: In a crash loop, the end of its log.
     """
 
     def __init__(self, spec: ServerSpec) -> None:
@@ -36,6 +39,7 @@ class Child:
         self.process = Process()
         self.running: Running | None = None
         self.last_words: Fault | None = None
+        self.tail: tuple[str, ...] = ()
         self._words: Fault | None = None
         self._timer: anyio.CancelScope | None = None
         self._gauge: Gauge | None = None
@@ -48,6 +52,25 @@ class Child:
     def hear(self, fault: Fault) -> None:
         """Take down why the living process can't serve."""
         self._words = fault
+
+    def explain(self, tail: Sequence[str]) -> None:
+        """Take down how a process in a crash loop ended, and say so."""
+        self.tail = tuple(tail)
+        log.error(
+            "server.crash_looping",
+            name=self.spec.name,
+            failures=self.process.failures,
+            last_exit=self.process.last_exit,
+            tail="\n".join(tail),
+        )
+
+    def measure(self) -> str:
+        """Look at what the process takes; gives a reason in words where that is too much."""
+        rss = self._read()[0]
+        limit = self.spec.max_rss
+        if not limit or rss <= limit or self.process.state != "ready":
+            return ""
+        return f"grew to {rss >> 20} MiB, its limit is {limit >> 20} MiB"
 
     def gone(self) -> None:
         """Let go of the process, which has ended."""
@@ -67,8 +90,12 @@ class Child:
 
     def needs(self, other: Child) -> bool:
         """Whether this one must be gone before the other is stopped."""
-        names = (dependency.name for dependency in self.spec.depends_on)
-        return other.spec.name in names or other.spec.owner == self.spec.name
+        names = {dependency.name for dependency in self.spec.depends_on}
+        # Replicas that were started one after the other are stopped side by side.
+        named = other.spec.name in names or other.spec.service in names
+        if named and other.spec.service != self.spec.service:
+            return True
+        return other.spec.owner == self.spec.name
 
     def answers_to(self, name: str | None) -> bool:
         """Whether a user means this one by a server's or service's name; None means all."""
@@ -102,9 +129,7 @@ class Child:
     def status(self) -> ServerStatus:
         """Describe it, with the machine's figures."""
         process = self.process
-        if process.pid and self._gauge is None:
-            self._gauge = Gauge(process.pid)
-        rss, cpu = self._gauge.read() if process.pid and self._gauge else (0, 0.0)
+        rss, cpu = self._read()
         return ServerStatus(
             name=self.spec.name,
             service=self.spec.service,
@@ -117,7 +142,14 @@ class Child:
             rss=rss,
             cpu=cpu,
             last_exit=process.last_exit or None,
+            crash_looping=process.looping,
+            tail=self.tail if process.looping else (),
         )
+
+    def _read(self) -> tuple[int, float]:
+        if self.process.pid and self._gauge is None:
+            self._gauge = Gauge(self.process.pid)
+        return self._gauge.read() if self.process.pid and self._gauge else (0, 0.0)
 
     def log_state(self) -> None:
         """Write down that its state has changed; what lasts no time is left out."""

@@ -2,7 +2,8 @@
 
 Owns the order of things: become the one daemon (`instance`), open the control endpoint (`control`),
 run the servers (`server_manager`), and on SIGTERM, SIGINT or a control request stop them, in
-reverse. A second SIGTERM or SIGINT ends them without grace. It serves no request of any user's.
+reverse. A second SIGTERM or SIGINT ends them without grace. SIGHUP has the settings read again. It
+serves no request of any user's.
 
 With `--notify-fd N` it reports on that descriptor, in one line, that it serves or why it can't.
 """
@@ -21,6 +22,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import anyio
+import anyio.abc
 import orjson
 
 from tale import __version__
@@ -30,9 +32,11 @@ from tale.orchestration.control import ControlServer
 from tale.orchestration.control_client import Runtime
 from tale.orchestration.fork_spawn import ForkSpawner, become_subreaper
 from tale.orchestration.instance import Instance, check_ports, claim
+from tale.orchestration.own_servers import default_specs
+from tale.orchestration.rollout import Changes, apply
 from tale.orchestration.server_manager import ServerManager
 from tale.orchestration.spawn import OsSpawner, Spawner
-from tale.orchestration.specs import ServerSpec, default_specs
+from tale.orchestration.specs import ServerSpec
 from tale.paths import Paths
 from tale.telemetry import configure_logging, get_logger, name_process
 
@@ -70,6 +74,7 @@ class Daemon:
         """
         self._paths = paths
         self._settings = settings
+        self._fixed = specs
         self._token = token or secrets.token_urlsafe(32)
         self._manager = ServerManager(
             default_specs(settings) if specs is None else specs,
@@ -77,6 +82,7 @@ class Daemon:
             token=self._token,
             jitter=jitter,
         )
+        self._reloading = anyio.Lock()
         self._stopping = anyio.Event()
         self._stopped = anyio.Event()
 
@@ -93,14 +99,14 @@ class Daemon:
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
         port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610  no Django here
         runtime = self._describe(str(port))
-        control = ControlServer(runtime, self._paths, self._manager, self.stop)
+        control = ControlServer(runtime, self._paths, self._manager, self.stop, self.reload)
         watched = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         instance.publish(runtime)
         with anyio.open_signal_receiver(*watched) as signals:
             async with anyio.create_task_group() as tasks:
                 async with self._manager.running():
                     tasks.start_soon(listener.serve, control.handle)
-                    tasks.start_soon(self._obey, signals)
+                    tasks.start_soon(self._obey, signals, tasks)
                     tasks.start_soon(self._follow, instance, runtime)
                     announce(runtime)
                     instance.started()
@@ -119,6 +125,27 @@ class Daemon:
         self._stopping.set()
         await self._stopped.wait()
 
+    async def reload(self) -> Changes:
+        """Read the settings again; only what they change is started, stopped or restarted.
+
+        Raises:
+            ConfigError: They can't be used; everything runs on as it was.
+        """
+        async with self._reloading:
+            settings = load_settings(self._paths)
+            specs = default_specs(settings) if self._fixed is None else self._fixed
+            changes = await apply(self._manager, specs)
+            logging.getLogger().setLevel(settings.log_level)
+            self._settings = settings
+        log.info("daemon.reloaded", **asdict(changes))
+        return changes
+
+    async def _reload_on_signal(self) -> None:
+        try:
+            await self.reload()
+        except TaleError as error:
+            log.error("daemon.not_reloaded", reason=str(error))
+
     def _describe(self, control_port: str) -> Runtime:
         def fixed(port: int) -> str:
             return f"http://127.0.0.1:{port}" if port else ""
@@ -133,10 +160,13 @@ class Daemon:
             started=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
-    async def _obey(self, signals: AsyncIterator[signal.Signals]) -> None:
+    async def _obey(
+        self, signals: AsyncIterator[signal.Signals], tasks: anyio.abc.TaskGroup
+    ) -> None:
         async for number in signals:
             log.info("daemon.signal", signal=number.name, stopping=self._stopping.is_set())
             if number == signal.SIGHUP:
+                tasks.start_soon(self._reload_on_signal)
                 continue
             if self._stopping.is_set():
                 self._manager.kill()

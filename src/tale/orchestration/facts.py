@@ -28,6 +28,8 @@ class ServerStatus:
         rss: Resident memory, in bytes.
         cpu: Processor time since the last look, in percent of one core.
         last_exit: Why the one before ended; None if none has.
+        crash_looping: It keeps failing, and is tried again at long intervals.
+        tail: Then, the end of its log.
     """
 
     name: str
@@ -41,6 +43,8 @@ class ServerStatus:
     rss: int
     cpu: float
     last_exit: str | None
+    crash_looping: bool = False
+    tail: tuple[str, ...] = ()
 
 
 class Gauge:

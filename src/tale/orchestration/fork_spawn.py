@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import socket
 import sys
+from collections.abc import Sequence
 from ctypes import CDLL
 from typing import Final
 
@@ -53,6 +54,10 @@ class ForkSpawner:
                 log.warning("fork_server.unusable", name=spec.name, reason=str(error))
                 self.close()
         return self._spawner.spawn(spec)
+
+    def tail(self, spec: ServerSpec) -> Sequence[str]:
+        """Give the last lines that it wrote."""
+        return self._spawner.tail(spec)
 
     def close(self) -> None:
         """Fork no more; what was forked lives on."""

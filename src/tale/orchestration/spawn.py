@@ -22,12 +22,16 @@ from typing import Protocol
 import anyio
 import anyio.to_thread
 
-from tale.orchestration.logfile import open_log
+from tale.orchestration.foreign import free_port, with_port
+from tale.orchestration.logfile import last_lines, open_log
 from tale.orchestration.near_end import NearEnd
 from tale.orchestration.specs import ServerSpec
 from tale.paths import Paths
+from tale.wire.child import die_with_parent
 
 __all__ = ["OsSpawner", "Running", "Spawner", "Streams"]
+
+_TAIL_LINES = 5
 
 
 class Running(Protocol):
@@ -40,15 +44,20 @@ class Running(Protocol):
 
     @property
     def leash(self) -> NearEnd:
-        """The line to it."""
+        """The line to it; silent where it speaks none."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """Where it was told to serve; empty where it says so itself."""
         ...
 
     async def wait(self) -> int:
         """Wait until it is gone, and its group with it; give the exit code, or minus the signal."""
         ...
 
-    def terminate(self) -> None:
-        """Ask the process, not its group, to leave (SIGTERM)."""
+    def terminate(self, number: int) -> None:
+        """Ask the process, not its group, to leave, by this signal."""
         ...
 
     def kill(self) -> None:
@@ -61,6 +70,10 @@ class Spawner(Protocol):
 
     def spawn(self, spec: ServerSpec) -> Running:
         """Start one; raises `OSError` if that can't be done."""
+        ...
+
+    def tail(self, spec: ServerSpec) -> Sequence[str]:
+        """Give the last lines that it wrote to standard output and error."""
         ...
 
 
@@ -114,17 +127,26 @@ class OsSpawner:
             pass_fds: Further descriptors that it inherits.
             environment: Added to the spec's.
         """
+        port = 0 if spec.leash else free_port()
+        variables = {} if spec.leash else {"PORT": str(port)}
         with self.streams(spec) as streams:
-            popen = subprocess.Popen(  # noqa: S603  (the specs are ours)
-                spec.command,
-                stdin=streams.far.fileno(),
+            popen = subprocess.Popen(  # noqa: S603  (the specs are ours, or their user's)
+                spec.command if spec.leash else with_port(spec, port),
+                stdin=streams.far.fileno() if spec.leash else subprocess.DEVNULL,
                 stdout=streams.log,
                 stderr=streams.log,
-                env={**self._environ, **spec.environment, **(environment or {})},
+                env={**self._environ, **variables, **spec.environment, **(environment or {})},
                 start_new_session=True,
                 pass_fds=pass_fds,
+                # A program that can't ask for it itself; the supervisor has no thread that matters.
+                preexec_fn=None if spec.leash else die_with_parent,  # noqa: PLW1509
             )
-            return self._process(popen.pid, popen.wait, spec, streams)
+            url = f"http://127.0.0.1:{port}" if port else ""
+            return self._process(popen.pid, popen.wait, spec, streams, url)
+
+    def tail(self, spec: ServerSpec) -> Sequence[str]:
+        """Give the last lines of its log."""
+        return last_lines(self._paths.log_of(spec.name), _TAIL_LINES)
 
     def adopt(self, pid: int, spec: ServerSpec, streams: Streams) -> Running:
         """Take over a process that was made in another way but is a child of this one."""
@@ -146,10 +168,15 @@ class OsSpawner:
                 raise
 
     def _process(
-        self, pid: int, reap: Callable[[], int], spec: ServerSpec, streams: Streams
+        self,
+        pid: int,
+        reap: Callable[[], int],
+        spec: ServerSpec,
+        streams: Streams,
+        url: str = "",
     ) -> Running:
         _adjust(pid, spec)
-        return _OsProcess(pid, reap, NearEnd(streams.near), pidfd=self._pidfd)
+        return _OsProcess(pid, reap, NearEnd(streams.near), url, pidfd=self._pidfd)
 
 
 class _Waiter:
@@ -163,12 +190,15 @@ class _Waiter:
 
 
 class _OsProcess:
-    def __init__(self, pid: int, reap: Callable[[], int], leash: NearEnd, *, pidfd: bool) -> None:
+    def __init__(
+        self, pid: int, reap: Callable[[], int], leash: NearEnd, url: str, *, pidfd: bool
+    ) -> None:
         self._pidfd = os.pidfd_open(pid) if pidfd else -1
         self._reap = reap
         self._gone = False
         self.pid = pid
         self.leash = leash
+        self.url = url
 
     async def wait(self) -> int:
         if self._pidfd < 0:
@@ -188,10 +218,10 @@ class _OsProcess:
         self._reap_orphans()
         return code
 
-    def terminate(self) -> None:
+    def terminate(self, number: int) -> None:
         if not self._gone:
             with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGTERM)
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         if not self._gone:
