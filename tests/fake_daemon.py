@@ -140,6 +140,7 @@ class FakeDaemon:
         self.url = ""
         self.calls: list[tuple[str, Json]] = []
         self.controls: list[Json] = []
+        self.changes: Json = {"started": [], "stopped": [], "restarted": []}
         self.event_queries: list[tuple[str, int]] = []
         self.servers = [server("models"), server("gateway"), server("ux")]
         self.pool: Json = {
@@ -236,6 +237,8 @@ class FakeDaemon:
         if request["op"] == "restart" and request.get("server") == "nobody":
             message = "There is no server 'nobody'."
             return {"error": {"code": "daemon_error", "message": message, "hint": "tale status"}}
+        if request["op"] == "reload":
+            return {"ok": self.changes}
         return {"ok": {}}
 
 

@@ -163,6 +163,15 @@ class TestStatus:
         assert "the models server is starting" in done.out
         assert tale("status", "--json").json["pool"] is None
 
+    def test_a_crash_loop_is_told_with_the_last_words(self, tale: Tale, daemon: FakeDaemon) -> None:
+        daemon.servers[2] = server(
+            "ux", state="backoff", crash_looping=True, tail=["Traceback", "no such table"]
+        )
+        done = tale("status")
+        assert "crash-looping" in done.out
+        assert "ux ended with:\n  Traceback\n  no such table\n" in done.out
+        assert done.out.splitlines()[-1].startswith("Not all is ready: ux is crash-looping")
+
     def test_many_troubles_are_counted(self, tale: Tale, daemon: FakeDaemon) -> None:
         daemon.servers = [server(n, state="starting") for n in ("gateway", "ux", "models", "e")]
         assert "and 4 more things" in tale("status").out
@@ -468,6 +477,22 @@ class TestDaemonCommands:
         done = tale("stop")
         assert (done.code, done.out) == (0, "tale is not running.\n")
         assert tale("stop", "--json").json == {"stopped": False, "pid": None}
+
+    def test_a_service_is_scaled(self, tale: Tale, daemon: FakeDaemon) -> None:
+        assert tale("scale", "execution", "4").out == "4 execution servers are ready.\n"
+        asked = [(c["service"], c["count"]) for c in daemon.controls if c["op"] == "scale"]
+        assert asked == [("execution", 4)]
+        assert tale("scale", "execution", "1", "--json").json == {
+            "service": "execution",
+            "count": 1,
+        }
+        assert tale("scale", "execution", "many").code == 2
+
+    def test_reload_says_what_it_changed(self, tale: Tale, daemon: FakeDaemon) -> None:
+        assert tale("reload").out == "Nothing has changed.\n"
+        daemon.changes = {"started": ["execution-2"], "stopped": [], "restarted": ["ux", "gateway"]}
+        assert tale("reload").out == "Started execution-2; restarted ux, gateway.\n"
+        assert tale("reload", "--json").json == daemon.changes
 
     def test_restart_of_one_server_waits_for_it(self, tale: Tale, daemon: FakeDaemon) -> None:
         assert tale("restart", "ux").out == "ux serves again.\n"

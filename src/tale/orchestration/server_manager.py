@@ -227,7 +227,8 @@ class ServerManager:
             return
         child.take(running)
         if child.spec.leash:
-            running.leash.send(Hello(name=child.spec.name, token=self._token))
+            grace = child.spec.policy.grace
+            running.leash.send(Hello(name=child.spec.name, token=self._token, grace=grace))
             running.leash.send(self.peers)
         self._start(self._tend, child, running)
         self.feed(child, Spawned(running.pid))

@@ -30,7 +30,8 @@ __all__ = ["Compose", "ServerContext", "bind", "run_server"]
 
 log = get_logger(__name__)
 
-_GRACE_SECONDS = 5
+# What is left of the supervisor's grace for the server to go once its requests have ended.
+_LEAVING_SECONDS = 3
 _EX_CONFIG = 78  # sysexits.h
 
 
@@ -119,7 +120,8 @@ async def _serve(compose: Compose, port: int, settings: Settings, paths: Paths) 
         tasks.start_soon(leash.run, stopping.set)
         tasks.start_soon(_stop_on_signal, stopping)
         async with compose(ServerContext(settings, paths, leash, stopping)) as app:
-            server = _Server(Guard(app, leash.token), lambda: leash.ready(url))
+            draining = max(1, int(leash.grace) - _LEAVING_SECONDS)
+            server = _Server(Guard(app, leash.token), lambda: leash.ready(url), draining)
             tasks.start_soon(_relay, stopping, server)
             await server.serve(sockets=[sock])
         log.info("server.stopped", name=leash.name)
@@ -140,7 +142,9 @@ async def _relay(stopping: anyio.Event, server: uvicorn.Server) -> None:
 class _Server(uvicorn.Server):
     """uvicorn, with our signals, and a word to the supervisor once requests are taken."""
 
-    def __init__(self, app: ASGIApp, on_started: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, app: ASGIApp, on_started: Callable[[], Awaitable[None]], draining: int
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -148,7 +152,7 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
+                timeout_graceful_shutdown=draining,
                 ws="none",
             )
         )
