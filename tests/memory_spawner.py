@@ -9,6 +9,7 @@ import itertools
 import os
 import signal
 import socket
+from collections.abc import Iterator
 
 import anyio
 
@@ -87,12 +88,14 @@ class MemorySpawner:
         self.all: list[MemoryProcess] = []
         self.impossible: set[str] = set()
         self.stubborn: set[str] = set()
-        self._pids = itertools.count(1 << 22)  # past what a real process gets by default
+        self.pids: Iterator[int] = itertools.count(
+            1 << 22
+        )  # past what a real process gets by default
 
     def spawn(self, spec: ServerSpec) -> MemoryProcess:
         if spec.name in self.impossible:
             raise FileNotFoundError(f"no such program: {spec.command[0]}")
-        process = MemoryProcess(spec, next(self._pids), stubborn=spec.name in self.stubborn)
+        process = MemoryProcess(spec, next(self.pids), stubborn=spec.name in self.stubborn)
         self.all.append(process)
         return process
 

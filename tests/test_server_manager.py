@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -50,10 +51,22 @@ MODELS = replace(spec("models"), may_manage=True)
 class World:
     """A running manager and its spawner."""
 
-    def __init__(self, *specs: ServerSpec, jitter: Callable[[], float] = lambda: 1.0) -> None:
+    def __init__(
+        self,
+        *specs: ServerSpec,
+        jitter: Callable[[], float] = lambda: 1.0,
+        measure_seconds: float = 600,
+    ) -> None:
         self.spawner = MemorySpawner()
         self.mute: set[str] = set()
-        self.manager = ServerManager(specs, self.spawner, token=TOKEN, jitter=jitter, ask=self.ask)
+        self.manager = ServerManager(
+            specs,
+            self.spawner,
+            token=TOKEN,
+            jitter=jitter,
+            ask=self.ask,
+            measure_seconds=measure_seconds,
+        )
         self.owned = OwnedProcesses(self.manager)
 
     async def ask(self, url: str, probe: Probe) -> str:
@@ -119,7 +132,7 @@ async def test_a_server_is_greeted_with_its_name_the_token_and_who_is_there() ->
     async with World(spec("a"), spec("b", Dependency("a", "ready"))).running() as world:
         await world.ready("a")
         hello, peers = world.spawner.latest("b").heard()[:2]
-        assert hello == Hello(name="b", token=TOKEN)
+        assert hello == Hello(name="b", token=TOKEN, grace=PATIENT.grace)
         assert isinstance(peers, Peers)
         assert [peer.name for peer in peers.peers] == ["a"]
 
@@ -320,6 +333,30 @@ async def test_models_processes_are_left_alone_when_settings_are_read_again() ->
         await world.call("models", "start_model", name="model-ux", module_args=[])
         await rollout.apply(world.manager, [MODELS])
         assert [server.name for server in world.manager.status()] == ["models", "model-ux"]
+
+
+async def test_a_server_that_takes_more_memory_than_it_may_is_replaced() -> None:
+    world = World(replace(spec("a"), max_rss=1 << 20), measure_seconds=0.001)
+    # This test's own process stands in for a server that grew.
+    world.spawner.pids = itertools.repeat(os.getpid())
+    async with world.running():
+        await world.ready("a")
+        await world.spawns("a", 2)
+        assert world.spawner.of("a")[0].signals == ["TERM"]
+        assert "its limit is 1 MiB" in (world.manager.status()[0].last_exit or "")
+
+
+async def test_only_one_replica_at_a_time_is_replaced_for_its_memory() -> None:
+    greedy = [replace(one, max_rss=1 << 20) for one in replicas(2)]
+    world = World(*greedy, measure_seconds=0.001)
+    world.spawner.pids = itertools.repeat(os.getpid())
+    async with world.running():
+        await world.ready("a-1", "a-2")
+        await world.manager.until(lambda: any(p.signals for p in world.spawner.all) or None)
+        first, second = world.spawner.all[:2]
+        await world.spawns(first.spec.name if first.signals else second.spec.name, 2)
+        await anyio.sleep(0.02)  # several looks, while the replacement is not ready
+        assert sorted([first.signals, second.signals]) == [[], ["TERM"]]
 
 
 async def test_servers_stop_in_reverse_order_of_dependency_and_models_after_their_owner() -> None:

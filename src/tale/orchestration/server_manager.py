@@ -85,6 +85,7 @@ class ServerManager:
         token: str,
         jitter: Callable[[], float] = random.random,
         ask: Ask = ask,
+        measure_seconds: float = _MEASURE_SECONDS,
     ) -> None:
         """Start nothing yet; `running` does.
 
@@ -94,12 +95,14 @@ class ServerManager:
             token: The bearer token that each server is told.
             jitter: Uniform between 0 and 1; spreads restarts.
             ask: Probes a server once.
+            measure_seconds: Between two looks at what each process takes of the machine.
         """
         self.children = {spec.name: Child(spec) for spec in specs}
         self._spawner = spawner
         self._token = token
         self._jitter = jitter
         self._ask = ask
+        self._measure_seconds = measure_seconds
         self._owned = OwnedProcesses(self)
         self.closing = False
         self._changed = anyio.Event()
@@ -289,7 +292,7 @@ class ServerManager:
     async def _measure(self) -> None:
         """Look at what each process takes, and have one replaced that takes more than it may."""
         while True:
-            await anyio.sleep(_MEASURE_SECONDS)
+            await anyio.sleep(self._measure_seconds)
             for child in list(self.children.values()):
                 reason = child.measure()
                 if reason and self._can_spare(child):
