@@ -9,7 +9,7 @@ import itertools
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import anyio
 
@@ -88,6 +88,8 @@ class MemorySpawner:
         self.all: list[MemoryProcess] = []
         self.impossible: set[str] = set()
         self.stubborn: set[str] = set()
+        self.rotated: list[str] = []
+        self.known: set[int] | None = None
         self.pids: Iterator[int] = itertools.count(
             1 << 22
         )  # past what a real process gets by default
@@ -101,6 +103,12 @@ class MemorySpawner:
 
     def tail(self, spec: ServerSpec) -> list[str]:
         return [f"the last words of {spec.name}"]
+
+    def rotate(self, spec: ServerSpec) -> None:
+        self.rotated.append(spec.name)
+
+    def bury(self, known: Collection[int]) -> None:
+        self.known = set(known)
 
     def of(self, name: str) -> list[MemoryProcess]:
         return [process for process in self.all if process.spec.name == name]

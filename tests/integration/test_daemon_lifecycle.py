@@ -349,9 +349,21 @@ def test_replicas_are_added_and_taken_away(home: Home) -> None:
     home.ask("scale", service="web", count=3)
     names = [server["name"] for server in home.ask("status")["servers"]]
     assert names == ["web-1", "web-2", "web-3"]
-    assert len({server["url"] for server in home.ask("status")["servers"]}) == 3
+    servers = home.ask("status")["servers"]
+    assert len({server["url"] for server in servers}) == 3
     home.ask("scale", service="web", count=1)
-    until(lambda: len(home.processes()) == 2 or None, "one daemon with one server")
+    assert [server["name"] for server in home.ask("status")["servers"]] == ["web-1"]
+    assert [psutil.pid_exists(server["pid"]) for server in servers] == [True, False, False]
+
+
+def test_what_a_program_left_in_a_session_of_its_own_goes_with_it(home: Home) -> None:
+    home.start(program("--leave-child"))
+    home.ask("wait", service="web")
+    first = home.server("web-1")["pid"]
+    (left,) = psutil.Process(first).children()
+    os.kill(first, signal.SIGKILL)
+    until(lambda: not left.is_running() or None, "that its child is gone")
+    home.ask("wait", service="web")
 
 
 def test_a_killed_supervisor_leaves_no_foreign_program(home: Home) -> None:

@@ -150,6 +150,11 @@ class ServerManager:
         for child in self.children.values():
             self.feed(child, StopRequested(kill=True))
 
+    def bury(self) -> None:
+        """See to those that fell to this process when their parents ended."""
+        running = (child.running for child in self.children.values())
+        self._spawner.bury({one.pid for one in running if one})
+
     async def until(self, condition: Callable[[], _T | None]) -> _T:
         """Wait until a condition gives something, looked at whenever anything changes."""
         while (found := condition()) is None:
@@ -251,6 +256,7 @@ class ServerManager:
                         child.hear(message.fault)
                 child.gone()
                 self.feed(child, Exited(code))  # its successor is what matters now
+                self.bury()
                 tasks.cancel_scope.cancel()
         finally:
             running.leash.close()
@@ -294,6 +300,7 @@ class ServerManager:
         while True:
             await anyio.sleep(self._measure_seconds)
             for child in list(self.children.values()):
+                self._spawner.rotate(child.spec)
                 reason = child.measure()
                 if reason and self._can_spare(child):
                     self.feed(child, Outgrown(reason))

@@ -13,23 +13,29 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import anyio
 import anyio.to_thread
 
+from tale.orchestration import orphans
 from tale.orchestration.foreign import free_port, with_port
-from tale.orchestration.logfile import last_lines, open_log
+from tale.orchestration.logfile import last_lines, open_log, rotate
 from tale.orchestration.near_end import NearEnd
 from tale.orchestration.specs import ServerSpec
+from tale.orchestration.sweeping import Sweeper
 from tale.paths import Paths
+from tale.telemetry import get_logger
 from tale.wire.child import die_with_parent
 
 __all__ = ["OsSpawner", "Running", "Spawner", "Streams"]
+
+log = get_logger(__name__)
 
 _TAIL_LINES = 5
 
@@ -76,6 +82,14 @@ class Spawner(Protocol):
         """Give the last lines that it wrote to standard output and error."""
         ...
 
+    def rotate(self, spec: ServerSpec) -> None:
+        """Put its log aside if that has grown large."""
+        ...
+
+    def bury(self, known: Collection[int]) -> None:
+        """Reap the dead and end the living that processes left behind and that nobody knows."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Streams:
@@ -101,6 +115,7 @@ class OsSpawner:
         environ: Mapping[str, str] = os.environ,
         *,
         pidfd: bool = hasattr(os, "pidfd_open"),
+        subreaper: bool = False,
     ) -> None:
         """Make nothing yet.
 
@@ -108,10 +123,13 @@ class OsSpawner:
             paths: Where the logs are.
             environ: What every process inherits.
             pidfd: Hear of deaths by pidfd (Linux); else by a thread in waitpid.
+            subreaper: Orphans fall to this process, which owes them an end.
         """
         self._paths = paths
         self._environ = environ
         self._pidfd = pidfd
+        self._subreaper = subreaper
+        self._sweeper: Sweeper | None = None
 
     def spawn(
         self,
@@ -141,12 +159,40 @@ class OsSpawner:
                 # A program that can't ask for it itself; the supervisor has no thread that matters.
                 preexec_fn=None if spec.leash else die_with_parent,  # noqa: PLW1509
             )
-            url = f"http://127.0.0.1:{port}" if port else ""
-            return self._process(popen.pid, popen.wait, spec, streams, url)
+            if spec.leash:
+                return self._process(popen.pid, popen.wait, spec, streams)
+            self._watch(popen.pid)
+            url = f"http://127.0.0.1:{port}"
+            return self._process(popen.pid, partial(self._reap, popen), spec, streams, url)
 
     def tail(self, spec: ServerSpec) -> Sequence[str]:
         """Give the last lines of its log."""
         return last_lines(self._paths.log_of(spec.name), _TAIL_LINES)
+
+    def rotate(self, spec: ServerSpec) -> None:
+        """Put its log aside if that has grown large."""
+        try:
+            rotate(self._paths.log_of(spec.name))
+        except OSError as error:
+            log.warning("log.not_rotated", name=spec.name, reason=str(error))
+
+    def bury(self, known: Collection[int]) -> None:
+        """Reap and end what fell to this process, where anything does."""
+        if self._subreaper:
+            ours = {*known, self._sweeper.pid} if self._sweeper else known
+            orphans.reap(ours)
+            orphans.sweep(ours)
+
+    def _watch(self, pid: int) -> None:
+        """Have a foreign program's group ended even if this process is killed."""
+        if self._sweeper is None:
+            self._sweeper = Sweeper()
+        self._sweeper.watch(pid)
+
+    def _reap(self, popen: subprocess.Popen[bytes]) -> int:
+        if self._sweeper:
+            self._sweeper.forget(popen.pid)
+        return popen.wait()
 
     def adopt(self, pid: int, spec: ServerSpec, streams: Streams) -> Running:
         """Take over a process that was made in another way but is a child of this one."""
