@@ -80,7 +80,11 @@ class Gateway:
 
     def app(self) -> Starlette:
         """Build the application that serves them."""
-        app = McpApp("gateway", "Runs tasks in the background. Submit one, then show it.")
+        app = McpApp(
+            "gateway",
+            "tale works in the background, on this machine, with local language models. `submit` "
+            "a piece of work, then `show` it until it is done, failed or cancelled.",
+        )
         app.add(SUBMIT, self.submit)
         app.add(SHOW, self.show)
         app.add(LIST, self.list)

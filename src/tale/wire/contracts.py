@@ -52,10 +52,14 @@ ReplyT = TypeVar("ReplyT", bound=BaseModel)
 
 TaskState = Literal["queued", "running", "done", "failed", "cancelled"]
 RoleName = Literal["ux", "task"]
+Effect = Literal["reads", "adds", "changes"]
 
 
 class _Shape(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # In a reply every field is there, and its schema says so.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_serialization_defaults_required=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,12 @@ class Tool(Generic[RequestT, ReplyT]):
     Attributes:
         service: Who serves it.
         name: Its MCP name.
-        summary: One sentence for whoever lists the tools.
+        summary: When to use it and what comes back, for a model or a person that lists the tools.
         request: Shape of the arguments.
         reply: Shape of the structured result.
         idempotent: Whether calling it twice does no more than calling it once.
+        title: Its name for people.
+        effect: Whether a call only reads, only adds something, or may end or overwrite something.
     """
 
     service: str
@@ -77,6 +83,8 @@ class Tool(Generic[RequestT, ReplyT]):
     request: type[RequestT]
     reply: type[ReplyT]
     idempotent: bool = False
+    title: str = ""
+    effect: Effect = "adds"
 
 
 class UsageView(_Shape):
@@ -84,7 +92,7 @@ class UsageView(_Shape):
 
     prompt: int = 0
     completion: int = 0
-    cached: int = 0
+    cached: int = Field(default=0, description="Tokens of the prompt that were computed before.")
 
 
 # -- gateway ---------------------------------------------------------------------------------------
@@ -111,36 +119,40 @@ class SubmitRequest(_Shape):
 class TaskRequest(_Shape):
     """One task, by its id."""
 
-    id: str
+    id: str = Field(description="The task's id, as `submit` and `list` give it.")
 
 
 class ListRequest(_Shape):
     """Which tasks to list, newest first."""
 
-    state: TaskState | None = None
-    limit: int = Field(default=50, ge=1, le=1000)
+    state: TaskState | None = Field(
+        default=None, description="Only tasks in this state; all if missing."
+    )
+    limit: int = Field(default=50, ge=1, le=1000, description="Most tasks to give.")
 
 
 class TaskView(_Shape):
     """A task as it stands. Times are UTC; `answer` and what follows come with the result."""
 
     id: str
-    text: str
-    state: TaskState
-    workspace: str
+    text: str = Field(description="What was asked for.")
+    state: TaskState = Field(description="The last three are final.")
+    workspace: str = Field(description="Folder in which it works.")
     priority: int = 0
-    session: str | None = None
+    session: str | None = Field(default=None, description="Conversation that it comes from.")
     created: datetime
     started: datetime | None = None
     finished: datetime | None = None
-    answer: str | None = None
-    files: tuple[str, ...] = ()
-    role: RoleName | None = None
+    answer: str | None = Field(default=None, description="The result, in words, once it is done.")
+    files: tuple[str, ...] = Field(default=(), description="Written; relative to the workspace.")
+    role: RoleName | None = Field(
+        default=None, description="The small model that talks, or the large one that works."
+    )
     model: str | None = None
-    reason: str | None = None
+    reason: str | None = Field(default=None, description="Why that model was chosen.")
     usage: UsageView = UsageView()
-    error: str | None = None
-    hint: str | None = None
+    error: str | None = Field(default=None, description="Why it failed.")
+    hint: str | None = Field(default=None, description="What to do about the error.")
     last_event: int = 0
 
 
@@ -169,27 +181,48 @@ class Event(_Shape):
 SUBMIT = Tool(
     "gateway",
     "submit",
-    "Record a piece of work and start it in the background.",
+    "Hand over a piece of work, which local language models do in the background: answer a "
+    "question, write a text or a program. Files it makes are written into `workspace` and may "
+    "replace those of the same name. Returns at once with the queued task; call `show` with its "
+    "id for the result. It is kept through any crash.",
     SubmitRequest,
     TaskView,
     idempotent=True,
+    title="Submit a task",
+    effect="changes",
 )
 SHOW = Tool(
     "gateway",
     "show",
-    "Show one task: state, answer, files.",
+    "Show one task: its state and, once it has ended, the answer and the files it wrote, or the "
+    "error. While it is queued or running, call again after some seconds.",
     TaskRequest,
     TaskView,
     idempotent=True,
+    title="Show a task",
+    effect="reads",
 )
-LIST = Tool("gateway", "list", "List tasks, newest first.", ListRequest, TaskList, idempotent=True)
+LIST = Tool(
+    "gateway",
+    "list",
+    "List tasks, newest first, each as `show` gives it. Use it to find a task whose id you don't "
+    "have, or with `state` to see what runs or waits.",
+    ListRequest,
+    TaskList,
+    idempotent=True,
+    title="List tasks",
+    effect="reads",
+)
 CANCEL = Tool(
     "gateway",
     "cancel",
-    "Cancel a task that has not ended.",
+    "Stop a task for good. Files it has written stay. Returns the task as it stands now; one "
+    "that had ended before is left as it was.",
     TaskRequest,
     TaskView,
     idempotent=True,
+    title="Cancel a task",
+    effect="changes",
 )
 
 # -- execution -------------------------------------------------------------------------------------
@@ -218,10 +251,13 @@ class StepReply(_Shape):
 RUN_STEP = Tool(
     "execution",
     "run_step",
-    "Execute one step of a task in its workspace.",
+    "Execute one step of a task in its workspace; returns its answer and the files it wrote. For "
+    "the gateway: whoever has work calls `submit` there.",
     StepRequest,
     StepReply,
     idempotent=True,
+    title="Run a step",
+    effect="changes",
 )
 
 # -- ux --------------------------------------------------------------------------------------------
@@ -304,15 +340,34 @@ class SessionTurns(_Shape):
     turns: tuple[TurnView, ...]
 
 
-CHAT = Tool("ux", "chat", "Say something and stream the answer.", ChatRequest, ChatReply)
+CHAT = Tool(
+    "ux",
+    "chat",
+    "Say something and get the small model's answer, token by token as progress and whole in the "
+    "end. What turns out to be work is submitted as a task, whose id comes back. Give the "
+    "`session` of the last answer to go on with its conversation.",
+    ChatRequest,
+    ChatReply,
+    title="Chat",
+    effect="changes",
+)
 SESSIONS = Tool(
-    "ux", "sessions", "List conversations.", SessionsRequest, SessionList, idempotent=True
+    "ux",
+    "sessions",
+    "List conversations, the last used first: id, title and length of each.",
+    SessionsRequest,
+    SessionList,
+    idempotent=True,
+    title="List conversations",
+    effect="reads",
 )
 SESSION = Tool(
     "ux",
     "session",
-    "Show the turns of a conversation.",
+    "Show the last turns of a conversation, oldest first.",
     SessionRequest,
     SessionTurns,
     idempotent=True,
+    title="Show a conversation",
+    effect="reads",
 )
