@@ -16,10 +16,11 @@ from typing import get_args
 import anyio
 from benchmarks.installation import Installation
 
+from .fixtures import SCENARIOS, serving_fixtures
 from .inspector import ERAS, inspect
 from .node import install
 from .proxy import with_token
-from .suite import run_client, run_server, scenarios
+from .suite import run_client, run_fixtures, run_server, scenarios
 from .verdict import Exclusion, Result, Row, Run, judge, left_out, read_expected
 
 _REVISIONS = ("2026-07-28", "2025-11-25")
@@ -36,6 +37,9 @@ async def _check(gateway: str, token: str, folder: Path) -> list[Row]:
         for revision in _REVISIONS:
             wanted = asked[revision]["server"]
             runs += await run_server(f"{url}/mcp", revision, wanted, folder / revision)
+    async with serving_fixtures(token) as served, with_token(served, token) as url:
+        for revision, wanted in SCENARIOS.items():
+            runs += await run_fixtures(f"{url}/mcp", revision, wanted, folder)
     for leg, revisions in _CLIENTS.items():
         for revision in revisions:
             wanted, out = _divide(leg, revision, asked[revision]["client"], exclusions)
@@ -43,7 +47,7 @@ async def _check(gateway: str, token: str, folder: Path) -> list[Row]:
             skipped += out
     inspected = [row for era in ERAS for row in await inspect(f"{gateway}/mcp", token, era, folder)]
     rows = judge(runs, exclusions) + skipped + inspected
-    legs = ["server", *_CLIENTS, "inspector"]
+    legs = ["server", "fixtures", *_CLIENTS, "inspector"]
     order = list(get_args(Result))
     return sorted(
         rows, key=lambda row: (legs.index(row.leg), row.revision, order.index(row.result))

@@ -19,7 +19,7 @@ from pydantic import BaseModel, TypeAdapter
 from .node import CONFORMANCE, NODE
 from .verdict import Run
 
-__all__ = ["run_client", "run_server", "scenarios"]
+__all__ = ["run_client", "run_fixtures", "run_server", "scenarios"]
 
 _STAMP = re.compile(r"-\d{4}-\d\d-\d\dT[\d-]+Z$")
 _SECTIONS = {"Server scenarios": "server", "Client scenarios": "client"}
@@ -56,6 +56,20 @@ async def run_server(url: str, revision: str, wanted: Iterable[str], folder: Pat
         _STAMP.sub("", path.parent.name).removeprefix("server-"): path for path in _results(folder)
     }
     return [_read("server", revision, name, found.get(name)) for name in wanted]
+
+
+async def run_fixtures(url: str, revision: str, wanted: Iterable[str], folder: Path) -> list[Run]:
+    """Run some server scenarios of a revision against the fixtures at `url`."""
+    runs: list[Run] = []
+    for scenario in wanted:
+        into = folder / f"fixtures-{revision}-{scenario}"
+        await _suite(
+            *("server", "--url", url, "--scenario", scenario),
+            *("--spec-version", revision, "-o", str(into)),
+        )
+        path = next(iter(_results(into)), None)
+        runs.append(_read("fixtures", revision, scenario, path))
+    return runs
 
 
 async def run_client(leg: str, revision: str, wanted: Sequence[str], folder: Path) -> list[Run]:
