@@ -37,6 +37,7 @@ from tale.wire.contracts import (
     SUBMIT,
     Event,
     ListRequest,
+    ShowRequest,
     SubmitRequest,
     TaskList,
     TaskRequest,
@@ -83,7 +84,7 @@ class Gateway:
         app = McpApp(
             "gateway",
             "tale works in the background, on this machine, with local language models. `submit` "
-            "a piece of work, then `show` it until it is done, failed or cancelled.",
+            "a piece of work, then `show` it, with `wait`, until it is done, failed or cancelled.",
         )
         app.add(SUBMIT, self.submit)
         app.add(SHOW, self.show)
@@ -103,10 +104,19 @@ class Gateway:
         )
         return _view(await self._engine.submit(new))
 
-    async def show(self, request: TaskRequest, progress: Progress) -> TaskView:
-        """Show one task."""
+    async def show(self, request: ShowRequest, progress: Progress) -> TaskView:
+        """Show one task; with `wait`, once it has ended or the time is over."""
         del progress
-        return _view(await self._store.get(request.id))
+        task = await self._store.get(request.id)
+        if request.wait:
+            with (
+                anyio.move_on_after(request.wait),
+                self._hub.subscribe(task.id, task.last_event) as events,
+            ):
+                async for _ in events:
+                    pass
+            task = await self._store.get(request.id)
+        return _view(task)
 
     async def list(self, request: ListRequest, progress: Progress) -> TaskList:
         """List tasks, newest first."""

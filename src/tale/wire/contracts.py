@@ -32,6 +32,7 @@ __all__ = [
     "SessionTurns",
     "SessionView",
     "SessionsRequest",
+    "ShowRequest",
     "StepReply",
     "StepRequest",
     "SubmitRequest",
@@ -122,6 +123,17 @@ class TaskRequest(_Shape):
     id: str = Field(description="The task's id, as `submit` and `list` give it.")
 
 
+class ShowRequest(TaskRequest):
+    """One task, by its id, at once or once it has ended."""
+
+    wait: float = Field(
+        default=0,
+        ge=0,
+        le=50,
+        description="Seconds to wait for the end of a task that is not done.",
+    )
+
+
 class ListRequest(_Shape):
     """Which tasks to list, newest first."""
 
@@ -195,8 +207,8 @@ SHOW = Tool(
     "gateway",
     "show",
     "Show one task: its state and, once it has ended, the answer and the files it wrote, or the "
-    "error. While it is queued or running, call again after some seconds.",
-    TaskRequest,
+    "error. With `wait` it answers as soon as the task ends; where that takes longer, call again.",
+    ShowRequest,
     TaskView,
     idempotent=True,
     title="Show a task",
