@@ -274,7 +274,8 @@ class TestControl:
             assert ux["log"] == str(paths.log_of("ux"))
             assert set(ux) == {
                 "name", "service", "state", "pid", "url", "restarts", "starts", "uptime", "rss",
-                "cpu", "last_exit", "crash_looping", "tail", "log",
+                "cpu", "last_exit", "crash_looping", "tail", "fds", "threads", "growth",
+                "history", "exits", "log",
             }  # fmt: skip
 
     async def test_wait_answers_when_the_service_is_ready(self, paths: Paths) -> None:

@@ -21,7 +21,6 @@ from memory_spawner import PATIENT, MemoryProcess, MemorySpawner, spec
 from tale.config import Settings
 from tale.errors import DaemonError, ServiceUnavailable
 from tale.orchestration import rollout
-from tale.orchestration.facts import Gauge
 from tale.orchestration.leashes import answer
 from tale.orchestration.near_end import NearEnd
 from tale.orchestration.own_servers import default_specs, model_spec
@@ -684,13 +683,6 @@ async def test_sending_to_a_child_that_is_gone_is_no_error() -> None:
     end = NearEnd(near)
     end.send(Hello(name="a", token=TOKEN))
     end.close()
-
-
-def test_a_process_that_is_gone_uses_nothing() -> None:
-    assert Gauge(1 << 22).read() == (0, 0.0)
-    rss, cpu = Gauge(os.getpid()).read()
-    assert rss > 0
-    assert cpu > 0
 
 
 async def test_a_manager_that_is_not_running_starts_nothing() -> None:

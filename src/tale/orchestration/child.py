@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import anyio
 
-from tale.orchestration.facts import Gauge, ServerStatus
+from tale.orchestration.facts import NOTHING, Gauge, History, Sample, ServerStatus
 from tale.orchestration.process import Process
 from tale.orchestration.spawn import Running
 from tale.orchestration.specs import ServerSpec
@@ -16,6 +18,8 @@ from tale.wire.leash import FailedStart, Fault, Peer
 __all__ = ["Child"]
 
 log = get_logger(__name__)
+
+_EXITS_KEPT = 5
 
 
 class Child:
@@ -43,11 +47,14 @@ class Child:
         self._words: Fault | None = None
         self._timer: anyio.CancelScope | None = None
         self._gauge: Gauge | None = None
+        self._history = History()
+        self._exits: deque[str] = deque(maxlen=_EXITS_KEPT)
         self._started = 0.0
 
     def take(self, running: Running) -> None:
         """Hold a new process."""
         self.running, self._gauge, self._started = running, None, anyio.current_time()
+        self._history = History()
 
     def hear(self, fault: Fault) -> None:
         """Take down why the living process can't serve."""
@@ -66,15 +73,19 @@ class Child:
 
     def measure(self) -> str:
         """Look at what the process takes; gives a reason in words where that is too much."""
-        rss = self._read()[0]
-        limit = self.spec.max_rss
+        if not self.process.pid:
+            return ""
+        sample = self._read()
+        self._history.add(anyio.current_time(), sample)
+        rss, limit = sample.rss, self.spec.max_rss
         if not limit or rss <= limit or self.process.state != "ready":
             return ""
         return f"grew to {rss >> 20} MiB, its limit is {limit >> 20} MiB"
 
-    def gone(self) -> None:
-        """Let go of the process, which has ended."""
+    def gone(self, reason: str) -> None:
+        """Let go of the process, which has ended for this reason."""
         self.running = None
+        self._exits.append(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {reason}")
         self.last_words, self._words = self._words, None
 
     def set_timer(self) -> anyio.CancelScope:
@@ -129,7 +140,7 @@ class Child:
     def status(self) -> ServerStatus:
         """Describe it, with the machine's figures."""
         process = self.process
-        rss, cpu = self._read()
+        sample = self._read()
         return ServerStatus(
             name=self.spec.name,
             service=self.spec.service,
@@ -139,17 +150,22 @@ class Child:
             restarts=max(0, process.starts - 1),
             starts=process.starts,
             uptime=anyio.current_time() - self._started if process.pid else 0.0,
-            rss=rss,
-            cpu=cpu,
+            rss=sample.rss,
+            cpu=sample.cpu,
             last_exit=process.last_exit or None,
             crash_looping=process.looping,
-            tail=self.tail if process.looping else (),
+            tail=list(self.tail) if process.looping else [],
+            fds=sample.fds,
+            threads=sample.threads,
+            growth=self._history.trend(),
+            history=self._history.moments(),
+            exits=list(self._exits),
         )
 
-    def _read(self) -> tuple[int, float]:
+    def _read(self) -> Sample:
         if self.process.pid and self._gauge is None:
             self._gauge = Gauge(self.process.pid)
-        return self._gauge.read() if self.process.pid and self._gauge else (0, 0.0)
+        return self._gauge.read() if self.process.pid and self._gauge else NOTHING
 
     def log_state(self) -> None:
         """Write down that its state has changed; what lasts no time is left out."""

@@ -44,6 +44,7 @@ from tale.orchestration.events import (
 from tale.orchestration.facts import ServerStatus
 from tale.orchestration.order import alive, may_start, may_stop
 from tale.orchestration.owned import OwnedProcesses
+from tale.orchestration.policy import describe_exit
 from tale.orchestration.probe import Ask, ask
 from tale.orchestration.process import step
 from tale.orchestration.spawn import Running, Spawner
@@ -254,7 +255,7 @@ class ServerManager:
                 for message in running.leash.rest():
                     if isinstance(message, Failed):  # what else it wanted is nobody's now
                         child.hear(message.fault)
-                child.gone()
+                child.gone(describe_exit(code))
                 self.feed(child, Exited(code))  # its successor is what matters now
                 self.bury()
                 tasks.cancel_scope.cancel()
