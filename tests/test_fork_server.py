@@ -98,6 +98,20 @@ async def test_a_forked_server_is_a_child_of_the_supervisor_with_a_session_of_it
     await end(parent)
 
 
+async def test_a_server_that_is_killed_as_soon_as_it_is_forked_is_reaped(
+    spawner: ForkSpawner,
+) -> None:
+    parent = spawner.spawn(PARENT)
+    await until_ready(parent)
+    for _ in range(30):
+        forked = spawner.spawn(server())
+        os.kill(forked.pid, signal.SIGKILL)
+        with anyio.fail_after(10):
+            assert await forked.wait() == -9
+        forked.leash.close()
+    await end(parent)
+
+
 async def test_a_forked_server_has_its_own_log_and_environment(
     spawner: ForkSpawner, paths: Paths
 ) -> None:

@@ -234,7 +234,7 @@ async def test_a_crash_loop_is_told_with_the_end_of_its_log() -> None:
         status = world.manager.status()[0]
         assert status.crash_looping
         assert status.tail == ["the last words of a"]
-        assert [exit.split(" ", 1)[1] for exit in status.exits] == ["exit 3"] * 4
+        assert [end.split(" ", 1)[1] for end in status.exits] == ["exit 3"] * 4
 
 
 async def test_a_server_is_asked_to_leave_by_the_signal_of_its_spec() -> None:

@@ -232,7 +232,11 @@ class _Waiter:
         self._pid = pid
 
     def wait(self) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        except ChildProcessError:  # somebody else has buried it: how it ended is lost
+            log.warning("process.not_ours", pid=self._pid)
+            return -signal.SIGKILL
 
 
 class _OsProcess:
