@@ -1,7 +1,8 @@
 """Small MCP servers under a supervisor of their own: `python -m benchmarks.small_server`.
 
-With arguments it plays the supervisor: `sleeper FIFO` keeps one sleeper running, and `many N`
-starts so many small servers, kills them all, and prints what that took as JSON.
+With arguments it plays the supervisor: `sleeper FIFO` keeps one sleeper running, `many N` starts so
+many small servers and kills them all, `roll N CALLERS` replaces so many while they are called. What
+that took is printed as JSON.
 """
 
 from __future__ import annotations
@@ -18,15 +19,20 @@ from contextlib import asynccontextmanager
 import anyio
 from starlette.types import ASGIApp
 
-from benchmarks.wire import ECHO, Echo
+from benchmarks.wire import ECHO, TOKEN, Echo
+from tale.errors import TaleError
 from tale.orchestration.fork_spawn import ForkSpawner, become_subreaper
-from tale.orchestration.process import Policy
+from tale.orchestration.policy import Policy
+from tale.orchestration.probe import Probe
+from tale.orchestration.rollout import restart
 from tale.orchestration.server_manager import ServerManager
 from tale.orchestration.spawn import OsSpawner
 from tale.orchestration.specs import FORK_SERVER, Dependency, ServerSpec
 from tale.paths import Paths
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import ServerContext, run_server
+from tale.wire.leash import Peers
+from tale.wire.pool import Services
 
 __all__ = ["SLEEPER", "main"]
 
@@ -58,6 +64,8 @@ def main() -> None:
             anyio.run(_keep_sleeper, fifo)
         case ["many", count]:
             anyio.run(_keep_many, int(count))
+        case ["roll", count, callers]:
+            anyio.run(_roll, int(count), int(callers))
         case _:
             run_server(_compose)
 
@@ -65,26 +73,16 @@ def main() -> None:
 async def _keep_sleeper(fifo: str) -> None:
     command = (sys.executable, "-S", "-c", SLEEPER, fifo)
     # It never says that it is ready; each death counts as a failure, to be mended at once.
-    sleeper = ServerSpec("sleeper", "sleeper", command, policy=Policy(start=3600, base=0))
+    sleeper = ServerSpec(
+        "sleeper", "sleeper", command, policy=Policy(start=3600, base=0, intensity=10**6)
+    )
     async with _manager(sleeper):
         await anyio.sleep_forever()
 
 
 async def _keep_many(count: int) -> None:
-    command = (sys.executable, "-m")
-    servers = [
-        ServerSpec(
-            f"echo-{n}",
-            "echo",
-            (*command, _MODULE),
-            (Dependency(FORK_SERVER, "ready"),),
-            module=_MODULE,
-        )
-        for n in range(count)
-    ]
-    parent = (*command, "tale.orchestration.fork_server", _MODULE)
     begun = time.perf_counter()
-    async with _manager(ServerSpec(FORK_SERVER, FORK_SERVER, parent), *servers) as manager:
+    async with _manager(*_echoes(count)) as manager:
         await _ready(manager, count, starts=1)
         started = time.perf_counter() - begun
         begun = time.perf_counter()
@@ -97,6 +95,73 @@ async def _keep_many(count: int) -> None:
         idle = 100 * (time.process_time() - used) / _IDLE_SECONDS
         print(json.dumps({"started": started, "healed": healed, "idle": idle}), flush=True)
         manager.kill()
+
+
+async def _roll(count: int, callers: int) -> None:
+    failed: list[str] = []
+    made, seconds = 0, 0.0
+
+    async def call(services: Services, over: anyio.Event) -> None:
+        nonlocal made
+        while not over.is_set():
+            try:
+                await services.call(ECHO, Echo(), deadline=10)
+            except TaleError as error:
+                failed.append(str(error))
+            made += 1
+
+    async with _manager(*_echoes(count)) as manager:
+        await _ready(manager, count, starts=1)
+        services = Services(_ManagerPeers(manager), services={"echo"}, token=TOKEN)
+        async with services.open(), anyio.create_task_group() as tasks:
+            over = anyio.Event()
+            for _ in range(callers):
+                tasks.start_soon(call, services, over)
+            begun = time.perf_counter()
+            await restart(manager, "echo")
+            seconds = time.perf_counter() - begun
+            over.set()
+        print(json.dumps({"failed": len(failed), "made": made, "seconds": seconds}), flush=True)
+        for reason in sorted(set(failed)):
+            print(reason, file=sys.stderr)
+        manager.kill()
+
+
+class _ManagerPeers:
+    """Peers as the supervisor itself knows them."""
+
+    def __init__(self, manager: ServerManager) -> None:
+        self._manager = manager
+        self.peers = manager.peers
+
+    async def wait_change(self) -> Peers:
+        before = self.peers
+
+        def changed() -> Peers | None:
+            return self._manager.peers if self._manager.peers is not before else None
+
+        self.peers = await self._manager.until(changed)
+        return self.peers
+
+
+def _echoes(count: int) -> list[ServerSpec]:
+    """Describe the fork server, and so many small servers that are forked from it."""
+    command = (sys.executable, "-m")
+    parent = (*command, "tale.orchestration.fork_server", _MODULE)
+    return [
+        ServerSpec(FORK_SERVER, FORK_SERVER, parent),
+        *(
+            ServerSpec(
+                f"echo-{number}",
+                "echo",
+                (*command, _MODULE),
+                (Dependency(FORK_SERVER, "ready"),),
+                probe=Probe(),
+                module=_MODULE,
+            )
+            for number in range(1, count + 1)
+        ),
+    ]
 
 
 async def _ready(manager: ServerManager, count: int, starts: int) -> None:
@@ -113,8 +178,8 @@ async def _manager(*specs: ServerSpec) -> AsyncGenerator[ServerManager]:
     become_subreaper()
     with tempfile.TemporaryDirectory() as home:
         os.environ["TALE_HOME"] = home
-        spawner = ForkSpawner(OsSpawner(Paths.from_environment()))
-        manager = ServerManager(specs, spawner, token="benchmark")  # noqa: S106
+        spawner = ForkSpawner(OsSpawner(Paths.from_environment(), subreaper=True))
+        manager = ServerManager(specs, spawner, token=TOKEN)
         async with manager.running():
             yield manager
 

@@ -24,6 +24,8 @@ _PINNED = ("supervisor==4.3.0", "circus==0.19.0", "setuptools<81")
 _KILLS = 50
 _SETTLE_SECONDS = 0.2
 _SERVERS = 48
+_REPLICAS = 4
+_CALLERS = 32
 
 _SUPERVISORD = """
 [supervisord]
@@ -73,16 +75,32 @@ def measure(report: Report) -> None:
             )
         )
     _many(report)
+    _rolling(report)
+
+
+def _supervise(*words: str) -> dict[str, float]:
+    """Have small servers supervised in a process of its own; gives what it measured."""
+    command = [sys.executable, "-m", "benchmarks.small_server", *words]
+    run = subprocess.run(command, cwd=_ROOT, stdout=subprocess.PIPE, check=True)
+    took: dict[str, float] = json.loads(run.stdout)
+    return took
+
+
+def _rolling(report: Report) -> None:
+    took = _supervise("roll", str(_REPLICAS), str(_CALLERS))
+    report.add(
+        Figure(
+            f"rolling restart of {_REPLICAS} replicas under {_CALLERS} callers: failed calls",
+            took["failed"],
+            f"of {took['made']:.0f}",
+            "0",
+            took["failed"] == 0,
+        )
+    )
 
 
 def _many(report: Report) -> None:
-    run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.small_server", "many", str(_SERVERS)],
-        cwd=_ROOT,
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    took: dict[str, float] = json.loads(run.stdout)
+    took = _supervise("many", str(_SERVERS))
     for key, what, unit, reach in (
         ("started", f"{_SERVERS} small MCP servers: start all", "s", 10),
         ("healed", f"{_SERVERS} small MCP servers: kill -9 all → all ready", "s", 10),
