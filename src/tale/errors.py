@@ -31,6 +31,7 @@ one of these at the boundary where it enters, and crosses process borders by its
     │   ├── SessionNotFound
     │   └── WorkspaceUnusable
     └── StorageError             the database or the data folder
+        └── StorageReadOnly      it can be read, and not be written just now
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ __all__ = [
     "ServiceUnavailable",
     "SessionNotFound",
     "StorageError",
+    "StorageReadOnly",
     "TaleError",
     "TaskError",
     "TaskNotFound",
@@ -290,6 +292,13 @@ class StorageError(TaleError):
     """The database or the data folder can't be read or written."""
 
     code = "storage_error"
+
+
+class StorageReadOnly(StorageError):
+    """The database can't be written just now: locked, or its disk full. What it holds is safe."""
+
+    code = "storage_read_only"
+    status = 503
 
 
 def _tree(root: type[TaleError]) -> dict[str, type[TaleError]]:
