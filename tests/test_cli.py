@@ -196,6 +196,13 @@ class TestSubmit:
         assert len(str(asked.pop("key"))) == 32
         assert asked == {"text": "hello world", "priority": 3}
 
+    def test_a_task_that_waits_for_a_server_says_so(self, tale: Tale, daemon: FakeDaemon) -> None:
+        waits = event(3, "note", text="No execution server is there.")
+        daemon.events["t1"] = [event(1, "queued"), event(2, "started"), waits, event(4, "done")]
+        done = tale("submit", "hello")
+        assert (done.code, done.out) == (0, "Hello there.\n")
+        assert done.err.startswith("No execution server is there.\n")
+
     def test_the_workspace_is_made_absolute(
         self, tale: Tale, daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

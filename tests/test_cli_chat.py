@@ -86,6 +86,15 @@ class TestPiped:
         assert "task t1" in err
         assert daemon.calls_of("chat")[0]["workspace"] == str(tmp_path)
 
+    def test_a_task_that_waits_for_a_server_says_so(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        daemon.tools["chat"] = _handing_over(daemon)
+        daemon.events["t1"].insert(2, event(3, "note", text="No execution server is there."))
+        _, out, err = chat(b"write it\n")
+        assert out == "On it.\nMade dates.py.\n"
+        assert "task t1: No execution server is there.\n" in err
+
     def test_a_task_that_failed_is_exit_code_1(
         self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
     ) -> None:

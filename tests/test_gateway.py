@@ -56,10 +56,13 @@ from tale.wire.contracts import (
     Tool,
     UsageView,
 )
+from tale.wire.leash import Peer
+from tale.wire.peers import FixedPeers
 
 pytestmark = pytest.mark.anyio
 
 WORK = "Write a Python script that prints one"
+EXECUTION = Peer(service="execution", name="execution-1", url="", pid=1, starts=1)
 
 
 class ExecutionInMemory:
@@ -118,7 +121,7 @@ async def gateway(home: Path, *scripts: Script, heartbeat: float = 15) -> AsyncG
         ):
             store = TaskStore(database, paths.workspaces)
             hub = ProgressHub(store)
-            steps = RemoteSteps(ExecutionInMemory(models), deadline=60)
+            steps = RemoteSteps(ExecutionInMemory(models), FixedPeers(EXECUTION), deadline=60)
             engine = Engine(store, hub, steps, judge, lanes={"ux": 1, "task": 1})
             await tasks.start(engine.run)
             served = Gateway(
@@ -373,5 +376,5 @@ async def test_a_step_and_its_result_keep_everything_on_the_way() -> None:
     async def report(progress: Progress) -> None:
         seen.append(progress)
 
-    assert await RemoteSteps(Wire(), deadline=7)(step, report) == result
+    assert await RemoteSteps(Wire(), FixedPeers(EXECUTION), deadline=7)(step, report) == result
     assert seen == [TokenSaid("x")]

@@ -16,8 +16,8 @@ from tale.cli.answer import AnswerWriter
 from tale.cli.connection import Connection
 from tale.cli.conversation import Conversation, HandedOver, Outcome
 from tale.cli.prompt_text import decode
-from tale.cli.render import Screen
-from tale.cli.task_lines import file_lines, summary_line
+from tale.cli.render import Screen, clean
+from tale.cli.task_lines import event_line, file_lines, summary_line
 from tale.cli.views import Event, Reply
 
 __all__ = ["app", "piped_chat"]
@@ -65,13 +65,14 @@ def piped_chat(
     """Answer each line, then wait for the tasks; returns how many of them failed."""
     ended: dict[str, Outcome] = {}
 
-    def forget(event: Event) -> None:
-        del event
+    def tell(event: Event) -> None:
+        if event.kind == "note":
+            screen.note(f"task {event.task}: {clean(event_line(event))}")
 
     def keep(outcome: Outcome) -> None:
         ended[outcome.task] = outcome
 
-    handed = HandedOver(connection, forget, keep)
+    handed = HandedOver(connection, tell, keep)
     for number, raw in enumerate(stdin, start=1):
         if not raw.strip():
             continue

@@ -179,7 +179,7 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
         engine = Engine(
             store,
             hub,
-            RemoteSteps(services, deadline=STEP_SECONDS),
+            RemoteSteps(services, context.leash, deadline=STEP_SECONDS),
             judge,
             # One of the ux model's slots stays free for whoever chats.
             lanes={

@@ -1,0 +1,117 @@
+"""What goes on while a part is down: real server processes, with parts of tale missing."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from server_process import TOKEN, events_of, execution, server
+from tale.errors import StorageReadOnly
+from tale.paths import Paths
+from tale.servers.mcp_app import Progress
+from tale.wire.contracts import (
+    LIST,
+    SHOW,
+    SUBMIT,
+    ListRequest,
+    StepReply,
+    StepRequest,
+    SubmitRequest,
+    TaskRequest,
+)
+from tale.wire.peers import FixedPeers
+from tale.wire.pool import Services
+
+pytestmark = [pytest.mark.anyio, pytest.mark.integration]
+
+WORK = "Write a Python script that prints one"
+
+
+async def do_step(request: StepRequest, progress: Progress) -> StepReply:
+    await progress({"began": True})
+    return StepReply(answer="one", model="fake", role=request.role)
+
+
+async def test_without_an_execution_server_a_task_is_told_to_wait_and_starts_by_itself(
+    tmp_path: Path,
+) -> None:
+    source = FixedPeers()
+    with anyio.fail_after(60):
+        async with (
+            Services(source, services={"gateway"}, token=TOKEN).open() as services,
+            server("gateway", tmp_path) as gateway,
+        ):
+            source.set(gateway.peer)
+            task = await services.call(SUBMIT, SubmitRequest(text=WORK), deadline=30)
+            told = await events_of(gateway.peer.url, task.id, until="note")
+            assert "No execution server" in str(told[-1].data["text"])
+            async with execution(do_step) as peer:
+                await gateway.tell(peer)
+                events = await events_of(gateway.peer.url, task.id)
+    assert [event.kind for event in events] == ["queued", "started", "note", "done"]
+
+
+async def test_a_locked_database_refuses_work_whole_and_is_still_read(tmp_path: Path) -> None:
+    source = FixedPeers()
+    database = Paths.from_environment({"TALE_HOME": str(tmp_path)}).database
+    with anyio.fail_after(60):
+        async with (
+            Services(source, services={"gateway"}, token=TOKEN).open() as services,
+            execution(do_step) as peer,
+            server("gateway", tmp_path, peer) as gateway,
+        ):
+            source.set(gateway.peer)
+            first = await services.call(SUBMIT, SubmitRequest(text=WORK), deadline=30)
+            await events_of(gateway.peer.url, first.id)
+            other = sqlite3.connect(database, isolation_level=None)
+            try:
+                other.execute("BEGIN IMMEDIATE")
+                with pytest.raises(StorageReadOnly, match="another process has had it locked"):
+                    await services.call(SUBMIT, SubmitRequest(text=WORK), deadline=30)
+                listed = await services.call(LIST, ListRequest(), deadline=5)
+                shown = await services.call(SHOW, TaskRequest(id=first.id), deadline=5)
+            finally:
+                other.close()
+            second = await services.call(SUBMIT, SubmitRequest(text=WORK), deadline=30)
+            await events_of(gateway.peer.url, second.id)
+            after = await services.call(LIST, ListRequest(), deadline=5)
+    assert listed.tasks == (shown,)
+    assert shown.state == "done"
+    assert [task.state for task in after.tasks] == ["done", "done"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are set by prlimit")
+async def test_a_gateway_that_can_not_write_any_more_shows_its_tasks_and_goes_on_afterwards(
+    tmp_path: Path,
+) -> None:
+    source, began, written = FixedPeers(), anyio.Event(), anyio.Event()
+
+    async def hold_step(request: StepRequest, progress: Progress) -> StepReply:
+        began.set()
+        await written.wait()
+        return await do_step(request, progress)
+
+    with anyio.fail_after(60):
+        async with (
+            Services(source, services={"gateway"}, token=TOKEN).open() as services,
+            execution(hold_step) as peer,
+            server("gateway", tmp_path, peer) as gateway,
+        ):
+            source.set(gateway.peer)
+            running = await services.call(SUBMIT, SubmitRequest(text=WORK), deadline=30)
+            await began.wait()
+            no_limit = resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (1, -1))
+            with pytest.raises(StorageReadOnly, match="MiB left"):
+                await services.call(SUBMIT, SubmitRequest(text=WORK), deadline=30)
+            written.set()  # its end can't be recorded
+            listed = await services.call(LIST, ListRequest(), deadline=5)
+            resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, no_limit)
+            events = await events_of(gateway.peer.url, running.id)
+    assert [task.id for task in listed.tasks] == [running.id]
+    assert events[-1].kind == "done"
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
