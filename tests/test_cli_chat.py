@@ -56,6 +56,17 @@ def _handing_over(fake: FakeDaemon) -> Callable[[Json, Any], Json]:
     return chat
 
 
+def _keeping(fake: FakeDaemon) -> Callable[[Json, Any], Json]:
+    def chat(arguments: Json, say: Any) -> Json:
+        reply = fake.chat(arguments, lambda data: None)
+        say({"session": "s1"})
+        say({"kept": "s1/1"})
+        say({"token": "It is kept."})
+        return {**reply, "answer": "It is kept.", "kept": "s1/1"}
+
+    return chat
+
+
 class TestPiped:
     @pytest.fixture
     def chat(
@@ -94,6 +105,37 @@ class TestPiped:
         _, out, err = chat(b"write it\n")
         assert out == "On it.\nMade dates.py.\n"
         assert "task t1: No execution server is there.\n" in err
+
+    def test_kept_work_is_followed_once_it_is_a_task(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        daemon.tools["chat"] = _keeping(daemon)
+        daemon.tools["kept_task"] = lambda arguments, say: {"task": "t1"}
+        code, out, _ = chat(b"write it\n")
+        assert (code, out) == (0, "It is kept.\nMade dates.py.\n")
+        assert daemon.calls_of("kept_task") == [{"key": "s1/1"}]
+
+    def test_kept_work_that_is_refused_later_is_told(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        def refuse(arguments: Json, say: Any) -> Json:
+            raise ToolError("task_error", "It could not be started.")
+
+        daemon.tools["chat"] = _keeping(daemon)
+        daemon.tools["kept_task"] = refuse
+        code, _, err = chat(b"write it\n")
+        assert code == 1
+        assert "It could not be started." in err
+
+    def test_what_holds_an_answer_up_is_told_beside_it(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        def slowly(arguments: Json, say: Any) -> Json:
+            say({"note": "The models are being brought back."})
+            return daemon.chat(arguments, say)
+
+        daemon.tools["chat"] = slowly
+        assert chat(b"hi\n") == (0, "You said: hi\n", "The models are being brought back.\n")
 
     def test_a_task_that_failed_is_exit_code_1(
         self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
@@ -197,6 +239,42 @@ class TestTerminal:
             "task t1  done",
             "Made dates.py.",
         ]
+
+    def test_kept_work_shows_its_progress_once_it_is_a_task(self, daemon: FakeDaemon) -> None:
+        daemon.tools["chat"] = _keeping(daemon)
+        daemon.tools["kept_task"] = lambda arguments, say: {"task": "t1"}
+        talk = _Talk(daemon)
+        talk.run("write it", talk.wait)
+        assert talk.out.getvalue() == "It is kept.\n\n"
+        assert "task t1  done" in "".join(talk.above).splitlines()
+
+    def test_leaving_says_that_kept_work_starts_by_itself(self, daemon: FakeDaemon) -> None:
+        back = threading.Event()
+
+        def wait(arguments: Json, say: Any) -> Json:
+            back.wait(30)
+            return {"task": "t1"}
+
+        daemon.tools["chat"] = _keeping(daemon)
+        daemon.tools["kept_task"] = wait
+        talk = _Talk(daemon)
+        talk.run("write it", "/tasks")
+        back.set()
+        said = talk.err.getvalue()
+        assert "kept starts by itself; `tale tasks`" in said
+        assert "No task is running." in said
+        assert "tale watch" not in said
+
+    def test_what_holds_an_answer_up_is_told_above_it(self, daemon: FakeDaemon) -> None:
+        def slowly(arguments: Json, say: Any) -> Json:
+            say({"note": "The models are being brought back."})
+            return daemon.chat(arguments, say)
+
+        daemon.tools["chat"] = slowly
+        talk = _Talk(daemon)
+        talk.run("hi")
+        assert "The models are being brought back.\n" in talk.err.getvalue()
+        assert talk.out.getvalue() == "You said: hi\n\n"
 
     def test_a_failed_task_says_why_above_the_prompt(self, daemon: FakeDaemon) -> None:
         daemon.tools["chat"] = _handing_over(daemon)

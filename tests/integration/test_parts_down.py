@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sqlite3
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
@@ -15,10 +16,16 @@ from tale.errors import StorageReadOnly
 from tale.paths import Paths
 from tale.servers.mcp_app import Progress
 from tale.wire.contracts import (
+    CHAT,
+    KEPT_TASK,
     LIST,
+    SESSION,
     SHOW,
     SUBMIT,
+    ChatRequest,
+    KeptRequest,
     ListRequest,
+    SessionRequest,
     StepReply,
     StepRequest,
     SubmitRequest,
@@ -83,6 +90,40 @@ async def test_a_locked_database_refuses_work_whole_and_is_still_read(tmp_path: 
     assert listed.tasks == (shown,)
     assert shown.state == "done"
     assert [task.state for task in after.tasks] == ["done", "done"]
+
+
+async def test_work_that_was_kept_is_done_once_though_the_ux_server_was_killed(
+    tmp_path: Path,
+) -> None:
+    source = FixedPeers()
+    seen: list[str] = []
+
+    async def progress(data: Mapping[str, object]) -> None:
+        seen.extend(data)
+
+    with anyio.fail_after(60):
+        async with Services(source, services={"gateway", "ux"}, token=TOKEN).open() as services:
+            async with server("ux", tmp_path) as ux:
+                source.set(ux.peer)
+                request = ChatRequest(text=WORK, workspace=str(tmp_path / "work"))
+                reply = await services.call(CHAT, request, deadline=30, on_progress=progress)
+                await ux.kill()
+            assert seen == ["session", "kept", "token"]
+            assert reply.kept
+            async with execution(do_step) as peer, server("gateway", tmp_path, peer) as gateway:
+                async with server("ux", tmp_path, gateway.peer, starts=2) as ux:
+                    source.set(gateway.peer, ux.peer)
+                    kept = KeptRequest(key=reply.kept)
+                    task = (await services.call(KEPT_TASK, kept, deadline=30)).task
+                    said = SessionRequest(id=reply.session)
+                    turns = (await services.call(SESSION, said, deadline=30)).turns
+                events = await events_of(gateway.peer.url, task)
+                listed = await services.call(LIST, ListRequest(), deadline=30)
+    assert [(turn.speaker, turn.task) for turn in turns] == [("user", None), ("assistant", task)]
+    assert [event.kind for event in events] == ["queued", "started", "done"]
+    assert [(one.id, one.session, one.workspace) for one in listed.tasks] == [
+        (task, reply.session, str(tmp_path / "work"))
+    ]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are set by prlimit")

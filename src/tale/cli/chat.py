@@ -14,7 +14,7 @@ import typer
 
 from tale.cli.answer import AnswerWriter
 from tale.cli.connection import Connection
-from tale.cli.conversation import Conversation, HandedOver, Outcome
+from tale.cli.conversation import Conversation, HandedOver, Heard, Outcome
 from tale.cli.prompt_text import decode
 from tale.cli.render import Screen, clean
 from tale.cli.task_lines import event_line, file_lines, summary_line
@@ -73,19 +73,14 @@ def piped_chat(
         ended[outcome.task] = outcome
 
     handed = HandedOver(connection, tell, keep)
+    heard = Heard(handed.follow, handed.follow_kept, lambda text: screen.note(clean(text)))
     for number, raw in enumerate(stdin, start=1):
         if not raw.strip():
             continue
-        reply = conversation.say(
-            decode(raw.rstrip(b"\r\n"), f"Line {number}"), _ignore, handed.follow
-        )
+        reply = conversation.say(decode(raw.rstrip(b"\r\n"), f"Line {number}"), heard)
         _write_reply(screen, reply, as_json=as_json)
     handed.wait()
     return sum(not _write_outcome(screen, ended[task], as_json=as_json) for task in handed.followed)
-
-
-def _ignore(token: str) -> None:
-    del token
 
 
 def _write_reply(screen: Screen, reply: Reply, *, as_json: bool) -> None:

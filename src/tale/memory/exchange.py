@@ -16,6 +16,7 @@ __all__ = [
     "Event",
     "HandedOver",
     "Heard",
+    "Kept",
     "Report",
     "Said",
     "TaskGateway",
@@ -69,7 +70,14 @@ class HandedOver:
     task: str
 
 
-Event = Heard | Said | HandedOver
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The work is kept until the gateway is back; `key` is that of the work."""
+
+    key: str
+
+
+Event = Heard | Said | HandedOver | Kept
 Report = Callable[[Event], Awaitable[None]]
 """Told what happens while a turn is answered."""
 
@@ -85,6 +93,7 @@ class Answer:
         role: Its role.
         task: The task that came of it.
         usage: Tokens.
+        kept: Key of the work that waits for the gateway to become a task.
     """
 
     session: str
@@ -93,3 +102,4 @@ class Answer:
     role: Role
     task: str | None
     usage: Usage
+    kept: str | None = None

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = [
     "CANCEL",
     "CHAT",
+    "KEPT_TASK",
     "LIST",
     "PROGRESS_COUNT",
     "RUN_STEP",
@@ -26,6 +27,8 @@ __all__ = [
     "ChatReply",
     "ChatRequest",
     "Event",
+    "KeptReply",
+    "KeptRequest",
     "ListRequest",
     "SessionList",
     "SessionRequest",
@@ -279,7 +282,8 @@ class ChatRequest(_Shape):
     """One turn of the user's.
 
     Progress notifications carry `{"session": id}` first, `{"task": id}` where the turn was handed
-    over as work, and `{"token": text}` as the answer comes.
+    over as work, `{"kept": key}` where it is work that waits for the gateway, `{"note": text}`
+    where the answer is held up, and `{"token": text}` as it comes.
     """
 
     text: str
@@ -292,14 +296,31 @@ class ChatRequest(_Shape):
 
 
 class ChatReply(_Shape):
-    """The whole answer. `task` is set where the turn was handed over as work."""
+    """The whole answer.
+
+    `task` is set where the turn was handed over as work, `kept` where it is work that waits for the
+    gateway: a key by which `kept_task` tells the task that comes of it.
+    """
 
     session: str
     answer: str
     model: str
     role: RoleName
     task: str | None = None
+    kept: str | None = None
     usage: UsageView = UsageView()
+
+
+class KeptRequest(_Shape):
+    """Work that waits for the gateway, by its key."""
+
+    key: str = Field(max_length=64)
+
+
+class KeptReply(_Shape):
+    """The task that came of it."""
+
+    task: str
 
 
 class SessionsRequest(_Shape):
@@ -362,6 +383,17 @@ CHAT = Tool(
     ChatReply,
     title="Chat",
     effect="changes",
+)
+KEPT_TASK = Tool(
+    "ux",
+    "kept_task",
+    "Wait until work that was kept, while tasks could not be taken, has become a task; gives its "
+    "id. Use it after a chat answer that says so.",
+    KeptRequest,
+    KeptReply,
+    idempotent=True,
+    title="Wait for kept work",
+    effect="reads",
 )
 SESSIONS = Tool(
     "ux",
