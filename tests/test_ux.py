@@ -279,6 +279,26 @@ async def test_what_the_gateway_refuses_is_refused_in_its_words(database: Databa
     assert await world.told() == [("user", WORK, False)]
 
 
+async def test_an_answer_that_waits_for_the_models_says_so_first(database: Database) -> None:
+    world = World(database, Script(["Hello!"], held_up="They come back."))
+    reply = await world.say("hello there")
+    assert world.seen == [
+        {"session": reply.session},
+        {"note": "They come back."},
+        {"token": "Hello!"},
+    ]
+    assert reply.answer == "Hello!"
+
+
+async def test_work_is_acknowledged_in_fixed_words_while_the_models_are_away(
+    database: Database,
+) -> None:
+    world = World(database, Script(["never"], held_up="They come back."))
+    reply = await world.say(WORK)
+    assert (reply.task, reply.answer) == ("t-1", "I'm on it.")
+    assert all("note" not in seen for seen in world.seen)
+
+
 async def test_an_answer_whose_reader_goes_away_is_kept_as_far_as_it_came(
     database: Database,
 ) -> None:

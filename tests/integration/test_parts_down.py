@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from raw_http import DONE, delta, finish, raw_server, stream
 from server_process import TOKEN, events_of, execution, server
 from tale.errors import StorageReadOnly
 from tale.paths import Paths
@@ -31,6 +32,7 @@ from tale.wire.contracts import (
     SubmitRequest,
     TaskRequest,
 )
+from tale.wire.leash import Peer
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
 
@@ -124,6 +126,41 @@ async def test_work_that_was_kept_is_done_once_though_the_ux_server_was_killed(
     assert [(one.id, one.session, one.workspace) for one in listed.tasks] == [
         (task, reply.session, str(tmp_path / "work"))
     ]
+
+
+async def test_a_turn_while_the_models_server_is_down_says_so_and_is_answered_once_it_is_back(
+    tmp_path: Path,
+) -> None:
+    source = FixedPeers()
+    seen: list[Mapping[str, object]] = []
+    noted = anyio.Event()
+
+    async def progress(data: Mapping[str, object]) -> None:
+        seen.append(data)
+        if "note" in data:
+            noted.set()
+
+    with anyio.fail_after(60):
+        async with (
+            Services(source, services={"ux"}, token=TOKEN).open() as services,
+            raw_server(stream(delta("good day"), finish(), DONE)) as models,
+            server("ux", tmp_path) as ux,
+            anyio.create_task_group() as tasks,
+        ):
+            source.set(ux.peer)
+
+            async def bring_back() -> None:
+                await noted.wait()
+                peer = Peer(service="models", name="models", url=models.url, pid=1, starts=2)
+                await ux.tell(peer)
+
+            tasks.start_soon(bring_back)
+            reply = await services.call(
+                CHAT, ChatRequest(text="hello"), deadline=30, on_progress=progress
+            )
+            assert reply.answer == "good day"
+    assert [list(one) for one in seen] == [["session"], ["note"], ["token"]]
+    assert "being brought back" in str(seen[1]["note"])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are set by prlimit")

@@ -8,7 +8,7 @@ takes work a `TaskGateway`, and an `Outbox` while that is away. Above: `servers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -21,6 +21,7 @@ from tale.memory.exchange import (
     Event,
     HandedOver,
     Heard,
+    HeldUp,
     Kept,
     Report,
     Said,
@@ -162,8 +163,12 @@ class Conversations:
             temperature=_TEMPERATURE,
         )
         spoken = _Spoken(role)
+
+        async def held_up(why: str) -> None:
+            await report(HeldUp(why))
+
         try:
-            await self._speak(request, spoken, _ANSWER_SECONDS, report)
+            await self._speak(request, spoken, _ANSWER_SECONDS, report, held_up)
         except BaseException:
             if spoken.text:
                 await self._keep(turn, spoken, interrupted=True)
@@ -235,8 +240,12 @@ class Conversations:
         request = ChatRequest(
             messages, max_tokens=_ACK_TOKENS, temperature=_TEMPERATURE, stop=_ACK_STOP
         )
+
+        async def held_up(why: str) -> None:
+            raise ServiceUnavailable(why)  # fixed words now are better than a model's later
+
         try:
-            await self._speak(request, spoken, _ACK_SECONDS, report)
+            await self._speak(request, spoken, _ACK_SECONDS, report, held_up)
         except TaleError as error:
             log.warning("acknowledgement.failed", session=turn.session, reason=error.message)
         if not spoken.text.strip():
@@ -244,9 +253,15 @@ class Conversations:
             await report(Said(spoken.text))
 
     async def _speak(
-        self, request: ChatRequest, spoken: _Spoken, seconds: float, report: Report
+        self,
+        request: ChatRequest,
+        spoken: _Spoken,
+        seconds: float,
+        report: Report,
+        held_up: Callable[[str], Awaitable[None]],
     ) -> None:
-        async with self._models.stream(request, spoken.role, seconds) as answer:
+        role = spoken.role
+        async with self._models.stream(request, role, seconds, held_up=held_up) as answer:
             spoken.model, spoken.role = answer.model, answer.role or spoken.role
             checked = 0
             async for chunk in answer:

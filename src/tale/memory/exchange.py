@@ -16,6 +16,7 @@ __all__ = [
     "Event",
     "HandedOver",
     "Heard",
+    "HeldUp",
     "Kept",
     "Report",
     "Said",
@@ -77,7 +78,14 @@ class Kept:
     key: str
 
 
-Event = Heard | Said | HandedOver | Kept
+@dataclass(frozen=True, slots=True)
+class HeldUp:
+    """The answer is held up, for a reason that the user is told."""
+
+    why: str
+
+
+Event = Heard | Said | HandedOver | Kept | HeldUp
 Report = Callable[[Event], Awaitable[None]]
 """Told what happens while a turn is answered."""
 

@@ -15,7 +15,17 @@ import anyio
 from starlette.applications import Starlette
 
 from tale.memory.conversation import Conversations
-from tale.memory.exchange import Answer, Event, HandedOver, Heard, Kept, Said, TaskGateway, Work
+from tale.memory.exchange import (
+    Answer,
+    Event,
+    HandedOver,
+    Heard,
+    HeldUp,
+    Kept,
+    Said,
+    TaskGateway,
+    Work,
+)
 from tale.memory.outbox import Outbox, deliver
 from tale.memory.turns import Session, Turn, TurnStore
 from tale.models.backend import Role
@@ -173,6 +183,8 @@ def _write(event: Event) -> Mapping[str, object]:
             return {"task": task}
         case Kept(key):
             return {"kept": key}
+        case HeldUp(why):
+            return {"note": why}
 
 
 def _reply(answer: Answer) -> ChatReply:
