@@ -155,6 +155,7 @@ class FakeDaemon:
         self.hold = threading.Event()  # a stream waits for it before its last event
         self.hold.set()
         self.waiting = threading.Event()  # a stream has come to its last event
+        self.not_ready = 0  # how many waits end without the service being ready
         self.completions: list[Json] = []
         self.loads: dict[str, Callable[[Json], Json]] = {}
         self.tools: dict[str, Tool] = {
@@ -228,6 +229,10 @@ class FakeDaemon:
         self.controls.append(request)
         if request["token"] != TOKEN:
             return {"error": {"code": "unauthorized", "message": "Wrong token.", "hint": ""}}
+        if request["op"] == "wait" and self.not_ready:
+            self.not_ready -= 1
+            message = f"Not ready after {request['timeout']:g} s: ux is in state 'backoff'."
+            return {"error": {"code": "deadline_exceeded", "message": message, "hint": ""}}
         if request["op"] == "wait":
             return {"ok": {"url": self.url}}
         if request["op"] == "status":

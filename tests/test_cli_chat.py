@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from fake_daemon import FakeDaemon, ToolError, event, task
+from fake_daemon import FakeDaemon, Gone, ToolError, event, task
 from tale.cli.chat_terminal import TerminalChat
 from tale.cli.connection import Connection
 from tale.cli.conversation import Conversation
@@ -126,6 +126,37 @@ class TestPiped:
         code, _, err = chat(b"write it\n")
         assert code == 1
         assert "It could not be started." in err
+
+    def test_a_ux_server_that_is_late_is_told_of_and_waited_for(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        daemon.not_ready = 1
+        code, out, err = chat(b"hi\n")
+        assert (code, out) == (0, "You said: hi\n")
+        assert "The ux server, which holds conversations, is not there." in err
+        assert "`tale submit" in err
+        assert "ux is in state 'backoff'" in err
+
+    def test_a_ux_server_that_does_not_come_is_an_error_that_says_what_works(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        daemon.not_ready = 2
+        code, out, err = chat(b"hi\n")
+        assert (code, out) == (1, "")
+        assert "error: The ux server, which holds conversations, is not there. Not ready" in err
+        assert 'hint: `tale logs ux` says why. `tale submit "…"` works without it.\n' in err
+
+    def test_a_ux_server_that_breaks_off_is_an_error_that_says_what_works(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        def die(arguments: Json, say: Any) -> Json:
+            raise Gone
+
+        daemon.tools["chat"] = die
+        code, _, err = chat(b"hi\n")
+        assert code == 1
+        assert "error: The ux server" in err
+        assert "works without it" in err
 
     def test_what_holds_an_answer_up_is_told_beside_it(
         self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]

@@ -11,14 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tale.cli.connection import Connection
+from tale.cli.connection import Connection, NotReady
 from tale.cli.events import events_of
 from tale.cli.follow import show_task
 from tale.cli.record import JsonObject, Record
+from tale.cli.transport import Broken, NotSent
 from tale.cli.views import Event, Reply, Task
-from tale.errors import TaleError
+from tale.errors import ServiceUnavailable, TaleError
 
 __all__ = ["Conversation", "HandedOver", "Heard", "Outcome"]
+
+_MISSING = "The ux server, which holds conversations, is not there."
+_WITHOUT = '`tale submit "…"` works without it.'
 
 
 def _ignore(text: str) -> None:
@@ -41,6 +45,17 @@ class Heard:
     on_note: Callable[[str], None]
     on_token: Callable[[str], None] = field(default=_ignore)
 
+    def take(self, said: Record) -> None:
+        """Pass on a progress message."""
+        for key, tell in (
+            ("task", self.on_task),
+            ("kept", self.on_kept),
+            ("note", self.on_note),
+            ("token", self.on_token),
+        ):
+            if text := said.text(key):
+                tell(text)
+
 
 class Conversation:
     """Turns of one conversation; the first one begins it unless it is continued."""
@@ -56,6 +71,10 @@ class Conversation:
         Args:
             text: The turn.
             heard: Told what comes of it, as it comes.
+
+        Raises:
+            ServiceUnavailable: The ux server is not there, or went away meanwhile.
+            TaleError: What it reported.
         """
         arguments: JsonObject = {"text": text}
         if self.session is not None:
@@ -65,21 +84,23 @@ class Conversation:
 
         def on_progress(said: Record) -> None:
             self.session = said.text("session") or self.session
-            if task := said.text("task"):
-                heard.on_task(task)
-            if kept := said.text("kept"):
-                heard.on_kept(kept)
-            if note := said.text("note"):
-                heard.on_note(note)
-            if token := said.text("token"):
-                heard.on_token(token)
+            heard.take(said)
 
-        reply = Reply.read(self._connection.call("ux", "chat", arguments, on_progress=on_progress))
+        def on_late(why: str) -> None:
+            heard.on_note(f"{_MISSING} It is waited for. {_WITHOUT}\n{why}")
+
+        try:
+            said = self._connection.call(
+                "ux", "chat", arguments, on_progress=on_progress, on_late=on_late
+            )
+        except (Broken, NotReady, NotSent) as error:
+            raise ServiceUnavailable(
+                f"{_MISSING} {error.message}", hint=f"`tale logs ux` says why. {_WITHOUT}"
+            ) from error
+        reply = Reply.read(said)
         self.session = reply.session or self.session
         if reply.task:
             heard.on_task(reply.task)
-        if reply.kept:
-            heard.on_kept(reply.kept)
         return reply
 
     def begin_anew(self) -> None:
