@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-import subprocess
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
 
+from small_disk import mounted
 from tale.config import Settings
 from tale.errors import StorageError, StorageReadOnly, error_from_code
 from tale.paths import Paths
@@ -36,33 +36,6 @@ def locked(file: Path) -> Generator[None]:
         yield
     finally:
         other.close()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a disk of 1 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    options = ["-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
-    try:
-        subprocess.run(["mount", *options], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no small disk can be mounted here: {error}")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Use up all the space that is left."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for size in (1 << 16, 1 << 10, 1):
-            with suppress(OSError):
-                while True:
-                    file.write(b"x" * size)
-    return filler
 
 
 def patience(connection: Connection) -> object:
@@ -100,21 +73,22 @@ async def test_whoever_queues_behind_a_lock_waits_less_until_it_is_gone(tmp_path
 
 
 async def test_a_full_disk_refuses_tasks_whole_and_takes_them_once_there_is_space(
-    small_disk: Path,
+    tmp_path: Path,
 ) -> None:
-    paths = paths_of(small_disk)
-    async with Database.open(paths, Settings()) as database:
-        store = TaskStore(database, paths.workspaces)
-        await store.add(NewTask("before", key="1"))
-        filler = fill(small_disk)
-        with pytest.raises(StorageReadOnly, match="disk is full") as caught:
-            await store.add(NewTask("x" * 150_000))
-        assert f"0.0 MiB left in {small_disk}" in caught.value.message
-        assert "Free some space" in caught.value.hint
-        assert [task.text for task in await store.newest(limit=9)] == ["before"]
-        filler.unlink()
-        await store.add(NewTask("after"))
-        assert [task.text for task in await store.newest(limit=9)] == ["after", "before"]
+    with mounted(tmp_path / "disk") as disk:
+        paths = paths_of(disk.path)
+        async with Database.open(paths, Settings()) as database:
+            store = TaskStore(database, paths.workspaces)
+            await store.add(NewTask("before"))
+            disk.fill()
+            with pytest.raises(StorageReadOnly, match="disk is full") as caught:
+                await store.add(NewTask("x" * 150_000))
+            assert f"0.0 MiB left in {disk.path}" in caught.value.message
+            assert "Free some space" in caught.value.hint
+            assert [task.text for task in await store.newest(limit=9)] == ["before"]
+            disk.free()
+            await store.add(NewTask("after"))
+            assert [task.text for task in await store.newest(limit=9)] == ["after", "before"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 
 from raw_http import DONE, delta, finish, raw_server, stream
 from server_process import TOKEN, events_of, execution, server
+from small_disk import mounted
 from tale.errors import StorageReadOnly
 from tale.paths import Paths
 from tale.servers.mcp_app import Progress
@@ -161,6 +162,33 @@ async def test_a_turn_while_the_models_server_is_down_says_so_and_is_answered_on
             assert reply.answer == "good day"
     assert [list(one) for one in seen] == [["session"], ["note"], ["token"]]
     assert "being brought back" in str(seen[1]["note"])
+
+
+async def test_a_gateway_that_starts_on_a_full_disk_shows_its_tasks_and_goes_on_with_space(
+    tmp_path: Path,
+) -> None:
+    source = FixedPeers()
+    with anyio.fail_after(60), mounted(tmp_path / "disk") as disk:
+        async with (
+            Services(source, services={"gateway"}, token=TOKEN).open() as services,
+            execution(do_step) as peer,
+        ):
+            async with server("gateway", disk.path) as gateway:
+                source.set(gateway.peer)
+                task = await services.call(SUBMIT, SubmitRequest(text=WORK), deadline=30)
+                await gateway.kill()
+            disk.fill()
+            async with server("gateway", disk.path, peer, starts=2) as gateway:
+                source.set(gateway.peer)
+                listed = await services.call(LIST, ListRequest(), deadline=30)
+                large = SubmitRequest(text=f"{WORK} {'x' * 50_000}")
+                with pytest.raises(StorageReadOnly, match="the disk is full"):
+                    await services.call(SUBMIT, large, deadline=30)
+                disk.free()
+                events = await events_of(gateway.peer.url, task.id)
+    assert [one.id for one in listed.tasks] == [task.id]
+    assert [event.kind for event in events][-3:] == ["resumed", "started", "done"]
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are set by prlimit")

@@ -280,8 +280,8 @@ class Engine:
         while True:
             try:
                 return await call()
-            except StorageError:
-                log.exception("task.waiting_for_storage")
+            except StorageError as error:
+                log.warning("task.waiting_for_storage", reason=error.message)
             await self._pause(next(pauses))
 
 
