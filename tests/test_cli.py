@@ -203,6 +203,25 @@ class TestSubmit:
         assert (done.code, done.out) == (0, "Hello there.\n")
         assert done.err.startswith("No execution server is there.\n")
 
+    def test_a_gateway_that_is_late_is_told_of_and_waited_for(
+        self, tale: Tale, daemon: FakeDaemon
+    ) -> None:
+        daemon.not_ready = 1
+        done = tale("submit", "hello")
+        assert (done.code, done.out) == (0, "Hello there.\n")
+        assert "is in state 'backoff'. It is waited for.\n" in done.err
+
+    def test_a_database_that_is_read_only_is_an_error_with_what_to_do(
+        self, tale: Tale, daemon: FakeDaemon
+    ) -> None:
+        def refuse(arguments: Any, say: Any) -> Any:
+            raise ToolError("storage_read_only", "tale.db: the disk is full.", "Free some space.")
+
+        daemon.tools["submit"] = refuse
+        done = tale("submit", "hello")
+        assert (done.code, done.out) == (1, "")
+        assert done.err == "error: tale.db: the disk is full.\nhint: Free some space.\n"
+
     def test_the_workspace_is_made_absolute(
         self, tale: Tale, daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

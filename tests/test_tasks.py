@@ -15,11 +15,15 @@ from hypothesis import strategies as st
 
 from tale.config import Settings
 from tale.errors import (
+    BackendBroke,
     BackendFailed,
+    BackendStalled,
+    BackendUnavailable,
     PromptRejected,
     ServiceUnavailable,
     StorageError,
     StorageReadOnly,
+    TaleError,
     TaskError,
     TaskNotFound,
 )
@@ -528,6 +532,19 @@ async def test_a_step_whose_server_goes_away_is_done_again(world: World) -> None
     events, _ = await world.store.events(identity, 0)
     resumed = [one.data["why"] for one in events if one.kind == "resumed"]
     assert resumed == ["execution-1 went away"] * 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [BackendBroke("cut off"), BackendStalled("silent"), BackendUnavailable("no process")],
+)
+async def test_a_step_whose_model_goes_away_is_done_again(world: World, error: TaleError) -> None:
+    world.runner.fail = [error]
+    async with world.running():
+        identity = await world.submit("fail")
+        task = await world.ended(identity)
+    assert task.state == "done"
+    assert (await kinds(world.store, identity))[:3] == ["queued", "started", "resumed"]
 
 
 async def test_a_step_that_begins_again_by_itself_is_told_of(world: World) -> None:

@@ -25,6 +25,7 @@ one of these at the boundary where it enters, and crosses process borders by its
     │   │   └── LoadFailed       its process ended before it could answer
     │   ├── BackendStalled       accepted the request and went silent
     │   └── BackendFailed        answered with an error
+    │       └── BackendBroke     broke off in the middle of an answer
     ├── TaskError                tasks and conversations
     │   ├── PromptRejected
     │   ├── TaskNotFound
@@ -39,6 +40,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "BackendBroke",
     "BackendFailed",
     "BackendStalled",
     "BackendUnavailable",
@@ -249,6 +251,12 @@ class BackendFailed(ModelError):
 
     code = "backend_failed"
     status = 502
+
+
+class BackendBroke(BackendFailed):
+    """The backend went away in the middle of an answer; the answer can be asked for again."""
+
+    code = "backend_broke"
 
 
 class TaskError(TaleError):

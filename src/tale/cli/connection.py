@@ -42,6 +42,7 @@ class Connection:
     def __init__(self, paths: Paths) -> None:
         """Keep the folders; nothing is looked up yet."""
         self.paths = paths
+        self._on_late: OnLate | None = None
 
     @classmethod
     def open(cls, screen: Screen, *, service: str = "gateway") -> Connection:
@@ -51,6 +52,7 @@ class Connection:
             DaemonError: It can't be started, or is of another version.
         """
         connection = cls(Paths.from_environment())
+        connection._on_late = lambda why: screen.note(f"{why} It is waited for.")
         if control_client.read_runtime(connection.paths) is not None:
             background.ensure_daemon(connection.paths)
             return connection
@@ -128,14 +130,16 @@ class Connection:
             tool: What to call there.
             arguments: Its arguments.
             on_progress: Gets what it reports meanwhile.
-            on_late: Told if the service is not there for longer than a restart takes.
+            on_late: Told if the service is not there for longer than a restart takes; if
+                missing, a connection that was opened tells its screen.
             idempotent: Whether calling twice does no more than calling once.
 
         Raises:
             TaleError: What the tool reported, or why it can't be reached.
         """
         for attempt in range(1, _ATTEMPTS + 1):
-            client = McpClient(self.url_of(service, on_late=on_late), self.runtime().token)
+            url = self.url_of(service, on_late=on_late or self._on_late)
+            client = McpClient(url, self.runtime().token)
             try:
                 return client.call(tool, arguments, on_progress)
             except NotSent:

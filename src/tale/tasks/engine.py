@@ -18,6 +18,7 @@ import anyio
 import anyio.abc
 
 from tale.errors import (
+    BackendBroke,
     BackendStalled,
     BackendUnavailable,
     ServiceUnavailable,
@@ -55,7 +56,7 @@ _ATTEMPTS: Final = 5
 _RESTARTED: Final = "Its server was started again."
 _PAUSE_SECONDS: Final = (1.0, 30.0)
 """First and longest pause before a failed attempt is made again; in between it doubles."""
-_PASSING: Final = (ServiceUnavailable, BackendUnavailable, BackendStalled)
+_PASSING: Final = (ServiceUnavailable, BackendUnavailable, BackendStalled, BackendBroke)
 """Failures of whoever did the step, not of the step: it can be done again."""
 
 
