@@ -14,7 +14,7 @@ from tale.errors import BackendFailed, DeadlineExceeded, TaleError
 from tale.servers.steps import RemoteSteps
 from tale.tasks.task import Began, Noted, Progress, Step, StepResult
 from tale.wire.contracts import StepReply, Tool
-from tale.wire.leash import Peer
+from tale.wire.leash import Peer, Peers
 from tale.wire.peers import FixedPeers
 from tale.wire.presence import absence_of, presence_of
 
@@ -37,6 +37,7 @@ class Wire:
         self.answer = anyio.Event()
         self.failure: TaleError | None = None
         self.left = 0
+        self.say: Callable[[Mapping[str, object]], Awaitable[None]] | None = None
 
     async def call(
         self,
@@ -49,6 +50,7 @@ class Wire:
         del tool, request
         self.deadlines.append(deadline)
         assert on_progress
+        self.say = on_progress
         await on_progress({"began": True})
         try:
             await self.answer.wait()
@@ -147,6 +149,39 @@ async def test_a_step_goes_on_through_a_short_absence() -> None:
         world.wire.answer.set()
     assert world.results == [RESULT]
     assert (world.wire.left, world.wire.deadlines) == (0, [7])
+
+
+class Draining(FixedPeers):
+    """Peers that, once none is ready, hear of the last one's step before anybody waits."""
+
+    hear: Callable[[], Awaitable[None]] | None = None
+
+    async def wait_change(self) -> Peers:
+        if self.hear and not self.peers.peers:
+            await self.hear()
+        return await super().wait_change()
+
+
+async def test_a_server_that_was_told_to_leave_finishes_its_step_without_a_word() -> None:
+    world = World(execution())
+    world.peers = peers = Draining(execution())
+    heard = anyio.Event()
+
+    async def still_at_it() -> None:
+        assert world.wire.say
+        heard.set()
+        await world.wire.say({"token": "still at it"})
+
+    async with world.doing(grace=0):
+        peers.hear = still_at_it
+        peers.set()
+        await heard.wait()
+        await anyio.wait_all_tasks_blocked()
+        peers.set(execution(2))
+        await anyio.wait_all_tasks_blocked()
+        world.wire.answer.set()
+    assert world.results == [RESULT]
+    assert (world.wire.left, world.wire.deadlines, world.notes) == (0, [7], 0)
 
 
 async def test_a_result_that_comes_while_its_server_leaves_is_taken() -> None:

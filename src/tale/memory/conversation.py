@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from tale.errors import DeadlineExceeded, ServiceUnavailable, TaleError
+from tale.errors import ServiceUnavailable, TaleError
 from tale.memory.context import first_needed, window
 from tale.memory.exchange import (
     Answer,
@@ -28,7 +28,7 @@ from tale.memory.exchange import (
     TaskGateway,
     Work,
 )
-from tale.memory.outbox import Outbox
+from tale.memory.outbox import Outbox, is_passing
 from tale.memory.turns import NewTurn, Turn, TurnStore
 from tale.models.backend import ChatRequest, Message, Role, Usage
 from tale.models.caller import ModelCaller
@@ -219,13 +219,20 @@ class Conversations:
         return _answer(turn, spoken, handing.task)
 
     async def _submit_to(self, handing: _HandOver, work: Work) -> None:
+        """Hand work over, or keep it where the gateway may take it later."""
         try:
-            try:
-                handing.task = await self._gateway.submit(work)
-            except (DeadlineExceeded, ServiceUnavailable) as error:
+            handing.task = await self._gateway.submit(work)
+        except TaleError as error:
+            if is_passing(error):
                 log.warning("handover.kept", session=work.session, reason=error.message)
-                await self._outbox.keep(work, NewTurn("assistant", _KEPT))
-                handing.kept = True
+                await self._keep_for_later(handing, work)
+            else:
+                handing.error = error
+
+    async def _keep_for_later(self, handing: _HandOver, work: Work) -> None:
+        try:
+            await self._outbox.keep(work, NewTurn("assistant", _KEPT))
+            handing.kept = True
         except TaleError as error:
             handing.error = error
 

@@ -121,21 +121,30 @@ class RemoteSteps:
 
         Such a step begins anew anyway, and is given its whole time for that.
         """
-
-        async def late() -> None:
-            log.warning("step.waiting_for_execution", task=request.task)
-            await report(Noted(_WAITING))
-
-        async def leave_after_absence(scope: anyio.CancelScope) -> None:
-            while True:
-                await absence_of(self._source, RUN_STEP.service)
-                # Not before one is back: what left the picture may still be finishing its steps.
-                if await presence_of(self._source, RUN_STEP.service, late, grace=self._grace):
-                    scope.cancel()
+        heard = False
 
         async def on_progress(data: Mapping[str, object]) -> None:
+            nonlocal heard
+            heard = True
             if (progress := read_progress(data)) is not None:
                 await report(progress)
+
+        async def late() -> None:
+            if not heard:
+                log.warning("step.waiting_for_execution", task=request.task)
+                await report(Noted(_WAITING))
+
+        async def leave_after_absence(scope: anyio.CancelScope) -> None:
+            nonlocal heard
+            while True:
+                await absence_of(self._source, RUN_STEP.service)
+                # Who is told to leave takes no more steps, but finishes those it has.
+                heard = False
+                was_late = await presence_of(
+                    self._source, RUN_STEP.service, late, grace=self._grace
+                )
+                if was_late and not heard:
+                    scope.cancel()
 
         await presence_of(self._source, RUN_STEP.service, late, grace=self._grace)
         reply: StepReply | None = None
