@@ -15,6 +15,9 @@ from sqlalchemy import Connection
 from small_disk import mounted
 from tale.config import Settings
 from tale.errors import StorageError, StorageReadOnly, error_from_code
+from tale.memory.exchange import Work
+from tale.memory.outbox import Outbox
+from tale.memory.turns import NewTurn, TurnStore
 from tale.paths import Paths
 from tale.storage.database import Database
 from tale.storage.faults import faults_of
@@ -60,6 +63,24 @@ async def test_a_lock_of_another_program_refuses_tasks_while_reading_goes_on(
         assert "only reads" in caught.value.hint
         await store.add(NewTask("after"))
         assert [task.text for task in await store.newest(limit=9)] == ["after", "before"]
+
+
+async def test_a_locked_database_refuses_turns_while_conversations_are_read(
+    tmp_path: Path,
+) -> None:
+    paths = paths_of(tmp_path)
+    async with Database.open(paths, Settings(), busy_seconds=0.05) as database:
+        turns = TurnStore(database)
+        first = await turns.add(None, NewTurn("user", "hello"))
+        with locked(paths.database):
+            with pytest.raises(StorageReadOnly, match="locked"):
+                await turns.add(first.session, NewTurn("user", "are you there?"))
+            with pytest.raises(StorageReadOnly, match="locked"):
+                await Outbox(database).keep(
+                    Work("do it", None, first.session, "k"), NewTurn("assistant", "kept")
+                )
+            assert [session.turns for session in await turns.latest(9)] == [1]
+        assert await turns.turns(first.session) == [first]
 
 
 async def test_whoever_queues_behind_a_lock_waits_less_until_it_is_gone(tmp_path: Path) -> None:
