@@ -229,12 +229,8 @@ class FakeDaemon:
         self.controls.append(request)
         if request["token"] != TOKEN:
             return {"error": {"code": "unauthorized", "message": "Wrong token.", "hint": ""}}
-        if request["op"] == "wait" and self.not_ready:
-            self.not_ready -= 1
-            message = f"Not ready after {request['timeout']:g} s: ux is in state 'backoff'."
-            return {"error": {"code": "deadline_exceeded", "message": message, "hint": ""}}
         if request["op"] == "wait":
-            return {"ok": {"url": self.url}}
+            return self._wait(request["timeout"])
         if request["op"] == "status":
             servers = [{**s, "url": self.url} for s in self.servers]
             head = {"version": self.version, "pid": os.getpid(), "started": TIME}
@@ -245,6 +241,13 @@ class FakeDaemon:
         if request["op"] == "reload":
             return {"ok": self.changes}
         return {"ok": {}}
+
+    def _wait(self, seconds: float) -> Json:
+        if not self.not_ready:
+            return {"ok": {"url": self.url}}
+        self.not_ready -= 1
+        message = f"Not ready after {seconds:g} s: ux is in state 'backoff'."
+        return {"error": {"code": "deadline_exceeded", "message": message, "hint": ""}}
 
 
 class _Control(socketserver.StreamRequestHandler):
