@@ -28,10 +28,10 @@ from tale.wire.contracts import (
     KeptRequest,
     ListRequest,
     SessionRequest,
+    ShowRequest,
     StepReply,
     StepRequest,
     SubmitRequest,
-    TaskRequest,
 )
 from tale.wire.leash import Peer
 from tale.wire.peers import FixedPeers
@@ -84,7 +84,7 @@ async def test_a_locked_database_refuses_work_whole_and_is_still_read(tmp_path: 
                 with pytest.raises(StorageReadOnly, match="another process has had it locked"):
                     await services.call(SUBMIT, SubmitRequest(text=WORK), deadline=30)
                 listed = await services.call(LIST, ListRequest(), deadline=5)
-                shown = await services.call(SHOW, TaskRequest(id=first.id), deadline=5)
+                shown = await services.call(SHOW, ShowRequest(id=first.id), deadline=5)
             finally:
                 other.close()
             second = await services.call(SUBMIT, SubmitRequest(text=WORK), deadline=30)
