@@ -8,7 +8,7 @@ SOURCES := src tests benchmarks
 export COVERAGE_FILE ?= $(CURDIR)/.coverage
 
 .DEFAULT_GOAL := help
-.PHONY: help hello test test-fast check format lint types scan bench lock clean debian-packages
+.PHONY: help hello test test-fast check format lint types scan bench conformance lock clean debian-packages
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -43,6 +43,9 @@ scan: $(BIN)/.dev
 bench: $(BIN)/.dev ## measure the figures, each against its baseline
 	$(BIN)/python -m benchmarks
 
+conformance: $(BIN)/.dev ## run the official MCP conformance suite and the Inspector against tale
+	$(BIN)/python -m tests.conformance
+
 lock: ## write the lock files anew from pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
@@ -51,7 +54,7 @@ lock: ## write the lock files anew from pyproject.toml
 	  -o requirements-dev.lock
 
 clean: ## remove what was built, not what was downloaded
-	rm -rf .venv .uv dist .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .uv .node dist .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis
 
 debian-packages:
 	@scripts/debian-packages bubblewrap

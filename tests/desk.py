@@ -31,6 +31,11 @@ class Ask(BaseModel):
     text: str = ""
     count: int = 0
 
+    @property
+    def alone(self) -> bool:
+        """Whether it waits, and so travels by itself."""
+        return self.count > 0
+
 
 class Told(BaseModel):
     """What was done."""
@@ -45,7 +50,7 @@ COUNT = Tool("desk", "count", "Count aloud.", Ask, Told)
 HANG = Tool("desk", "hang", "Never answer.", Ask, Told)
 WAIT = Tool("desk", "wait", "Answer when told.", Ask, Told)
 WHO = Tool("desk", "who", "Say who answers.", Ask, Told)
-READ = Tool("desk", "read", "Answer when told.", Ask, Told, read_only=True)
+READ = Tool("desk", "read", "Answer when told.", Ask, Told, effect="reads")
 SMALL = Tool("desk", "small", "Say it back, or fail as told.", Ask, Told, batched=True)
 UNSERVED = Tool("desk", "unserved", "Nobody has it.", Ask, Told)
 

@@ -140,6 +140,7 @@ class FakeDaemon:
         self.url = ""
         self.calls: list[tuple[str, Json]] = []
         self.controls: list[Json] = []
+        self.changes: Json = {"started": [], "stopped": [], "restarted": []}
         self.event_queries: list[tuple[str, int]] = []
         self.servers = [server("models"), server("gateway"), server("ux")]
         self.pool: Json = {
@@ -155,6 +156,7 @@ class FakeDaemon:
         self.hold = threading.Event()  # a stream waits for it before its last event
         self.hold.set()
         self.waiting = threading.Event()  # a stream has come to its last event
+        self.not_ready = 0  # how many waits end without the service being ready
         self.completions: list[Json] = []
         self.loads: dict[str, Callable[[Json], Json]] = {}
         self.tools: dict[str, Tool] = {
@@ -229,7 +231,7 @@ class FakeDaemon:
         if request["token"] != TOKEN:
             return {"error": {"code": "unauthorized", "message": "Wrong token.", "hint": ""}}
         if request["op"] == "wait":
-            return {"ok": {"url": self.url}}
+            return self._wait(request["timeout"])
         if request["op"] == "status":
             servers = [{**s, "url": self.url} for s in self.servers]
             head = {"version": self.version, "pid": os.getpid(), "started": TIME}
@@ -237,7 +239,16 @@ class FakeDaemon:
         if request["op"] == "restart" and request.get("server") == "nobody":
             message = "There is no server 'nobody'."
             return {"error": {"code": "daemon_error", "message": message, "hint": "tale status"}}
+        if request["op"] == "reload":
+            return {"ok": self.changes}
         return {"ok": {}}
+
+    def _wait(self, seconds: float) -> Json:
+        if not self.not_ready:
+            return {"ok": {"url": self.url}}
+        self.not_ready -= 1
+        message = f"Not ready after {seconds:g} s: ux is in state 'backoff'."
+        return {"error": {"code": "deadline_exceeded", "message": message, "hint": ""}}
 
 
 class _Control(socketserver.StreamRequestHandler):

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import socket
+from collections.abc import Collection, Iterator
 
 import anyio
 
 from tale.orchestration.near_end import NearEnd
-from tale.orchestration.process import Policy
+from tale.orchestration.policy import Policy
 from tale.orchestration.specs import Dependency, ServerSpec
 from tale.wire.leash import Call, Failed, Hello, Peers, Ready, Reply, decode_supervisor, encode
 
 # Long enough never to run out where a test does not wait for it.
-PATIENT = Policy(patience=600, start=600, grace=600, stable=600, base=600, cap=600)
+PATIENT = Policy(patience=600, start=600, settle=0, grace=600, stable=600, base=600, cap=600)
 
 
 class MemoryProcess:
@@ -29,6 +31,7 @@ class MemoryProcess:
         self.spec = spec
         self.pid = pid
         self.leash = NearEnd(near)
+        self.url = f"http://127.0.0.1:{pid % 60000}"
         self.signals: list[str] = []
         self._stubborn = stubborn
         self._gone = anyio.Event()
@@ -39,8 +42,8 @@ class MemoryProcess:
         await self._gone.wait()
         return self._code
 
-    def terminate(self) -> None:
-        self.signals.append("TERM")
+    def terminate(self, number: int) -> None:
+        self.signals.append(signal.Signals(number).name.removeprefix("SIG"))
         if not self._stubborn:
             self.die(-15)
 
@@ -56,8 +59,8 @@ class MemoryProcess:
     def say(self, message: Ready | Failed | Call) -> None:
         self.far.send(encode(message))
 
-    def announce(self) -> None:
-        self.say(Ready(url=f"http://127.0.0.1:{self.pid}"))
+    def announce(self, url: str = "") -> None:
+        self.say(Ready(url=url or self.url))
 
     def heard(self) -> list[Hello | Peers | Reply]:
         with socket.socket(fileno=os.dup(self.far.fileno())) as far:
@@ -85,14 +88,27 @@ class MemorySpawner:
         self.all: list[MemoryProcess] = []
         self.impossible: set[str] = set()
         self.stubborn: set[str] = set()
-        self._pids = itertools.count(1 << 22)  # past what a real process gets by default
+        self.rotated: list[str] = []
+        self.known: set[int] | None = None
+        self.pids: Iterator[int] = itertools.count(
+            1 << 22
+        )  # past what a real process gets by default
 
     def spawn(self, spec: ServerSpec) -> MemoryProcess:
         if spec.name in self.impossible:
             raise FileNotFoundError(f"no such program: {spec.command[0]}")
-        process = MemoryProcess(spec, next(self._pids), stubborn=spec.name in self.stubborn)
+        process = MemoryProcess(spec, next(self.pids), stubborn=spec.name in self.stubborn)
         self.all.append(process)
         return process
+
+    def tail(self, spec: ServerSpec) -> list[str]:
+        return [f"the last words of {spec.name}"]
+
+    def rotate(self, spec: ServerSpec) -> None:
+        self.rotated.append(spec.name)
+
+    def bury(self, known: Collection[int]) -> None:
+        self.known = set(known)
 
     def of(self, name: str) -> list[MemoryProcess]:
         return [process for process in self.all if process.spec.name == name]

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tale.orchestration.daemon import main
-from tale.orchestration.process import Policy
+from tale.orchestration.policy import Policy
+from tale.orchestration.probe import Probe
 from tale.orchestration.specs import Dependency, ServerSpec
 
 SERVER = Path(__file__).with_name("misbehaving_server.py")
@@ -28,6 +29,10 @@ def misfit(table: dict[str, Any]) -> ServerSpec:
         ),
         depends_on=tuple(Dependency(name) for name in table.get("depends_on", [])),
         policy=Policy(**table.get("policy", {})),
+        probe=Probe(**table["probe"]) if "probe" in table else None,
+        max_rss=table.get("max_rss", 0),
+        leash=table.get("leash", True),
+        scalable=table.get("scalable", False),
         nice=table.get("nice", 0),
         oom_score=table.get("oom_score", 0),
         may_manage=table.get("may_manage", False),

@@ -386,6 +386,12 @@ async def test_work_streams_its_answer_and_writes_its_files(tmp_path: Path) -> N
     assert request.temperature == 0
 
 
+async def test_a_step_that_waits_for_the_models_says_so_before_its_answer(tmp_path: Path) -> None:
+    models = ScriptedModels(Script(["Hello."], held_up="They come back."))
+    _, seen = await work(tmp_path, models, kind="talk")
+    assert seen == [Began(), Noted("They come back."), TokenSaid("Hello.")]
+
+
 async def test_talk_is_answered_in_words_and_leaves_no_folder(tmp_path: Path) -> None:
     models = ScriptedModels(Script([f"FILE: a.py\n{CODE}"]))
     result, _ = await work(tmp_path / "w", models, kind="talk", role="ux")

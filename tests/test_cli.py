@@ -163,6 +163,15 @@ class TestStatus:
         assert "the models server is starting" in done.out
         assert tale("status", "--json").json["pool"] is None
 
+    def test_a_crash_loop_is_told_with_the_last_words(self, tale: Tale, daemon: FakeDaemon) -> None:
+        daemon.servers[2] = server(
+            "ux", state="backoff", crash_looping=True, tail=["Traceback", "no such table"]
+        )
+        done = tale("status")
+        assert "crash-looping" in done.out
+        assert "ux ended with:\n  Traceback\n  no such table\n" in done.out
+        assert done.out.splitlines()[-1].startswith("Not all is ready: ux is crash-looping")
+
     def test_many_troubles_are_counted(self, tale: Tale, daemon: FakeDaemon) -> None:
         daemon.servers = [server(n, state="starting") for n in ("gateway", "ux", "models", "e")]
         assert "and 4 more things" in tale("status").out
@@ -218,6 +227,32 @@ class TestSubmit:
         (asked,) = daemon.calls_of("submit")
         assert len(str(asked.pop("key"))) == 32
         assert asked == {"text": "hello world", "priority": 3}
+
+    def test_a_task_that_waits_for_a_server_says_so(self, tale: Tale, daemon: FakeDaemon) -> None:
+        waits = event(3, "note", text="No execution server is there.")
+        daemon.events["t1"] = [event(1, "queued"), event(2, "started"), waits, event(4, "done")]
+        done = tale("submit", "hello")
+        assert (done.code, done.out) == (0, "Hello there.\n")
+        assert done.err.startswith("No execution server is there.\n")
+
+    def test_a_gateway_that_is_late_is_told_of_and_waited_for(
+        self, tale: Tale, daemon: FakeDaemon
+    ) -> None:
+        daemon.not_ready = 1
+        done = tale("submit", "hello")
+        assert (done.code, done.out) == (0, "Hello there.\n")
+        assert "is in state 'backoff'. It is waited for.\n" in done.err
+
+    def test_a_database_that_is_read_only_is_an_error_with_what_to_do(
+        self, tale: Tale, daemon: FakeDaemon
+    ) -> None:
+        def refuse(arguments: Any, say: Any) -> Any:
+            raise ToolError("storage_read_only", "tale.db: the disk is full.", "Free some space.")
+
+        daemon.tools["submit"] = refuse
+        done = tale("submit", "hello")
+        assert (done.code, done.out) == (1, "")
+        assert done.err == "error: tale.db: the disk is full.\nhint: Free some space.\n"
 
     def test_the_workspace_is_made_absolute(
         self, tale: Tale, daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -500,6 +535,22 @@ class TestDaemonCommands:
         done = tale("stop")
         assert (done.code, done.out) == (0, "tale is not running.\n")
         assert tale("stop", "--json").json == {"stopped": False, "pid": None}
+
+    def test_a_service_is_scaled(self, tale: Tale, daemon: FakeDaemon) -> None:
+        assert tale("scale", "execution", "4").out == "4 execution servers are ready.\n"
+        asked = [(c["service"], c["count"]) for c in daemon.controls if c["op"] == "scale"]
+        assert asked == [("execution", 4)]
+        assert tale("scale", "execution", "1", "--json").json == {
+            "service": "execution",
+            "count": 1,
+        }
+        assert tale("scale", "execution", "many").code == 2
+
+    def test_reload_says_what_it_changed(self, tale: Tale, daemon: FakeDaemon) -> None:
+        assert tale("reload").out == "Nothing has changed.\n"
+        daemon.changes = {"started": ["execution-2"], "stopped": [], "restarted": ["ux", "gateway"]}
+        assert tale("reload").out == "Started execution-2; restarted ux, gateway.\n"
+        assert tale("reload", "--json").json == daemon.changes
 
     def test_restart_of_one_server_waits_for_it(self, tale: Tale, daemon: FakeDaemon) -> None:
         assert tale("restart", "ux").out == "ux serves again.\n"

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from fake_daemon import FakeDaemon, ToolError, event, task
+from fake_daemon import FakeDaemon, Gone, ToolError, event, task
 from tale.cli.chat_terminal import TerminalChat
 from tale.cli.connection import Connection
 from tale.cli.conversation import Conversation
@@ -56,6 +56,17 @@ def _handing_over(fake: FakeDaemon) -> Callable[[Json, Any], Json]:
     return chat
 
 
+def _keeping(fake: FakeDaemon) -> Callable[[Json, Any], Json]:
+    def chat(arguments: Json, say: Any) -> Json:
+        reply = fake.chat(arguments, lambda data: None)
+        say({"session": "s1"})
+        say({"kept": "s1/1"})
+        say({"token": "It is kept."})
+        return {**reply, "answer": "It is kept.", "kept": "s1/1"}
+
+    return chat
+
+
 class TestPiped:
     @pytest.fixture
     def chat(
@@ -85,6 +96,77 @@ class TestPiped:
         assert out == "On it.\nYou said: and you?\nMade dates.py.\n"
         assert "task t1" in err
         assert daemon.calls_of("chat")[0]["workspace"] == str(tmp_path)
+
+    def test_a_task_that_waits_for_a_server_says_so(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        daemon.tools["chat"] = _handing_over(daemon)
+        daemon.events["t1"].insert(2, event(3, "note", text="No execution server is there."))
+        _, out, err = chat(b"write it\n")
+        assert out == "On it.\nMade dates.py.\n"
+        assert "task t1: No execution server is there.\n" in err
+
+    def test_kept_work_is_followed_once_it_is_a_task(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        daemon.tools["chat"] = _keeping(daemon)
+        daemon.tools["kept_task"] = lambda arguments, say: {"task": "t1"}
+        code, out, _ = chat(b"write it\n")
+        assert (code, out) == (0, "It is kept.\nMade dates.py.\n")
+        assert daemon.calls_of("kept_task") == [{"key": "s1/1"}]
+
+    def test_kept_work_that_is_refused_later_is_told(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        def refuse(arguments: Json, say: Any) -> Json:
+            raise ToolError("task_error", "It could not be started.")
+
+        daemon.tools["chat"] = _keeping(daemon)
+        daemon.tools["kept_task"] = refuse
+        code, _, err = chat(b"write it\n")
+        assert code == 1
+        assert "It could not be started." in err
+
+    def test_a_ux_server_that_is_late_is_told_of_and_waited_for(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        daemon.not_ready = 1
+        code, out, err = chat(b"hi\n")
+        assert (code, out) == (0, "You said: hi\n")
+        assert "The ux server, which holds conversations, is not there." in err
+        assert "`tale submit" in err
+        assert "ux is in state 'backoff'" in err
+
+    def test_a_ux_server_that_does_not_come_is_an_error_that_says_what_works(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        daemon.not_ready = 2
+        code, out, err = chat(b"hi\n")
+        assert (code, out) == (1, "")
+        assert "error: The ux server, which holds conversations, is not there. Not ready" in err
+        assert 'hint: `tale logs ux` says why. `tale submit "…"` works without it.\n' in err
+
+    def test_a_ux_server_that_breaks_off_is_an_error_that_says_what_works(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        def die(arguments: Json, say: Any) -> Json:
+            raise Gone
+
+        daemon.tools["chat"] = die
+        code, _, err = chat(b"hi\n")
+        assert code == 1
+        assert "error: The ux server" in err
+        assert "works without it" in err
+
+    def test_what_holds_an_answer_up_is_told_beside_it(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        def slowly(arguments: Json, say: Any) -> Json:
+            say({"note": "The models are being brought back."})
+            return daemon.chat(arguments, say)
+
+        daemon.tools["chat"] = slowly
+        assert chat(b"hi\n") == (0, "You said: hi\n", "The models are being brought back.\n")
 
     def test_a_task_that_failed_is_exit_code_1(
         self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
@@ -188,6 +270,42 @@ class TestTerminal:
             "task t1  done",
             "Made dates.py.",
         ]
+
+    def test_kept_work_shows_its_progress_once_it_is_a_task(self, daemon: FakeDaemon) -> None:
+        daemon.tools["chat"] = _keeping(daemon)
+        daemon.tools["kept_task"] = lambda arguments, say: {"task": "t1"}
+        talk = _Talk(daemon)
+        talk.run("write it", talk.wait)
+        assert talk.out.getvalue() == "It is kept.\n\n"
+        assert "task t1  done" in "".join(talk.above).splitlines()
+
+    def test_leaving_says_that_kept_work_starts_by_itself(self, daemon: FakeDaemon) -> None:
+        back = threading.Event()
+
+        def wait(arguments: Json, say: Any) -> Json:
+            back.wait(30)
+            return {"task": "t1"}
+
+        daemon.tools["chat"] = _keeping(daemon)
+        daemon.tools["kept_task"] = wait
+        talk = _Talk(daemon)
+        talk.run("write it", "/tasks")
+        back.set()
+        said = talk.err.getvalue()
+        assert "kept starts by itself; `tale tasks`" in said
+        assert "No task is running." in said
+        assert "tale watch" not in said
+
+    def test_what_holds_an_answer_up_is_told_above_it(self, daemon: FakeDaemon) -> None:
+        def slowly(arguments: Json, say: Any) -> Json:
+            say({"note": "The models are being brought back."})
+            return daemon.chat(arguments, say)
+
+        daemon.tools["chat"] = slowly
+        talk = _Talk(daemon)
+        talk.run("hi")
+        assert "The models are being brought back.\n" in talk.err.getvalue()
+        assert talk.out.getvalue() == "You said: hi\n\n"
 
     def test_a_failed_task_says_why_above_the_prompt(self, daemon: FakeDaemon) -> None:
         daemon.tools["chat"] = _handing_over(daemon)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tale.cli.log_files import LogTail, last_entries
+from tale.cli.log_files import last_entries
+from tale.cli.log_tail import LogTail
 from tale.cli.main import run
 from tale.paths import Paths
 

@@ -192,6 +192,18 @@ class TestSpinner:
             spinner.say(Waiting("loading"))
         assert err(where) == "downloading tiny 0%\ndownloading tiny 10%\ndownloading tiny 20%\n"
 
+    def test_a_note_stays_above_what_is_waited_for(self) -> None:
+        where = screen(terminal=True)
+        with Spinner(where, "starting") as spinner:
+            spinner.note("no server\x1b[2J")
+        assert "\r\x1b[K\x1b[2mno server[2J\x1b[0m\n" in err(where)
+
+    def test_a_note_is_a_line_elsewhere(self) -> None:
+        where = screen(terminal=False)
+        with Spinner(where, "starting") as spinner:
+            spinner.note("no server")
+        assert err(where) == "no server\n"
+
 
 class TestViews:
     def test_they_have_the_fields_of_the_contracts(self) -> None:

@@ -49,7 +49,8 @@ from tale.orchestration.detach import poll_gone, read_line, wait_gone
 from tale.orchestration.facts import ServerStatus
 from tale.orchestration.instance import check_ports, claim
 from tale.orchestration.logfile import last_lines, open_log
-from tale.orchestration.process import Policy
+from tale.orchestration.policy import Policy
+from tale.orchestration.rollout import Changes
 from tale.orchestration.server_manager import ServerManager
 from tale.orchestration.specs import ServerSpec
 from tale.paths import Paths
@@ -273,7 +274,8 @@ class TestControl:
             assert ux["log"] == str(paths.log_of("ux"))
             assert set(ux) == {
                 "name", "service", "state", "pid", "url", "restarts", "starts", "uptime", "rss",
-                "cpu", "last_exit", "log",
+                "cpu", "last_exit", "crash_looping", "tail", "fds", "threads", "growth",
+                "history", "exits", "log",
             }  # fmt: skip
 
     async def test_wait_answers_when_the_service_is_ready(self, paths: Paths) -> None:
@@ -287,7 +289,7 @@ class TestControl:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(wait)
                 gateway.announce()
-            assert answers == [{"url": f"http://127.0.0.1:{gateway.pid}"}]
+            assert answers == [{"url": gateway.url}]
 
     async def test_a_wait_that_is_too_long_says_what_is_the_matter(self, paths: Paths) -> None:
         never = spec("gateway", policy=Policy(base=600, cap=600))
@@ -327,8 +329,8 @@ class TestControl:
             await anyio.wait_all_tasks_blocked()
             runtime = read_runtime(paths)
             assert runtime is not None
-            assert runtime.gateway == f"http://127.0.0.1:{gateway.pid}"
-            assert runtime.models == f"http://127.0.0.1:{models.pid}"
+            assert runtime.gateway == gateway.url
+            assert runtime.models == models.url
             # A disk that fills up later costs the file's freshness, not the daemon.
             paths.runtime_file.unlink()
             paths.runtime_file.mkdir()
@@ -375,8 +377,11 @@ class TestControl:
         async def stop() -> None:
             pass
 
+        async def reload() -> Changes:
+            return Changes()
+
         manager = Broken([], MemorySpawner(), token="")
-        server = ControlServer(RUNTIME, paths, manager, stop)
+        server = ControlServer(RUNTIME, paths, manager, stop, reload)
         async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
             port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610
             async with anyio.create_task_group() as tasks:
@@ -394,13 +399,40 @@ class TestControl:
             with pytest.raises(WireError, match="'timeout'"):
                 await running.ask("wait", -1)
 
-    async def test_hangup_is_ignored_and_sigterm_stops_the_daemon(self, paths: Paths) -> None:
+    async def test_sigterm_stops_the_daemon(self, paths: Paths) -> None:
         async with serving(paths, spec("gateway")) as running:
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert await running.ask("status")
+            gateway = running.spawner.latest("gateway")
+            gateway.announce()
+            await running.ask("wait", service="gateway")
             os.kill(os.getpid(), signal.SIGTERM)
+            while not gateway.signals:
+                await anyio.lowlevel.checkpoint()
             await running.daemon.stop()
-            assert running.spawner.latest("gateway").signals == ["TERM"]
+            assert gateway.signals == ["TERM"]
+
+    async def test_a_hangup_has_the_settings_read_again(
+        self, paths: Paths, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)  # and puts back afterwards what it was
+        async with serving(paths, spec("gateway"), spec("ux")) as running:
+            paths.config_file.write_text('log_level = "SOMETIMES"')
+            with pytest.raises(ConfigError, match="log_level"):
+                await running.ask("reload")
+            paths.config_file.write_text('log_level = "WARNING"')
+            os.kill(os.getpid(), signal.SIGHUP)
+            while logging.getLogger().level != logging.WARNING:
+                await anyio.lowlevel.checkpoint()
+            answer = await running.ask("reload")
+            assert answer == {"started": [], "stopped": [], "restarted": []}
+            assert len(running.spawner.all) == 2
+
+    async def test_a_service_is_scaled_by_its_name(self, paths: Paths) -> None:
+        execution = replace(spec("execution"), name="execution-1", scalable=True)
+        async with serving(paths, execution) as running:
+            running.spawner.latest("execution-1").announce()
+            with pytest.raises(DeadlineExceeded, match="'starting'"):
+                await running.ask("scale", 0.2, service="execution", count=2)
+            assert [one.spec.name for one in running.spawner.all] == ["execution-1", "execution-2"]
 
     async def test_a_second_sigterm_ends_all_grace(self, paths: Paths) -> None:
         async with serving(paths, spec("gateway")) as running:

@@ -109,7 +109,7 @@ async def test_the_file_is_durable_private_and_checks_its_references(paths: Path
         return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in asked]
 
     async with Database.open(paths, Settings()) as database:
-        assert await database.read(pragmas) == ["wal", 2, 30_000, 1]
+        assert await database.read(pragmas) == ["wal", 2, 5_000, 1]
     assert stat.S_IMODE(paths.database.stat().st_mode) == 0o600
     assert stat.S_IMODE(paths.data.stat().st_mode) == 0o700
 
@@ -242,8 +242,8 @@ async def test_a_folder_that_is_not_writable_is_named(paths: Paths) -> None:
 @pytest.mark.parametrize(
     ("code", "says"),
     [
-        (sqlite3.SQLITE_BUSY, "locked for 30 s"),
-        (sqlite3.SQLITE_BUSY_SNAPSHOT, "locked for 30 s"),
+        (sqlite3.SQLITE_BUSY, "locked for 5 s"),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, "locked for 5 s"),
         (sqlite3.SQLITE_FULL, "disk is full"),
         (sqlite3.SQLITE_READONLY_DIRECTORY, "can't be written"),
         (sqlite3.SQLITE_CANTOPEN, "can't be opened"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Generator
 from ctypes import CDLL
@@ -14,8 +15,9 @@ import pytest
 
 from tale.config import Settings
 from tale.orchestration.fork_spawn import ForkSpawner, become_subreaper
+from tale.orchestration.own_servers import default_specs
 from tale.orchestration.spawn import OsSpawner, Running
-from tale.orchestration.specs import FORK_SERVER, ServerSpec, default_specs
+from tale.orchestration.specs import FORK_SERVER, ServerSpec
 from tale.paths import Paths
 from tale.wire.leash import Hello, Ready
 
@@ -89,10 +91,24 @@ async def test_a_forked_server_is_a_child_of_the_supervisor_with_a_session_of_it
     assert was_forked(forked)
     assert process.ppid() == os.getpid()
     assert os.getsid(forked.pid) == os.getpgid(forked.pid) == forked.pid
-    forked.terminate()
+    forked.terminate(signal.SIGTERM)
     with anyio.fail_after(10):
         assert await forked.wait() == -15
     forked.leash.close()
+    await end(parent)
+
+
+async def test_a_server_that_is_killed_as_soon_as_it_is_forked_is_reaped(
+    spawner: ForkSpawner,
+) -> None:
+    parent = spawner.spawn(PARENT)
+    await until_ready(parent)
+    for _ in range(30):
+        forked = spawner.spawn(server())
+        os.kill(forked.pid, signal.SIGKILL)
+        with anyio.fail_after(10):
+            assert await forked.wait() == -9
+        forked.leash.close()
     await end(parent)
 
 

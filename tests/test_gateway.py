@@ -47,6 +47,7 @@ from tale.tasks.workspace import check_workspace
 from tale.wire.contracts import (
     Event,
     ListRequest,
+    ShowRequest,
     StepReply,
     StepRequest,
     SubmitRequest,
@@ -55,10 +56,13 @@ from tale.wire.contracts import (
     Tool,
     UsageView,
 )
+from tale.wire.leash import Peer
+from tale.wire.peers import FixedPeers
 
 pytestmark = pytest.mark.anyio
 
 WORK = "Write a Python script that prints one"
+EXECUTION = Peer(service="execution", name="execution-1", url="", pid=1, starts=1)
 
 
 class ExecutionInMemory:
@@ -97,8 +101,8 @@ class World:
     async def submit(self, text: str = WORK, **more: Any) -> TaskView:
         return await self.gateway.submit(SubmitRequest(text=text, **more), quiet)
 
-    async def show(self, identity: str) -> TaskView:
-        return await self.gateway.show(TaskRequest(id=identity), quiet)
+    async def show(self, identity: str, wait: float = 0) -> TaskView:
+        return await self.gateway.show(ShowRequest(id=identity, wait=wait), quiet)
 
     async def events(self, query: str, headers: Mapping[str, str] | None = None) -> httpx2.Response:
         transport = httpx2.ASGITransport(app=self.gateway.app())
@@ -117,7 +121,7 @@ async def gateway(home: Path, *scripts: Script, heartbeat: float = 15) -> AsyncG
         ):
             store = TaskStore(database, paths.workspaces)
             hub = ProgressHub(store)
-            steps = RemoteSteps(ExecutionInMemory(models), deadline=60)
+            steps = RemoteSteps(ExecutionInMemory(models), FixedPeers(EXECUTION), deadline=60)
             engine = Engine(store, hub, steps, judge, lanes={"ux": 1, "task": 1})
             await tasks.start(engine.run)
             served = Gateway(
@@ -172,6 +176,33 @@ async def test_a_greeting_is_answered_by_the_small_model(tmp_path: Path) -> None
         await world.events(f"task={view.id}")
         shown = await world.show(view.id)
     assert (shown.answer, shown.role, shown.model) == ("Hello!", "ux", "scripted-ux")
+
+
+async def test_whoever_waits_is_shown_the_task_as_soon_as_it_has_ended(tmp_path: Path) -> None:
+    held = anyio.Event()
+    shown: list[TaskView] = []
+    async with gateway(tmp_path, Script(["Hello!"], hold=held)) as world:
+        view = await world.submit("hello world")
+
+        async def wait() -> None:
+            shown.append(await world.show(view.id, wait=50))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            assert shown == []
+            held.set()
+        again = await world.show(view.id, wait=50)
+    assert [(task.state, task.answer) for task in shown] == [("done", "Hello!")]
+    assert again == shown[0]
+
+
+async def test_whoever_waits_in_vain_is_shown_the_task_as_it_stands(tmp_path: Path) -> None:
+    async with gateway(tmp_path, Script(hold=anyio.Event())) as world:
+        view = await world.submit("hello world")
+        assert (await world.show(view.id, wait=0.01)).state in ("queued", "running")
+        with pytest.raises(TaskNotFound):
+            await world.show("t-none", wait=50)
 
 
 async def test_a_reader_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -345,5 +376,5 @@ async def test_a_step_and_its_result_keep_everything_on_the_way() -> None:
     async def report(progress: Progress) -> None:
         seen.append(progress)
 
-    assert await RemoteSteps(Wire(), deadline=7)(step, report) == result
+    assert await RemoteSteps(Wire(), FixedPeers(EXECUTION), deadline=7)(step, report) == result
     assert seen == [TokenSaid("x")]

@@ -140,7 +140,7 @@ ERRORS: list[tuple[Reply, type[TaleError], str]] = [
     (stream(delta("a"), event({"error": {"message": "?"}})), BackendFailed, "?"),
     (stream(event(b"garbage")), BackendFailed, "garbage"),
     (stream(delta("a")), BackendFailed, "closed the stream"),
-    (stream(delta("a"), whole=False), BackendFailed, "in the middle"),
+    (stream(delta("a"), whole=False), ServiceUnavailable, "in the middle"),
     (stream(whole=False), ServiceUnavailable, "broke off"),
     (Reply(), ServiceUnavailable, "not reachable"),
 ]
@@ -226,13 +226,84 @@ async def test_a_request_says_what_is_left_of_the_time_around_it_and_which_trace
     assert all(here.id in one.headers["traceparent"] for one in sent)
 
 
-async def test_the_deadline_ends_the_wait_for_a_server() -> None:
-    async with ModelClient(models_url(FixedPeers()), "t") as client:
-        with pytest.raises(DeadlineExceeded, match=r"0\.01 s"):
-            await client.complete(HELLO, deadline_s=0.01)
-    async with ModelClient(unused_url(), "t") as client:
-        with pytest.raises(DeadlineExceeded):
-            await client.complete(HELLO, deadline_s=0.01)
+async def test_the_deadline_ends_the_wait_for_a_server_and_says_what_was_missing() -> None:
+    for url in (models_url(FixedPeers()), unused_url()):
+        async with ModelClient(url, "t") as client:
+            with pytest.raises(ServiceUnavailable, match=r"did not come back within 0\.01 s") as e:
+                await client.complete(HELLO, deadline_s=0.01)
+            assert "tale logs models" in e.value.hint
+
+
+class Waiter:
+    """Asks, and keeps what it is told meanwhile."""
+
+    def __init__(self, client: ModelClient) -> None:
+        self._client = client
+        self.told: list[str] = []
+        self.answer = ""
+
+    async def held_up(self, why: str) -> None:
+        self.told.append(why)
+
+    async def ask(self) -> None:
+        async with self._client.stream(HELLO, "ux", 30, held_up=self.held_up) as answer:
+            async for chunk in answer:
+                self.answer += chunk.text
+
+
+async def test_a_models_server_that_is_missing_is_told_of_once_and_waited_for() -> None:
+    peers = FixedPeers()
+    async with (
+        raw_server(Reply(), WHOLE) as server,
+        ModelClient(models_url(peers), "t", grace=0) as client,
+    ):
+        waiter = Waiter(client)
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(waiter.ask)
+                while not waiter.told:
+                    await anyio.lowlevel.checkpoint()
+                peers.set(models_server(unused_url()))
+                await anyio.wait_all_tasks_blocked()
+                peers.set(models_server(server.url, 2))
+    [told] = waiter.told
+    assert "being brought back" in told
+    assert waiter.answer == "good day"
+
+
+async def test_a_models_server_that_only_refuses_is_missing_too() -> None:
+    async with (
+        raw_server(Reply(), Reply(), WHOLE) as server,
+        ModelClient(server.url, "t", grace=0) as client,
+    ):
+        waiter = Waiter(client)
+        await waiter.ask()
+    assert len(waiter.told) == 1
+    assert waiter.answer == "good day"
+
+
+async def test_a_model_that_thinks_for_long_is_not_missing() -> None:
+    thinking = stream(end="hold", whole=False)
+    async with raw_server(thinking) as server, ModelClient(server.url, "t", grace=0.02) as client:
+        waiter = Waiter(client)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(waiter.ask)
+            while not server.requests:
+                await anyio.lowlevel.checkpoint()
+            with anyio.move_on_after(0.1):
+                await server.client_left.wait()
+            tasks.cancel_scope.cancel()
+    assert waiter.told == []
+
+
+async def test_who_is_told_may_give_up() -> None:
+    async def give_up(why: str) -> None:
+        raise UnknownModel(why)
+
+    async with ModelClient(models_url(FixedPeers()), "t", grace=0) as client:
+        with anyio.fail_after(20), pytest.raises(UnknownModel):
+            async with client.stream(HELLO, "ux", 30, held_up=give_up):
+                pass
 
 
 async def test_the_deadline_ends_an_answer_and_stops_its_generation() -> None:

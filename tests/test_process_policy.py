@@ -11,12 +11,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tale.orchestration.events import (
     Announced,
+    Answered,
     DependenciesReady,
     Effect,
     Event,
     Exited,
     Kill,
     LeashLost,
+    Outgrown,
     Publish,
     RestartRequested,
     SetTimer,
@@ -27,10 +29,14 @@ from tale.orchestration.events import (
     StopRequested,
     Terminate,
     TimerElapsed,
+    Unanswered,
 )
-from tale.orchestration.process import Policy, Process, describe_exit, restart_delay, step
+from tale.orchestration.policy import Policy, describe_exit, restart_delay
+from tale.orchestration.process import Process, step
 
-POLICY = Policy(patience=15, start=60, grace=10, stable=5, base=0.1, cap=30)
+POLICY = Policy(
+    patience=15, start=60, settle=0.05, grace=10, stable=5, base=0.1, cap=30, intensity=5, period=10
+)
 URL = "http://127.0.0.1:1"
 
 
@@ -42,10 +48,15 @@ class Driver:
         self.effects: tuple[Effect, ...] = ()
         self.jitter = jitter
         self.pids = 100
+        self.now = 0.0
+        self.pace = POLICY.period  # so that no crash loop is seen where a test is not about it
 
     def feed(self, *events: Event) -> Driver:
         for event in events:
-            self.process, self.effects = step(self.process, event, POLICY, lambda: self.jitter)
+            self.now += self.pace
+            self.process, self.effects = step(
+                self.process, event, POLICY, lambda: self.jitter, self.now
+            )
         return self
 
     def elapse(self) -> Driver:
@@ -158,11 +169,94 @@ def test_a_spawn_that_fails_is_tried_again_later() -> None:
     assert driver.process.last_exit == "could not be started: no such file"
 
 
-def test_stop_asks_first_and_kills_after_the_grace() -> None:
+def test_a_server_is_out_of_the_picture_before_it_is_asked_to_leave_and_killed_last() -> None:
     driver = Driver().ready().feed(StopRequested())
-    assert driver.effects == (Terminate(), SetTimer(driver.process.timer, 10), Publish())
+    assert (driver.process.state, driver.process.url) == ("draining", "")
+    assert driver.effects == (Publish(), SetTimer(driver.process.timer, POLICY.settle))
+    assert driver.elapse().effects == (Terminate(), SetTimer(driver.process.timer, POLICY.grace))
     assert driver.elapse().effects == (Kill(),)
     assert driver.feed(Exited(-9)).process.state == "stopped"
+
+
+def test_what_serves_nobody_yet_is_asked_to_leave_at_once() -> None:
+    driver = Driver().spawned().feed(StopRequested())
+    assert driver.effects == (Terminate(), SetTimer(driver.process.timer, POLICY.grace))
+
+
+def test_a_server_that_dies_while_it_drains_is_not_counted_as_failed() -> None:
+    driver = Driver().ready().feed(RestartRequested(), Exited(-9))
+    assert (driver.process.state, driver.process.failures) == ("waiting", 0)
+
+
+def test_probes_without_an_answer_end_a_server_once_they_are_too_many_in_a_row() -> None:
+    driver = Driver().ready().feed(Unanswered("silence"), Unanswered("silence"), Answered())
+    assert driver.process.unanswered == 0
+    driver.feed(Unanswered("silence"), Unanswered("silence"))
+    assert driver.process.state == "ready"
+    driver.feed(Unanswered("silence"))
+    # It may be stopped: it would never see a request to leave.
+    assert driver.has(Kill)
+    assert driver.has(Publish)
+    driver.feed(Exited(-9))
+    assert driver.process.last_exit == "silence, 3 times in a row; killed by SIGKILL"
+    assert (driver.process.state, driver.process.failures) == ("waiting", 1)
+
+
+def test_a_server_that_never_answers_its_first_probe_is_late_and_says_why() -> None:
+    driver = Driver().spawned().feed(*[Unanswered("/ can't be asked: refused")] * 9)
+    assert driver.process.state == "starting"
+    driver.elapse().feed(Exited(-9))
+    assert "not ready after 60 s (/ can't be asked: refused)" in driver.process.last_exit
+
+
+def test_a_server_that_grew_too_large_is_replaced_and_not_counted_as_failed() -> None:
+    driver = Driver().ready().feed(Outgrown("grew to 900 MiB"))
+    assert driver.process.state == "draining"
+    driver.elapse().feed(Exited(0))
+    assert (driver.process.state, driver.process.failures) == ("waiting", 0)
+    assert driver.process.last_exit == "grew to 900 MiB; exit 0"
+
+
+def crashed(times: int, pace: float) -> Driver:
+    driver = Driver(jitter=0.0)
+    driver.pace = pace / 4  # four events to a crash
+    driver.feed(StartRequested())
+    for _ in range(times):
+        driver.feed(DependenciesReady(), Spawned(8), Exited(1)).elapse()
+    return driver
+
+
+def test_more_failures_than_the_intensity_are_a_crash_loop_retried_at_the_cap() -> None:
+    assert not crashed(POLICY.intensity, pace=1).process.looping
+    driver = crashed(POLICY.intensity + 1, pace=1)
+    assert driver.process.looping
+    driver.feed(DependenciesReady(), Spawned(8), Exited(1))
+    assert driver.process.state == "backoff"
+    assert driver.timer == POLICY.cap / 2
+
+
+def test_failures_that_are_far_apart_are_no_crash_loop() -> None:
+    assert not crashed(50, pace=POLICY.period / POLICY.intensity).process.looping
+
+
+def test_a_crash_loop_ends_once_a_server_is_stable() -> None:
+    driver = crashed(POLICY.intensity + 1, pace=0.1)
+    driver.feed(DependenciesReady(), Spawned(8), Announced(URL))
+    assert driver.process.looping
+    assert not driver.elapse().process.looping
+    driver.now += POLICY.period
+    driver.feed(Exited(1))
+    assert (driver.process.state, driver.process.looping) == ("waiting", False)
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_the_last_word_counts_while_a_process_drains(kill: bool) -> None:
+    driver = Driver().ready().feed(StopRequested(), RestartRequested(kill))
+    assert driver.process.then == "waiting"
+    assert driver.has(Kill) == kill
+    assert driver.process.state == ("stopping" if kill else "draining")
+    assert driver.feed(StopRequested()).process.then == "stopped"
+    assert driver.feed(StartRequested()).process.then == "waiting"
 
 
 @pytest.mark.parametrize("kill", [False, True])
@@ -181,8 +275,8 @@ def test_a_restart_cuts_a_backoff_short() -> None:
 
 
 def test_the_last_word_counts_while_a_process_is_stopping() -> None:
-    driver = Driver().ready().feed(StopRequested(), StartRequested())
-    assert driver.process.then == "waiting"
+    driver = Driver().ready().feed(StopRequested(), StartRequested()).elapse()
+    assert (driver.process.state, driver.process.then) == ("stopping", "waiting")
     assert driver.feed(StopRequested(kill=True)).effects == (Kill(),)
     assert driver.process.then == "stopped"
     assert driver.feed(RestartRequested(kill=True)).effects == (Kill(),)
@@ -213,11 +307,14 @@ def test_exits_are_told_in_words() -> None:
     assert describe_exit(-63) == "killed by signal 63"
 
 
-@given(failures=st.integers(0, 10_000), jitter=st.floats(0, 1))
-def test_a_delay_is_never_negative_nor_past_the_cap(failures: int, jitter: float) -> None:
-    delay = restart_delay(failures, POLICY, lambda: jitter)
+@given(failures=st.integers(0, 10_000), jitter=st.floats(0, 1), looping=st.booleans())
+def test_a_delay_is_never_negative_nor_past_the_cap(
+    failures: int, jitter: float, looping: bool
+) -> None:
+    delay = restart_delay(failures, POLICY, lambda: jitter, looping=looping)
     assert 0 <= delay <= POLICY.cap
-    assert failures > 1 or delay == 0
+    assert failures > 1 or looping or delay == 0
+    assert not looping or delay >= POLICY.cap / 2
 
 
 class Life(RuleBasedStateMachine):
@@ -231,9 +328,10 @@ class Life(RuleBasedStateMachine):
         self.wanted = False
         self.published = ""
         self.jitter = 0.5
+        self.now = 0.0
 
     def feed(self, event: Event) -> None:
-        self.process, effects = step(self.process, event, POLICY, lambda: self.jitter)
+        self.process, effects = step(self.process, event, POLICY, lambda: self.jitter, self.now)
         for effect in effects:
             match effect:
                 case Spawn():
@@ -250,6 +348,10 @@ class Life(RuleBasedStateMachine):
     @rule(jitter=st.floats(0, 1))
     def throw_dice(self, jitter: float) -> None:
         self.jitter = jitter
+
+    @rule(seconds=st.floats(0, 20))
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
 
     @rule()
     def want(self) -> None:
@@ -287,6 +389,16 @@ class Life(RuleBasedStateMachine):
         self.feed(Exited(code))
 
     @precondition(lambda self: self.alive)
+    @rule(answered=st.booleans())
+    def probe(self, answered: bool) -> None:
+        self.feed(Answered() if answered else Unanswered("silence"))
+
+    @precondition(lambda self: self.alive)
+    @rule()
+    def grow(self) -> None:
+        self.feed(Outgrown("too much"))
+
+    @precondition(lambda self: self.alive)
     @rule()
     def lose(self) -> None:
         self.feed(LeashLost())
@@ -306,7 +418,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def its_pid_is_known_exactly_while_it_lives(self) -> None:
         assert bool(self.process.pid) == self.alive
-        assert self.alive == (self.process.state in ("starting", "ready", "stopping"))
+        assert self.alive == (self.process.state in ("starting", "ready", "draining", "stopping"))
 
     @invariant()
     def the_peers_know_the_truth(self) -> None:
@@ -316,23 +428,24 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def it_is_never_stuck(self) -> None:
         # Whatever the state, something will move it on: a timer, or an exit that is on its way.
-        if self.process.state in ("waiting", "starting", "backoff"):
+        if self.process.state in ("waiting", "starting", "backoff", "draining"):
             assert self.process.timer
+        if self.process.state in ("waiting", "starting", "backoff"):
             assert self.wanted
 
     @invariant()
     def what_is_wanted_comes_back(self) -> None:
         if not self.wanted:
-            assert self.process.state in ("stopped", "stopping")
+            assert self.process.state in ("stopped", "stopping", "draining")
             return
         process = self.process
-        for _ in range(4):
+        for _ in range(5):
             if process.state in ("starting", "ready"):
                 return
             event: Event = TimerElapsed(process.timer)
             if process.state == "stopping":
                 event = Exited(0)
-            process, _ = step(replace(process), event, POLICY, lambda: 1.0)
+            process, _ = step(replace(process), event, POLICY, lambda: 1.0, self.now)
         raise AssertionError(process.state)
 
 

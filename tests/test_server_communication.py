@@ -144,6 +144,7 @@ async def test_calls_in_flight_end_well_on_a_process_that_is_announced_as_gone()
 async def test_a_server_that_is_gone_but_still_announced_is_waited_for() -> None:
     source = FixedPeers()
     told: list[Told] = []
+    answered = anyio.Event()
     async with calling(source) as services:
         async with serving(Desk()) as port:
             source.set(peer(port))
@@ -153,13 +154,13 @@ async def test_a_server_that_is_gone_but_still_announced_is_waited_for() -> None
 
             async def ask() -> None:
                 told.append(await services.call(ONCE, Ask(text="b"), deadline=20))
+                answered.set()
 
             tasks.start_soon(ask)
             await anyio.wait_all_tasks_blocked()
             async with serving(Desk(), port):
                 with anyio.fail_after(20):
-                    while not told:
-                        await anyio.wait_all_tasks_blocked()
+                    await answered.wait()
         assert told == [Told(text="b")]
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import signal
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import anyio
+import anyio.abc
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from pydantic import JsonValue
@@ -16,17 +20,14 @@ from pydantic import JsonValue
 from memory_spawner import PATIENT, MemoryProcess, MemorySpawner, spec
 from tale.config import Settings
 from tale.errors import DaemonError, ServiceUnavailable
-from tale.orchestration.facts import Gauge
+from tale.orchestration import rollout
 from tale.orchestration.leashes import answer
 from tale.orchestration.near_end import NearEnd
+from tale.orchestration.own_servers import default_specs, model_spec
+from tale.orchestration.owned import OwnedProcesses
+from tale.orchestration.probe import Probe
 from tale.orchestration.server_manager import ServerManager
-from tale.orchestration.specs import (
-    FORK_SERVER,
-    Dependency,
-    ServerSpec,
-    default_specs,
-    model_spec,
-)
+from tale.orchestration.specs import FORK_SERVER, Dependency, ServerSpec
 from tale.wire.leash import (
     Call,
     Failed,
@@ -49,9 +50,28 @@ MODELS = replace(spec("models"), may_manage=True)
 class World:
     """A running manager and its spawner."""
 
-    def __init__(self, *specs: ServerSpec, jitter: Callable[[], float] = lambda: 1.0) -> None:
+    def __init__(
+        self,
+        *specs: ServerSpec,
+        jitter: Callable[[], float] = lambda: 1.0,
+        measure_seconds: float = 600,
+    ) -> None:
         self.spawner = MemorySpawner()
-        self.manager = ServerManager(specs, self.spawner, token=TOKEN, jitter=jitter)
+        self.mute: set[str] = set()
+        self.manager = ServerManager(
+            specs,
+            self.spawner,
+            token=TOKEN,
+            jitter=jitter,
+            ask=self.ask,
+            measure_seconds=measure_seconds,
+        )
+        self.owned = OwnedProcesses(self.manager)
+
+    async def ask(self, url: str, probe: Probe) -> str:
+        """Answer a probe, unless the server at that address is mute."""
+        await anyio.lowlevel.checkpoint()
+        return f"{probe.path} gave no answer" if url in self.mute else ""
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[World]:
@@ -111,7 +131,7 @@ async def test_a_server_is_greeted_with_its_name_the_token_and_who_is_there() ->
     async with World(spec("a"), spec("b", Dependency("a", "ready"))).running() as world:
         await world.ready("a")
         hello, peers = world.spawner.latest("b").heard()[:2]
-        assert hello == Hello(name="b", token=TOKEN)
+        assert hello == Hello(name="b", token=TOKEN, grace=PATIENT.grace)
         assert isinstance(peers, Peers)
         assert [peer.name for peer in peers.peers] == ["a"]
 
@@ -166,6 +186,179 @@ async def test_a_server_that_lets_go_of_its_leash_is_replaced() -> None:
         assert "let go" in (world.manager.status()[0].last_exit or "")
 
 
+PROBE = Probe(every=0.001)
+
+
+async def test_a_server_is_ready_once_it_answers_its_first_probe() -> None:
+    world = World(replace(spec("a"), probe=PROBE))
+    async with world.running():
+        a = world.spawner.latest("a")
+        world.mute.add(a.url)
+        a.announce(a.url)
+        await world.manager.until(lambda: world.manager.children["a"].process.doubt or None)
+        assert world.state("a") == "starting"
+        world.mute.clear()
+        await world.reaches("a", "ready")
+
+
+async def test_a_server_that_does_not_answer_any_more_is_killed_and_replaced() -> None:
+    world = World(replace(spec("a"), probe=PROBE), spec("b"))
+    async with world.running():
+        a, b = world.spawner.latest("a"), world.spawner.latest("b")
+        a.announce(a.url)
+        await world.reaches("a", "ready")
+        world.mute.add(a.url)
+        await world.spawns("a", 2)
+        assert a.signals == ["KILL"]
+        assert b.peers() == []
+        assert "gave no answer, 3 times in a row" in (world.manager.status()[0].last_exit or "")
+
+
+async def test_a_program_without_a_leash_is_ready_once_it_answers_at_the_port_it_was_given() -> (
+    None
+):
+    foreign = replace(spec("search"), leash=False, probe=PROBE)
+    async with World(foreign, spec("ux")).running() as world:
+        await world.reaches("search", "ready")
+        process = world.spawner.latest("search")
+        assert process.heard() == []
+        assert world.manager.peers.of("search")[0].url == process.url
+
+
+async def test_a_crash_loop_is_told_with_the_end_of_its_log() -> None:
+    looping = replace(PATIENT, base=0, cap=0.001, intensity=2)
+    async with World(spec("a", policy=looping)).running() as world:
+        for times in range(1, 5):
+            (await world.spawns("a", times)).die(3)
+        await world.spawns("a", 5)
+        status = world.manager.status()[0]
+        assert status.crash_looping
+        assert status.tail == ["the last words of a"]
+        assert [end.split(" ", 1)[1] for end in status.exits] == ["exit 3"] * 4
+
+
+async def test_a_server_is_asked_to_leave_by_the_signal_of_its_spec() -> None:
+    async with World(replace(spec("a"), stop_signal=signal.SIGINT)).running() as world:
+        await world.ready("a")
+    assert world.spawner.latest("a").signals == ["INT"]
+
+
+def replicas(count: int) -> list[ServerSpec]:
+    return [
+        ServerSpec(f"a-{n}", "a", ("true",), policy=PATIENT, scalable=True)
+        for n in range(1, count + 1)
+    ]
+
+
+async def test_replicas_are_replaced_one_after_the_other() -> None:
+    async with World(*replicas(3), spec("ux")).running() as world:
+        await world.ready("a-1", "a-2", "a-3")
+        ux = world.spawner.latest("ux")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rollout.restart, world.manager, "a")
+            for name in ("a-1", "a-2", "a-3"):
+                await world.spawns(name, 2)
+                assert ux.peers() == [n for n in ("a-1", "a-2", "a-3") if n != name]
+                assert len(world.manager.peers.of("a")) == 2
+                world.spawner.latest(name).announce()
+
+
+async def test_a_server_leaves_the_picture_before_it_is_asked_to_leave() -> None:
+    settling = replace(PATIENT, settle=600)
+    async with World(spec("a", policy=settling), spec("b")).running() as world:
+        await world.ready("a")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rollout.restart, world.manager, "a")
+            await world.reaches("a", "draining")
+            assert world.spawner.latest("b").peers() == []
+            assert world.spawner.latest("a").signals == []
+            world.manager.kill()
+            tasks.cancel_scope.cancel()
+
+
+async def test_a_service_is_scaled_up_and_down() -> None:
+    async with World(*replicas(1)).running() as world:
+        await world.ready("a-1")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rollout.scale, world.manager, "a", 3)
+            for name in ("a-2", "a-3"):
+                (await world.spawns(name, 1)).announce()
+        assert [server.name for server in world.manager.status()] == ["a-1", "a-2", "a-3"]
+        await rollout.scale(world.manager, "a", 1)
+        assert [server.name for server in world.manager.status()] == ["a-1"]
+        assert world.spawner.latest("a-3").signals == ["TERM"]
+        assert world.spawner.latest("a-1").signals == []
+
+
+@pytest.mark.parametrize(
+    ("service", "count", "words"),
+    [("b", 2, "no server 'b'"), ("ux", 2, "one process"), ("a", 0, "1 to 64"), ("a", 65, "1 to")],
+)
+async def test_what_cannot_be_scaled_is_refused_with_a_reason(
+    service: str, count: int, words: str
+) -> None:
+    async with World(*replicas(1), spec("ux")).running() as world:
+        with pytest.raises(DaemonError, match=words):
+            await rollout.scale(world.manager, service, count)
+        assert world.spawner.names() == ["a-1", "ux"]
+
+
+async def test_other_settings_restart_only_what_reads_them() -> None:
+    before = [spec("a"), spec("b"), spec("c")]
+    after = [replace(before[0], reads="something else"), before[1], spec("d")]
+    async with World(*before).running() as world:
+        await world.ready("a", "b", "c")
+        changes: list[rollout.Changes] = []
+
+        async def reload() -> None:
+            changes.append(await rollout.apply(world.manager, after))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reload)
+            (await world.spawns("a", 2)).announce()
+        assert changes == [rollout.Changes(("d",), ("c",), ("a",))]
+        assert [server.name for server in world.manager.status()] == ["a", "b", "d"]
+        assert len(world.spawner.of("b")) == 1
+        assert world.spawner.latest("c").signals == ["TERM"]
+
+
+async def test_settings_that_say_the_same_change_nothing() -> None:
+    async with World(spec("a")).running() as world:
+        await world.ready("a")
+        assert await rollout.apply(world.manager, [spec("a")]) == rollout.Changes()
+
+
+async def test_models_processes_are_left_alone_when_settings_are_read_again() -> None:
+    async with World(MODELS).running() as world:
+        await world.call("models", "start_model", name="model-ux", module_args=[])
+        await rollout.apply(world.manager, [MODELS])
+        assert [server.name for server in world.manager.status()] == ["models", "model-ux"]
+
+
+async def test_a_server_that_takes_more_memory_than_it_may_is_replaced() -> None:
+    world = World(replace(spec("a"), max_rss=1 << 20), measure_seconds=0.001)
+    # This test's own process stands in for a server that grew.
+    world.spawner.pids = itertools.repeat(os.getpid())
+    async with world.running():
+        await world.ready("a")
+        await world.spawns("a", 2)
+        assert world.spawner.of("a")[0].signals == ["TERM"]
+        assert "its limit is 1 MiB" in (world.manager.status()[0].last_exit or "")
+
+
+async def test_only_one_replica_at_a_time_is_replaced_for_its_memory() -> None:
+    greedy = [replace(one, max_rss=1 << 20) for one in replicas(2)]
+    world = World(*greedy, measure_seconds=0.001)
+    world.spawner.pids = itertools.repeat(os.getpid())
+    async with world.running():
+        await world.ready("a-1", "a-2")
+        await world.manager.until(lambda: any(p.signals for p in world.spawner.all) or None)
+        first, second = world.spawner.all[:2]
+        await world.spawns(first.spec.name if first.signals else second.spec.name, 2)
+        await anyio.sleep(0.02)  # several looks, while the replacement is not ready
+        assert sorted([first.signals, second.signals]) == [[], ["TERM"]]
+
+
 async def test_servers_stop_in_reverse_order_of_dependency_and_models_after_their_owner() -> None:
     order: list[str] = []
     world = World(MODELS, spec("gateway", Dependency("models")), spec("ux", Dependency("gateway")))
@@ -197,6 +390,23 @@ async def test_a_server_that_ignores_sigterm_is_killed_after_its_grace() -> None
     assert world.spawner.latest("a").signals == ["TERM", "KILL"]
 
 
+async def test_a_manager_that_is_cancelled_stops_its_servers_in_the_same_way() -> None:
+    world = World(spec("a", policy=replace(PATIENT, grace=0.01)))
+    world.spawner.stubborn.add("a")
+
+    async def run(task_status: anyio.abc.TaskStatus[None]) -> None:
+        async with world.running():
+            await world.ready("a")
+            task_status.started()
+            await anyio.sleep_forever()
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(run)
+            tasks.cancel_scope.cancel()
+    assert world.spawner.latest("a").signals == ["TERM", "KILL"]
+
+
 async def test_grace_can_be_cut_short() -> None:
     world = World(spec("a"), spec("b"))
     world.spawner.stubborn |= {"a", "b"}
@@ -223,11 +433,11 @@ async def test_a_restart_by_name_service_or_of_everything_ends_when_ready_again(
     a2 = ServerSpec("a-2", "a", ("true",), policy=PATIENT)
     async with World(a1, a2, spec("b")).running() as world:
         await world.ready("a-1", "a-2", "b")
-        for name, times in (("a-1", (2, 1, 1)), ("a", (3, 2, 1)), (None, (4, 3, 2))):
+        for name, times in (("a-1", (2, 1, 1)), ("b", (2, 1, 2)), (None, (3, 2, 3))):
             done = anyio.Event()
 
             async def restart(name: str | None = name, done: anyio.Event = done) -> None:
-                await world.manager.restart(name)
+                await rollout.restart(world.manager, name)
                 done.set()
 
             async with anyio.create_task_group() as tasks:
@@ -238,7 +448,7 @@ async def test_a_restart_by_name_service_or_of_everything_ends_when_ready_again(
                 for server in ("a-1", "a-2", "b"):
                     world.spawner.latest(server).announce()
         with pytest.raises(DaemonError, match="no server 'c'") as caught:
-            await world.manager.restart("c")
+            await rollout.restart(world.manager, "c")
         assert "a-1, a-2, b" in caught.value.hint
 
 
@@ -342,11 +552,11 @@ async def test_a_model_process_asked_for_again_while_it_stops_stays() -> None:
     world.spawner.stubborn.add("model-x")
     owned = model_spec("model-x", [], 0, "models")
     async with world.running():
-        await world.manager.ensure(owned)
+        await world.owned.ensure(owned)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(world.manager.remove, "model-x", "models")
+            tasks.start_soon(world.owned.remove, "model-x", "models")
             await world.reaches("model-x", "stopping")
-            tasks.start_soon(world.manager.ensure, owned)
+            tasks.start_soon(world.owned.ensure, owned)
             await anyio.wait_all_tasks_blocked()
             world.spawner.latest("model-x").die(0)
         assert world.state("model-x") == "starting"
@@ -393,11 +603,11 @@ async def test_what_a_server_may_not_ask_is_refused_with_a_reason(
 
 
 async def test_a_call_that_breaks_is_answered_and_the_supervisor_lives_on() -> None:
-    class Broken(ServerManager):
+    class Broken(OwnedProcesses):
         async def remove(self, name: str, owner: str) -> None:
             raise ZeroDivisionError(name, owner)
 
-    broken = Broken([], MemorySpawner(), token=TOKEN)
+    broken = Broken(ServerManager([], MemorySpawner(), token=TOKEN))
     call = Call(id=4, operation="stop_server", arguments={"name": "x"})
     reply = await answer(broken, MODELS, call)
     assert reply.error is not None
@@ -408,7 +618,7 @@ async def test_nothing_is_started_any_more_while_stopping() -> None:
     async with World(MODELS).running() as world:
         await world.manager.stop()
         with pytest.raises(ServiceUnavailable):
-            await world.manager.ensure(model_spec("model-x", [], 0, "models"))
+            await world.owned.ensure(model_spec("model-x", [], 0, "models"))
 
 
 async def test_nonsense_on_a_leash_is_passed_over() -> None:
@@ -476,14 +686,7 @@ async def test_sending_to_a_child_that_is_gone_is_no_error() -> None:
     end.close()
 
 
-def test_a_process_that_is_gone_uses_nothing() -> None:
-    assert Gauge(1 << 22).read() == (0, 0.0)
-    rss, cpu = Gauge(os.getpid()).read()
-    assert rss > 0
-    assert cpu > 0
-
-
 async def test_a_manager_that_is_not_running_starts_nothing() -> None:
     manager = ServerManager([], MemorySpawner(), token=TOKEN)
     with pytest.raises(RuntimeError, match="not running"):
-        await manager.ensure(spec("a"))
+        await OwnedProcesses(manager).ensure(spec("a"))

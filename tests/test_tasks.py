@@ -15,10 +15,15 @@ from hypothesis import strategies as st
 
 from tale.config import Settings
 from tale.errors import (
+    BackendBroke,
     BackendFailed,
+    BackendStalled,
+    BackendUnavailable,
     PromptRejected,
     ServiceUnavailable,
     StorageError,
+    StorageReadOnly,
+    TaleError,
     TaskError,
     TaskNotFound,
 )
@@ -529,6 +534,19 @@ async def test_a_step_whose_server_goes_away_is_done_again(world: World) -> None
     assert resumed == ["execution-1 went away"] * 2
 
 
+@pytest.mark.parametrize(
+    "error",
+    [BackendBroke("cut off"), BackendStalled("silent"), BackendUnavailable("no process")],
+)
+async def test_a_step_whose_model_goes_away_is_done_again(world: World, error: TaleError) -> None:
+    world.runner.fail = [error]
+    async with world.running():
+        identity = await world.submit("fail")
+        task = await world.ended(identity)
+    assert task.state == "done"
+    assert (await kinds(world.store, identity))[:3] == ["queued", "started", "resumed"]
+
+
 async def test_a_step_that_begins_again_by_itself_is_told_of(world: World) -> None:
     async with world.running():
         identity = await world.submit("twice")
@@ -652,6 +670,41 @@ async def test_a_full_disk_holds_a_task_up_and_does_not_end_it(tmp_path: Path) -
             task = await world.ended(await world.submit("work"))
     assert task.state == "done"
     assert paused == [1, 2, 4, 8, 16, 30, 30]
+
+
+class Locked(TaskStore):
+    """A store that can only be read until it is unlocked."""
+
+    def __init__(self, database: Database, workspaces: Path) -> None:
+        super().__init__(database, workspaces)
+        self.unlocked = anyio.Event()
+
+    async def requeue(self, identity: str, why: str) -> Change:
+        if not self.unlocked.is_set():
+            raise StorageReadOnly("locked")
+        return await super().requeue(identity, why)
+
+
+async def test_a_database_that_is_locked_at_the_start_is_shown_and_its_tasks_go_on_later(
+    tmp_path: Path,
+) -> None:
+    paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
+    async with Database.open(paths, Settings()) as database:
+        store = Locked(database, paths.workspaces)
+        first, dropped, last = [await add(store, text) for text in ("first", "dropped", "last")]
+        world = World(store, lambda _: store.unlocked.wait())
+        async with world.running():
+            assert [task.id for task in await store.newest(limit=9)] == [
+                last.id,
+                dropped.id,
+                first.id,
+            ]
+            await world.engine.cancel(dropped.id)
+            store.unlocked.set()
+            assert (await world.ended(first.id)).state == "done"
+            assert (await world.ended(last.id)).state == "done"
+    assert world.runner.steps == ["first", "last"]
+    assert (await kinds(store, dropped.id)) == ["queued", "cancelled"]
 
 
 def test_only_a_lane_with_room_is_picked_from() -> None:

@@ -21,11 +21,13 @@ from tale.errors import (
     PromptRejected,
     ServiceUnavailable,
     SessionNotFound,
+    StorageReadOnly,
     TaleError,
     WorkspaceUnusable,
 )
 from tale.memory.exchange import Work
-from tale.memory.turns import TurnStore
+from tale.memory.outbox import Outbox
+from tale.memory.turns import NewTurn, Turn, TurnStore
 from tale.models.backend import Role
 from tale.models.caller import Script, ScriptedModels
 from tale.paths import Paths
@@ -36,6 +38,7 @@ from tale.storage.database import Database
 from tale.wire.contracts import (
     ChatReply,
     ChatRequest,
+    KeptRequest,
     SessionRequest,
     SessionsRequest,
     SubmitRequest,
@@ -72,10 +75,12 @@ class World:
         self.gateway = Gateway()
         self.models = ScriptedModels(*scripts)
         self.seen: list[Mapping[str, object]] = []
+        self.outbox = Outbox(database)
         self.ux = Ux(
             TurnStore(database),
             self.models,
             self.gateway,
+            self.outbox,
             context={"ux": 8192, "task": 8192},
         )
 
@@ -195,17 +200,75 @@ async def test_work_is_handed_over_also_where_no_model_acknowledges_it(
 @pytest.mark.parametrize(
     "error", [ServiceUnavailable("gateway went away"), DeadlineExceeded("no answer")]
 )
-async def test_without_a_gateway_the_turn_is_kept_and_the_user_told(
+async def test_without_a_gateway_the_work_is_kept_and_the_user_told_that_it_starts_later(
     database: Database, error: TaleError
 ) -> None:
-    world = World(database, Script(["On it."], hold=anyio.Event()))
+    world = World(database, Script(["I've started"], hold=anyio.Event()))
     world.gateway.error = error
-    with anyio.fail_after(20), pytest.raises(ServiceUnavailable) as caught:
+    with anyio.fail_after(20):
+        reply = await world.say(WORK, workspace="/w")
+    assert (reply.task, reply.kept, reply.role) == (None, f"{reply.session}/1", "ux")
+    assert "kept" in reply.answer
+    assert "by itself" in reply.answer
+    assert world.seen == [
+        {"session": reply.session},
+        {"kept": reply.kept},
+        {"token": reply.answer},
+    ]
+    assert await world.told() == [("user", WORK, False), ("assistant", reply.answer, False)]
+    waiting = await world.outbox.oldest()
+    assert waiting.work == Work(WORK, "/w", reply.session, f"{reply.session}/1")
+
+
+async def test_a_model_that_is_quicker_than_the_gateway_does_not_say_yet_that_work_began(
+    database: Database,
+) -> None:
+    world = World(database, Script(["I've started"]))
+    world.gateway.hold = anyio.Event()
+    async with in_background(world, WORK):
+        await anyio.wait_all_tasks_blocked()
+        assert len(world.models.asked) == 1
+        assert [list(one) for one in world.seen] == [["session"]]
+        world.gateway.hold.set()
+    assert [list(one) for one in world.seen] == [["session"], ["task"], ["token"]]
+
+
+class FullOutbox(Outbox):
+    """Can't keep anything."""
+
+    async def keep(self, work: Work, told: NewTurn) -> Turn:
+        raise StorageReadOnly("the disk is full")
+
+
+async def test_work_that_can_not_even_be_kept_is_refused_in_words(database: Database) -> None:
+    world = World(database)
+    world.gateway.error = ServiceUnavailable("gateway went away")
+    models = ScriptedModels(Script(["I've started"], hold=anyio.Event()))
+    outbox = FullOutbox(database)
+    world.ux = Ux(TurnStore(database), models, world.gateway, outbox, context={})
+    with anyio.fail_after(20), pytest.raises(StorageReadOnly, match="disk is full"):
         await world.say(WORK)
-    session = world.seen[0]["session"]
-    assert f"kept in conversation {session}" in caught.value.message
-    assert "tale status" in caught.value.hint
     assert await world.told() == [("user", WORK, False)]
+
+
+async def test_the_task_of_kept_work_can_be_waited_for(database: Database) -> None:
+    world = World(database, Script(["I've started"], hold=anyio.Event()))
+    world.gateway.error = ServiceUnavailable("gateway went away")
+    reply = await world.say(WORK)
+    assert reply.kept
+    found: list[str] = []
+
+    async def wait(key: str) -> None:
+        found.append((await world.ux.kept_task(KeptRequest(key=key), world.progress)).task)
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait, reply.kept)
+            await anyio.wait_all_tasks_blocked()
+            assert found == []
+            await world.outbox.delivered(await world.outbox.oldest(), "t-7")
+    assert found == ["t-7"]
+    assert (await world.turns())[1].task == "t-7"
 
 
 async def test_what_the_gateway_refuses_is_refused_in_its_words(database: Database) -> None:
@@ -214,6 +277,26 @@ async def test_what_the_gateway_refuses_is_refused_in_its_words(database: Databa
     with pytest.raises(WorkspaceUnusable, match="/ is the root"):
         await world.say(WORK, workspace="/")
     assert await world.told() == [("user", WORK, False)]
+
+
+async def test_an_answer_that_waits_for_the_models_says_so_first(database: Database) -> None:
+    world = World(database, Script(["Hello!"], held_up="They come back."))
+    reply = await world.say("hello there")
+    assert world.seen == [
+        {"session": reply.session},
+        {"note": "They come back."},
+        {"token": "Hello!"},
+    ]
+    assert reply.answer == "Hello!"
+
+
+async def test_work_is_acknowledged_in_fixed_words_while_the_models_are_away(
+    database: Database,
+) -> None:
+    world = World(database, Script(["never"], held_up="They come back."))
+    reply = await world.say(WORK)
+    assert (reply.task, reply.answer) == ("t-1", "I'm on it.")
+    assert all("note" not in seen for seen in world.seen)
 
 
 async def test_an_answer_whose_reader_goes_away_is_kept_as_far_as_it_came(
@@ -251,8 +334,9 @@ async def test_work_is_handed_over_though_who_asked_for_it_went_away(database: D
     world = World(database, Script(["On"], hold=anyio.Event()))
     world.gateway.hold = anyio.Event()
     async with in_background(world, WORK) as scope:
-        while {"token": "On"} not in world.seen:
+        while not world.models.asked:
             await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
         scope.cancel()
         await anyio.wait_all_tasks_blocked()
         world.gateway.hold.set()
@@ -342,7 +426,8 @@ async def test_work_reaches_the_gateway_with_a_key_that_tells_the_turn(database:
     caller = Caller()
     models = ScriptedModels(Script(["On it."]))
     windows: dict[Role, int] = {"ux": 8192, "task": 8192}
-    ux = Ux(TurnStore(database), models, RemoteGateway(caller), context=windows)
+    gateway = RemoteGateway(caller, deadline=2)
+    ux = Ux(TurnStore(database), models, gateway, Outbox(database), context=windows)
     world = World(database)
     reply = await ux.chat(ChatRequest(text=WORK, workspace="/w"), world.progress)
     assert reply.task == "t-9"
@@ -356,7 +441,8 @@ def test_the_server_offers_its_tools(tmp_path: Path) -> None:
     async def build() -> None:
         paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
         async with Database.open(paths, Settings()) as database:
-            ux = Ux(TurnStore(database), ScriptedModels(), Gateway(), context={})
+            outbox = Outbox(database)
+            ux = Ux(TurnStore(database), ScriptedModels(), Gateway(), outbox, context={})
             assert "/mcp" in [getattr(route, "path", "") for route in ux.app().routes]
 
     anyio.run(build)

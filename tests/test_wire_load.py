@@ -131,6 +131,16 @@ async def test_a_single_call_of_a_batched_tool_travels_alone() -> None:
     assert set(edges(desk.metrics.served.view(0))) == {"small"}
 
 
+async def test_a_request_that_waits_does_not_hold_up_those_made_with_it() -> None:
+    desk = Desk()
+    async with serving(desk) as port, calling(FixedPeers(peer(port))) as services:
+        async with anyio.create_task_group() as tasks:
+            for ask in (Ask(text="waits", count=1), Ask(text="a"), Ask(text="b")):
+                tasks.start_soon(lambda ask=ask: services.call(SMALL, ask, deadline=10))
+        served = edges(desk.metrics.served.view(0))
+    assert (served["small"].calls, served["small_many"].calls) == (1, 1)
+
+
 async def test_a_batch_ends_when_its_last_caller_has_left() -> None:
     desk = Desk()
     async with serving(desk) as port, calling(FixedPeers(peer(port))) as services:

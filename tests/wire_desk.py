@@ -33,7 +33,7 @@ class Told(BaseModel):
     pid: int = 0
 
 
-ECHO = Tool("desk", "echo", "Say it back.", Ask, Told, read_only=True)
+ECHO = Tool("desk", "echo", "Say it back.", Ask, Told, effect="reads")
 PUT = Tool("desk", "put", "Say it back, idempotently.", Ask, Told, idempotent=True)
 HANG = Tool("desk", "hang", "Never answer.", Ask, Told)
 

@@ -11,10 +11,17 @@ import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
-from annotated_types import Ge, Le
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from annotated_types import Ge, Gt, Le, Len
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from tale.errors import ConfigError
@@ -27,6 +34,7 @@ __all__ = [
     "ModelServerSettings",
     "ModelsSettings",
     "RoleSettings",
+    "ServerSettings",
     "Settings",
     "UxSettings",
     "load_settings",
@@ -108,6 +116,46 @@ class ExecutionSettings(_Section):
     replicas: Annotated[int, Ge(1), Le(64)] = Field(
         default=1, description="Execution servers to run."
     )
+    max_memory_mb: Annotated[int, Ge(0)] = Field(
+        default=1024, description="Memory, in MiB, past which one is replaced; 0 sets no limit."
+    )
+
+
+class ServerSettings(_Section):
+    """A server of the user's that tale keeps running."""
+
+    command: Annotated[tuple[str, ...], Len(1)] = Field(
+        description="Program and arguments; {port} stands for the port it is given."
+    )
+    replicas: Annotated[int, Ge(1), Le(64)] = Field(default=1, description="How many run.")
+    depends_on: tuple[str, ...] = Field(
+        default=(), description="Servers that must be ready before it is started."
+    )
+    environment: dict[str, str] = Field(
+        default_factory=dict, description="Added to the environment; PORT is set already."
+    )
+    health: Annotated[str, StringConstraints(pattern=r"^/[!-~]*$")] = Field(
+        default="/", description="Path that is asked for; any answer below 500 is life."
+    )
+    probe_seconds: Annotated[float, Gt(0), Le(600)] = Field(
+        default=2, description="Time for an answer; three in a row without one, and it is replaced."
+    )
+    start_seconds: Annotated[float, Gt(0), Le(3600)] = Field(
+        default=60, description="Time until it must answer for the first time."
+    )
+    stop_signal: Literal["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"] = Field(
+        default="SIGTERM", description="What asks it to leave."
+    )
+    grace_seconds: Annotated[float, Ge(0), Le(3600)] = Field(
+        default=10, description="Time to leave; then it is killed."
+    )
+    max_memory_mb: Annotated[int, Ge(0)] = Field(
+        default=0, description="Memory, in MiB, past which it is replaced; 0 sets no limit."
+    )
+
+
+# It becomes the name of processes and of their logs.
+_ServerName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 
 
 class Settings(_Section):
@@ -117,6 +165,9 @@ class Settings(_Section):
     gateway: GatewaySettings = GatewaySettings()
     model_server: ModelServerSettings = ModelServerSettings()
     execution: ExecutionSettings = ExecutionSettings()
+    servers: dict[_ServerName, ServerSettings] = Field(
+        default_factory=dict, description="Further servers to keep running, by name."
+    )
     database_url: str = Field(
         default="", description="SQLAlchemy URL; empty is SQLite in the data folder."
     )
@@ -134,6 +185,7 @@ class _Environment(BaseSettings):
     gateway: GatewaySettings
     model_server: ModelServerSettings
     execution: ExecutionSettings
+    servers: dict[str, ServerSettings]
     database_url: str
     log_level: str
 
@@ -231,8 +283,12 @@ def _line_of(text: str, keys: Sequence[str]) -> int:
 
 def _fields_at(keys: Sequence[str]) -> list[str]:
     here: type[BaseModel] = Settings
-    for key in keys:
+    named = iter(keys)
+    for key in named:
         inner = here.model_fields[key].annotation
+        if get_origin(inner) is dict:
+            next(named, None)  # a name of the user's
+            inner = get_args(inner)[1]
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return []
         here = inner

@@ -26,12 +26,14 @@ one of these at the boundary where it enters, and crosses process borders by its
     │   │   └── LoadFailed       its process ended before it could answer
     │   ├── BackendStalled       accepted the request and went silent
     │   └── BackendFailed        answered with an error
+    │       └── BackendBroke     broke off in the middle of an answer
     ├── TaskError                tasks and conversations
     │   ├── PromptRejected
     │   ├── TaskNotFound
     │   ├── SessionNotFound
     │   └── WorkspaceUnusable
     └── StorageError             the database or the data folder
+        └── StorageReadOnly      it can be read, and not be written just now
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "BackendBroke",
     "BackendFailed",
     "BackendStalled",
     "BackendUnavailable",
@@ -61,6 +64,7 @@ __all__ = [
     "ServiceUnavailable",
     "SessionNotFound",
     "StorageError",
+    "StorageReadOnly",
     "TaleError",
     "TaskError",
     "TaskNotFound",
@@ -258,6 +262,12 @@ class BackendFailed(ModelError):
     status = 502
 
 
+class BackendBroke(BackendFailed):
+    """The backend went away in the middle of an answer; the answer can be asked for again."""
+
+    code = "backend_broke"
+
+
 class TaskError(TaleError):
     """A task or a conversation can't go on."""
 
@@ -299,6 +309,13 @@ class StorageError(TaleError):
     """The database or the data folder can't be read or written."""
 
     code = "storage_error"
+
+
+class StorageReadOnly(StorageError):
+    """The database can't be written just now: locked, or its disk full. What it holds is safe."""
+
+    code = "storage_read_only"
+    status = 503
 
 
 def _tree(root: type[TaleError]) -> dict[str, type[TaleError]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,30 @@ def test_chat_through_a_pipe_is_a_conversation_that_is_kept(tale: Tale) -> None:
     assert one["session"] == two["session"]
     shown = json.loads(tale.run("sessions", one["session"], "--json").stdout)
     assert [turn["speaker"] for turn in shown["turns"]] == ["user", "assistant"] * 2
+
+
+def test_tasks_are_submitted_and_shown_while_the_ux_server_does_not_answer(tale: Tale) -> None:
+    ux = _pid_of(tale, "ux")
+    os.kill(ux, signal.SIGSTOP)
+    try:
+        submitted = tale.run("submit", "Say hello", "--json")
+        task = json.loads(submitted.stdout)
+        listed = tale.run("tasks")
+        shown = tale.run("show", task["id"])
+    finally:
+        with suppress(ProcessLookupError):  # the supervisor may have done so before
+            os.kill(ux, signal.SIGKILL)
+    assert (submitted.returncode, task["state"]) == (0, "done")
+    assert task["id"] in listed.stdout
+    assert shown.stdout.startswith("task ")
+    assert tale.run("chat", stdin="Hi!\n").returncode == 0
+    assert _pid_of(tale, "ux") != ux
+
+
+def _pid_of(tale: Tale, name: str) -> int:
+    servers = json.loads(tale.run("status", "--json").stdout)["servers"]
+    [pid] = [server["pid"] for server in servers if server["name"] == name]
+    return int(pid)
 
 
 def test_an_interrupted_submit_leaves_its_task_running(tale: Tale) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -299,6 +300,80 @@ def test_another_version_is_refused_but_can_be_stopped(home: Home) -> None:
     assert not psutil.pid_exists(runtime.pid)
 
 
+PROBE = {"path": "/", "every": 0.05, "timeout": 0.2}
+
+
+def program(*options: str, **more: Any) -> dict[str, Any]:
+    command = [sys.executable, "-S", "-E", str(DAEMON.with_name("misbehaving_program.py"))]
+    port = ["--port", "{port}"]
+    table = {"name": "web-1", "service": "web", "leash": False, "probe": PROBE, "scalable": True}
+    return {**table, "command": [*command, *options, *port], **more}
+
+
+def test_a_program_that_stops_answering_is_replaced_at_another_port(home: Home) -> None:
+    home.start(program())
+    first = home.ask("wait", service="web")["url"]
+    before = home.server("web-1")
+    os.kill(before["pid"], signal.SIGSTOP)
+    after = until(lambda: ((s := home.server("web-1"))["starts"] == 2 and s) or None)
+    assert "gave no answer within 0.2 s, 3 times in a row" in after["last_exit"]
+    assert home.ask("wait", service="web")["url"] != first
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("--deaf", "/ gave no answer within 0.2 s"),
+        ("--garbage", "/ answered in no HTTP"),
+        ("--half", "/ answered in no HTTP"),
+    ],
+)
+def test_a_program_that_answers_badly_never_counts_as_ready(
+    home: Home, option: str, reason: str
+) -> None:
+    home.start(program(option, policy={**QUICK, "start": 1}))
+    failing = until(lambda: ((s := home.server("web-1"))["last_exit"] and s) or None)
+    assert f"not ready after 1 s ({reason})" in failing["last_exit"]
+
+
+def test_a_program_that_keeps_failing_is_marked_and_quoted_and_tried_again(home: Home) -> None:
+    home.start(program("--no-such-option", policy={"base": 0.001, "cap": 0.05, "intensity": 2}))
+    failing = until(lambda: ((s := home.server("web-1"))["crash_looping"] and s) or None)
+    assert "unrecognized arguments: --no-such-option" in failing["tail"][-1]
+    until(lambda: home.server("web-1")["starts"] > failing["starts"] or None)
+
+
+def test_replicas_are_added_and_taken_away(home: Home) -> None:
+    home.start(program())
+    home.ask("wait", service="web")
+    home.ask("scale", service="web", count=3)
+    names = [server["name"] for server in home.ask("status")["servers"]]
+    assert names == ["web-1", "web-2", "web-3"]
+    servers = home.ask("status")["servers"]
+    assert len({server["url"] for server in servers}) == 3
+    home.ask("scale", service="web", count=1)
+    assert [server["name"] for server in home.ask("status")["servers"]] == ["web-1"]
+    assert [psutil.pid_exists(server["pid"]) for server in servers] == [True, False, False]
+
+
+def test_what_a_program_left_in_a_session_of_its_own_goes_with_it(home: Home) -> None:
+    home.start(program("--leave-child"))
+    home.ask("wait", service="web")
+    first = home.server("web-1")["pid"]
+    (left,) = psutil.Process(first).children()
+    os.kill(first, signal.SIGKILL)
+    until(lambda: not left.is_running() or None, "that its child is gone")
+    home.ask("wait", service="web")
+
+
+def test_a_killed_supervisor_leaves_no_foreign_program(home: Home) -> None:
+    runtime = home.start(program())
+    home.ask("wait", service="web")
+    os.kill(runtime.pid, signal.SIGKILL)
+    os.waitpid(runtime.pid, 0)
+    until(home.gone, "that all are gone")
+
+
 class TestTalesOwn:
     """`python -m tale.orchestration.daemon` as users run it, where it can't start."""
 
@@ -352,7 +427,10 @@ class TestSpawner:
         spawner = OsSpawner(home.paths, home.environ([]), pidfd=pidfd)
         for code in (-signal.SIGKILL, -signal.SIGTERM, 0):
             running = spawner.spawn(ServerSpec("a", "a", (*SERVER, "--never-ready")))
-            ends = {-signal.SIGKILL: running.kill, -signal.SIGTERM: running.terminate}
+            ends = {
+                -signal.SIGKILL: running.kill,
+                -signal.SIGTERM: partial(running.terminate, signal.SIGTERM),
+            }
             ends.get(code, running.leash.close)()
             with anyio.fail_after(20):
                 assert await running.wait() == code

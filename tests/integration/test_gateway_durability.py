@@ -28,6 +28,7 @@ from tale.wire.contracts import (
     SUBMIT,
     Event,
     ListRequest,
+    ShowRequest,
     StepReply,
     StepRequest,
     SubmitRequest,
@@ -163,7 +164,7 @@ async def test_a_task_survives_the_kill_of_its_gateway(tmp_path: Path) -> None:
                 execution.released.set()
                 events = await follow(second.peer.url, task.id)
                 others = await follow(second.peer.url, waiting.id)
-                shown = await services.call(SHOW, TaskRequest(id=task.id), deadline=30)
+                shown = await services.call(SHOW, ShowRequest(id=task.id), deadline=30)
                 listed = await services.call(LIST, ListRequest(), deadline=30)
                 second.process.terminate()
                 assert await second.process.wait() == 0

@@ -15,9 +15,9 @@ from openai import AsyncOpenAI, AuthenticationError
 from pydantic import BaseModel
 
 from tale.config import Settings
+from tale.orchestration.own_servers import default_specs
 from tale.orchestration.server_manager import ServerManager
 from tale.orchestration.spawn import OsSpawner
-from tale.orchestration.specs import default_specs
 from tale.paths import Paths
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration, pytest.mark.timeout(180)]

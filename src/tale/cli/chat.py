@@ -14,10 +14,10 @@ import typer
 
 from tale.cli.answer import AnswerWriter
 from tale.cli.connection import Connection
-from tale.cli.conversation import Conversation, HandedOver, Outcome
+from tale.cli.conversation import Conversation, HandedOver, Heard, Outcome
 from tale.cli.prompt_text import decode
-from tale.cli.render import Screen
-from tale.cli.task_lines import file_lines, summary_line
+from tale.cli.render import Screen, clean
+from tale.cli.task_lines import event_line, file_lines, summary_line
 from tale.cli.views import Event, Reply
 
 __all__ = ["app", "piped_chat"]
@@ -65,26 +65,22 @@ def piped_chat(
     """Answer each line, then wait for the tasks; returns how many of them failed."""
     ended: dict[str, Outcome] = {}
 
-    def forget(event: Event) -> None:
-        del event
+    def tell(event: Event) -> None:
+        if event.kind == "note":
+            screen.note(f"task {event.task}: {clean(event_line(event))}")
 
     def keep(outcome: Outcome) -> None:
         ended[outcome.task] = outcome
 
-    handed = HandedOver(connection, forget, keep)
+    handed = HandedOver(connection, tell, keep)
+    heard = Heard(handed.follow, handed.follow_kept, lambda text: screen.note(clean(text)))
     for number, raw in enumerate(stdin, start=1):
         if not raw.strip():
             continue
-        reply = conversation.say(
-            decode(raw.rstrip(b"\r\n"), f"Line {number}"), _ignore, handed.follow
-        )
+        reply = conversation.say(decode(raw.rstrip(b"\r\n"), f"Line {number}"), heard)
         _write_reply(screen, reply, as_json=as_json)
     handed.wait()
     return sum(not _write_outcome(screen, ended[task], as_json=as_json) for task in handed.followed)
-
-
-def _ignore(token: str) -> None:
-    del token
 
 
 def _write_reply(screen: Screen, reply: Reply, *, as_json: bool) -> None:

@@ -20,7 +20,7 @@ from prompt_toolkit.patch_stdout import patch_stdout
 
 from tale.cli.answer import AnswerWriter
 from tale.cli.connection import Connection
-from tale.cli.conversation import Conversation, HandedOver, Outcome
+from tale.cli.conversation import Conversation, HandedOver, Heard, Outcome
 from tale.cli.keyboard import unechoed
 from tale.cli.render import Screen, clean, plural
 from tale.cli.sessions import turn_lines
@@ -145,6 +145,8 @@ class TerminalChat:
             )
             for task in running:
                 self._screen.note(f"  tale watch {task}")
+        if self.handed.kept:
+            self._screen.note("Work that is kept starts by itself; `tale tasks` shows it then.")
         if self._conversation.session:
             self._screen.note(f"`tale chat --session {self._conversation.session}` continues.")
 
@@ -157,7 +159,9 @@ class TerminalChat:
                     spinner.stop()
                     writer.token(token)
 
-                reply = self._conversation.say(text, on_token, self.handed.follow)
+                handed = self.handed
+                heard = Heard(handed.follow, handed.follow_kept, spinner.note, on_token)
+                reply = self._conversation.say(text, heard)
         except KeyboardInterrupt:
             writer.end_line()
             self._screen.note("stopped")

@@ -9,7 +9,7 @@ found again without anybody polling. Above: the commands. Below: `orchestration.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tale.cli.client import McpClient, OnProgress
 from tale.cli.pool_view import PoolView
@@ -17,15 +17,23 @@ from tale.cli.record import JsonValue, Record
 from tale.cli.render import Screen
 from tale.cli.spinner import Spinner, Waiting
 from tale.cli.transport import Broken, NotSent, request_json
-from tale.errors import DaemonUnreachable, TaleError
+from tale.errors import DaemonUnreachable, DeadlineExceeded, TaleError
 from tale.orchestration import background, control_client
 from tale.paths import Paths
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "NotReady", "OnLate"]
+
+OnLate = Callable[[str], None]
+"""Told what a server is about that is not ready, while it is still waited for."""
 
 _READY_SECONDS = 120.0  # a first start reads 1.6 GB of model files from a slow disk
+_LATE_SECONDS = 2.0  # a server that was killed is back by then
 _ATTEMPTS = 3
 _LOOK_SECONDS = 1.0
+
+
+class NotReady(DeadlineExceeded):
+    """A server did not get ready in time; the message says in which state it is."""
 
 
 class Connection:
@@ -34,6 +42,7 @@ class Connection:
     def __init__(self, paths: Paths) -> None:
         """Keep the folders; nothing is looked up yet."""
         self.paths = paths
+        self._on_late: OnLate | None = None
 
     @classmethod
     def open(cls, screen: Screen, *, service: str = "gateway") -> Connection:
@@ -43,6 +52,7 @@ class Connection:
             DaemonError: It can't be started, or is of another version.
         """
         connection = cls(Paths.from_environment())
+        connection._on_late = lambda why: screen.note(f"{why} It is waited for.")
         if control_client.read_runtime(connection.paths) is not None:
             background.ensure_daemon(connection.paths)
             return connection
@@ -82,10 +92,24 @@ class Connection:
         runtime = self.runtime()
         return Record(control_client.control(runtime, operation, timeout=deadline, **fields))
 
-    def url_of(self, service: str) -> str:
-        """Give a server's address; waits until it is ready."""
-        reply = self.control("wait", deadline=_READY_SECONDS, service=service)
-        return reply.text("url")
+    def url_of(self, service: str, *, on_late: OnLate | None = None) -> str:
+        """Give a server's address; waits until it is ready.
+
+        Raises:
+            NotReady: It was not, for too long.
+        """
+        if on_late is not None:
+            try:
+                return self._url_of(service, _LATE_SECONDS)
+            except NotReady as error:
+                on_late(error.message)
+        return self._url_of(service, _READY_SECONDS)
+
+    def _url_of(self, service: str, seconds: float) -> str:
+        try:
+            return self.control("wait", deadline=seconds, service=service).text("url")
+        except DeadlineExceeded as error:
+            raise NotReady(error.message, hint=error.hint) from error
 
     def call(
         self,
@@ -94,17 +118,28 @@ class Connection:
         arguments: Mapping[str, JsonValue],
         *,
         on_progress: OnProgress | None = None,
+        on_late: OnLate | None = None,
         idempotent: bool = False,
     ) -> Record:
         """Call a tool of a service.
 
         A call that was not sent is repeated, an idempotent one also where its answer was lost.
 
+        Args:
+            service: Whom to call.
+            tool: What to call there.
+            arguments: Its arguments.
+            on_progress: Gets what it reports meanwhile.
+            on_late: Told if the service is not there for longer than a restart takes; if
+                missing, a connection that was opened tells its screen.
+            idempotent: Whether calling twice does no more than calling once.
+
         Raises:
             TaleError: What the tool reported, or why it can't be reached.
         """
         for attempt in range(1, _ATTEMPTS + 1):
-            client = McpClient(self.url_of(service), self.runtime().token)
+            url = self.url_of(service, on_late=on_late or self._on_late)
+            client = McpClient(url, self.runtime().token)
             try:
                 return client.call(tool, arguments, on_progress)
             except NotSent:

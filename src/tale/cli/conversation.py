@@ -8,17 +8,53 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tale.cli.connection import Connection
+from tale.cli.connection import Connection, NotReady
 from tale.cli.events import events_of
 from tale.cli.follow import show_task
 from tale.cli.record import JsonObject, Record
+from tale.cli.transport import Broken, NotSent
 from tale.cli.views import Event, Reply, Task
-from tale.errors import TaleError
+from tale.errors import ServiceUnavailable, TaleError
 
-__all__ = ["Conversation", "HandedOver", "Outcome"]
+__all__ = ["Conversation", "HandedOver", "Heard", "Outcome"]
+
+_MISSING = "The ux server, which holds conversations, is not there."
+_WITHOUT = '`tale submit "…"` works without it.'
+
+
+def _ignore(text: str) -> None:
+    del text
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Whom to tell while a turn is answered.
+
+    Attributes:
+        on_task: Gets the id of the task that the turn was handed over as.
+        on_kept: Gets the key of work that waits for the gateway to become a task.
+        on_note: Gets what holds the answer up, in words.
+        on_token: Gets each piece of the answer as it comes.
+    """
+
+    on_task: Callable[[str], None]
+    on_kept: Callable[[str], None]
+    on_note: Callable[[str], None]
+    on_token: Callable[[str], None] = field(default=_ignore)
+
+    def take(self, said: Record) -> None:
+        """Pass on a progress message."""
+        for key, tell in (
+            ("task", self.on_task),
+            ("kept", self.on_kept),
+            ("note", self.on_note),
+            ("token", self.on_token),
+        ):
+            if text := said.text(key):
+                tell(text)
 
 
 class Conversation:
@@ -29,15 +65,16 @@ class Conversation:
         self._connection = connection
         self._workspace = workspace
 
-    def say(
-        self, text: str, on_token: Callable[[str], None], on_task: Callable[[str], None]
-    ) -> Reply:
+    def say(self, text: str, heard: Heard) -> Reply:
         """Say something; an interrupt in between stops the answer, but no task that it began.
 
         Args:
             text: The turn.
-            on_token: Gets each piece of the answer as it comes.
-            on_task: Gets the id of the task that the turn was handed over as.
+            heard: Told what comes of it, as it comes.
+
+        Raises:
+            ServiceUnavailable: The ux server is not there, or went away meanwhile.
+            TaleError: What it reported.
         """
         arguments: JsonObject = {"text": text}
         if self.session is not None:
@@ -47,15 +84,23 @@ class Conversation:
 
         def on_progress(said: Record) -> None:
             self.session = said.text("session") or self.session
-            if task := said.text("task"):
-                on_task(task)
-            if token := said.text("token"):
-                on_token(token)
+            heard.take(said)
 
-        reply = Reply.read(self._connection.call("ux", "chat", arguments, on_progress=on_progress))
+        def on_late(why: str) -> None:
+            heard.on_note(f"{_MISSING} It is waited for. {_WITHOUT}\n{why}")
+
+        try:
+            said = self._connection.call(
+                "ux", "chat", arguments, on_progress=on_progress, on_late=on_late
+            )
+        except (Broken, NotReady, NotSent) as error:
+            raise ServiceUnavailable(
+                f"{_MISSING} {error.message}", hint=f"`tale logs ux` says why. {_WITHOUT}"
+            ) from error
+        reply = Reply.read(said)
         self.session = reply.session or self.session
         if reply.task:
-            on_task(reply.task)
+            heard.on_task(reply.task)
         return reply
 
     def begin_anew(self) -> None:
@@ -95,29 +140,56 @@ class HandedOver:
         self._on_event = on_event
         self._on_end = on_end
         self._threads: dict[str, threading.Thread] = {}
+        self._tasks: dict[str, str] = {}
+        """The tasks that became of kept work, by its key."""
 
     def follow(self, task: str) -> None:
         """Follow a task from its beginning; does nothing if it is followed already."""
-        if task in self._threads:
+        self._begin(task, self._run)
+
+    def follow_kept(self, key: str) -> None:
+        """Wait until kept work has become a task, then follow that."""
+        self._begin(key, self._run_kept)
+
+    def _begin(self, name: str, run: Callable[[str], None]) -> None:
+        if name in self._threads:
             return
-        thread = threading.Thread(target=self._run, args=(task,), name=task, daemon=True)
-        self._threads[task] = thread
+        thread = threading.Thread(target=run, args=(name,), name=name, daemon=True)
+        self._threads[name] = thread
         thread.start()
 
     @property
     def followed(self) -> list[str]:
-        """All tasks, in the order in which they were handed over."""
-        return list(self._threads)
+        """All tasks, in the order of their turns; kept work that is none yet by its key."""
+        return [self._tasks.get(name, name) for name in self._threads]
 
     @property
     def running(self) -> list[str]:
         """The tasks that have not ended."""
-        return [task for task, thread in self._threads.items() if thread.is_alive()]
+        return [name for name in self._alive() if not _is_key(name)]
+
+    @property
+    def kept(self) -> int:
+        """How many pieces of kept work are no tasks yet."""
+        return sum(map(_is_key, self._alive()))
+
+    def _alive(self) -> list[str]:
+        alive = [name for name, thread in self._threads.items() if thread.is_alive()]
+        return [self._tasks.get(name, name) for name in alive]
 
     def wait(self) -> None:
         """Wait until all have ended."""
         for thread in self._threads.values():
             thread.join()
+
+    def _run_kept(self, key: str) -> None:
+        try:
+            reply = self._connection.call("ux", "kept_task", {"key": key}, idempotent=True)
+        except TaleError as error:
+            self._on_end(Outcome(key, None, error))
+            return
+        self._tasks[key] = reply.text("task")
+        self._run(self._tasks[key])
 
     def _run(self, task: str) -> None:
         try:
@@ -128,3 +200,8 @@ class HandedOver:
         except TaleError as error:
             outcome = Outcome(task, None, error)
         self._on_end(outcome)
+
+
+def _is_key(name: str) -> bool:
+    """Tell the key of kept work from the id of a task."""
+    return "/" in name

@@ -49,6 +49,8 @@ def _take(event: Event, writer: AnswerWriter, spinner: Spinner, *, quiet: bool) 
             writer.token(event.data.text("text"))
     elif event.is_final:
         spinner.stop()
+    elif event.kind == "note" and not writer.began:
+        spinner.note(event_line(event))
     elif not writer.began:
         spinner.say(Waiting(event_line(event)))
     if event.kind == "resumed":

@@ -1,7 +1,6 @@
-"""Reading log files from their end, and following them across rotation.
+"""Reading log files from their end, those that were put aside included.
 
-A server's log is put aside (`gateway.log` → `gateway.log.1`) when a new process of it starts.
-Above: `logs`.
+Beside: `log_tail`, for what comes next. Above: `logs`.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from heapq import merge
 from itertools import islice
 from pathlib import Path
 
+from tale.orchestration.logfile import previous
 from tale.paths import Paths
 
-__all__ = ["Entry", "LogTail", "last_entries", "log_names"]
+__all__ = ["Entry", "last_entries", "log_names"]
 
 _BLOCK = 64 * 1024
 _STAMPED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
-_PUT_ASIDE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def _stamped(file: Path, server: str, count: int) -> list[tuple[str, Entry]]:
 
 def _backwards(file: Path) -> Iterator[str]:
     """Give a log's lines from the newest to the oldest, those of put-aside files included."""
-    for path in (file, *(file.with_name(f"{file.name}.{n}") for n in range(1, _PUT_ASIDE + 1))):
+    for path in (file, *previous(file)):
         yield from _lines_backwards(path)
 
 
@@ -80,56 +79,3 @@ def _lines_backwards(path: Path) -> Iterator[str]:
                     yield line.decode(errors="replace")
         if head:
             yield head.decode(errors="replace")
-
-
-class LogTail:
-    """What is written to a log from now on; notices when the file was put aside for a new one."""
-
-    def __init__(self, file: Path, *, from_start: bool = False) -> None:
-        self._file = file
-        self._descriptor: int | None = None
-        self._partial = b""
-        self._open()
-        if self._descriptor is not None and not from_start:
-            os.lseek(self._descriptor, 0, os.SEEK_END)
-
-    def new_lines(self) -> Iterator[str]:
-        """Give the lines that were completed since the last look."""
-        yield from self._read()
-        if self._was_replaced():
-            yield from self._read()  # what came between the last read and the rotation
-            self._close()
-            self._open()
-            yield from self._read()
-
-    def _open(self) -> None:
-        try:
-            self._descriptor = os.open(self._file, os.O_RDONLY)
-        except OSError:
-            self._descriptor = None
-
-    def _close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-        self._partial = b""
-
-    def _was_replaced(self) -> bool:
-        if self._descriptor is None:
-            return self._file.exists()
-        ours = os.fstat(self._descriptor)
-        try:
-            there = self._file.stat()
-        except OSError:
-            return False
-        if there.st_ino == ours.st_ino and there.st_size < os.lseek(
-            self._descriptor, 0, os.SEEK_CUR
-        ):
-            os.lseek(self._descriptor, 0, os.SEEK_SET)  # emptied in place
-        return there.st_ino != ours.st_ino
-
-    def _read(self) -> Iterator[str]:
-        while self._descriptor is not None and (data := os.read(self._descriptor, _BLOCK)):
-            *lines, self._partial = (self._partial + data).split(b"\n")
-            for line in lines:
-                yield line.decode(errors="replace")

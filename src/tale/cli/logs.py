@@ -1,7 +1,7 @@
 """`tale logs`: the last lines of the servers' log files, and what comes next.
 
 Reads files only, so it works when the daemon doesn't. Lines of several servers are put in the order
-of their time stamps. Beside: `log_files`.
+of their time stamps. Beside: `log_files`, `log_tail`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from tale.cli.log_files import Entry, LogTail, last_entries, log_names
+from tale.cli.log_files import Entry, last_entries, log_names
+from tale.cli.log_tail import LogTail
 from tale.cli.render import Screen, Style, clean
 from tale.errors import TaleError
 from tale.paths import Paths

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
-from tale.cli.render import Screen, clip
+from tale.cli.render import Screen, clean, clip
 
 __all__ = ["Look", "Spinner", "Waiting"]
 
@@ -55,6 +55,12 @@ class Spinner:
             if decile != self._decile:
                 self._decile = decile
                 self._screen.note(_text(waiting))
+
+    def note(self, text: str) -> None:
+        """Write a line that stays, above what is being waited for."""
+        if self._screen.err_is_terminal and not self._ended.is_set():
+            self._screen.err.write("\r\x1b[K")
+        self._screen.note(clean(text))
 
     def stop(self) -> None:
         """End it and take its line away; harmless if it has ended."""

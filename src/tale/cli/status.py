@@ -6,6 +6,7 @@ Needs the control endpoint and one HTTP request, nothing heavy. Below: `connecti
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -15,13 +16,13 @@ from tale import __version__
 from tale.cli.connection import Connection
 from tale.cli.pool_view import ModelView, PoolView
 from tale.cli.record import Record
-from tale.cli.render import Column, Screen, Style, human_bytes, human_seconds, plural
+from tale.cli.render import Column, Screen, Style, clean, human_bytes, human_seconds, plural
 from tale.cli.transport import request_json
 from tale.cli.views import read_time
 from tale.errors import DaemonUnreachable, TaleError
 from tale.paths import Paths
 
-__all__ = ["app", "verdict"]
+__all__ = ["app", "last_words", "verdict"]
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -34,9 +35,11 @@ _STYLES: dict[str, Style] = {
     "loading": "yellow",
     "recovering": "yellow",
     "retrying": "yellow",
+    "draining": "yellow",
     "stopping": "yellow",
     "unloading": "yellow",
     "backoff": "red",
+    "crash-looping": "red",
     "stopped": "red",
 }
 
@@ -133,13 +136,29 @@ def _show(
             ],
             [_model_row(model, screen) for model in models.models],
         )
+    for line in last_words(servers):
+        screen.print(screen.style(line, "dim"))
     text, well = verdict(servers, models, trouble)
     screen.print()
     screen.print(screen.style(text, "green" if well else "yellow"))
 
 
+def last_words(servers: tuple[Record, ...]) -> Iterator[str]:
+    """Quote what servers wrote that keep failing."""
+    for server in servers:
+        if server.flag("crash_looping") and (tail := server.texts("tail")):
+            yield ""
+            yield f"{server.text('name')} ended with:"
+            yield from (f"  {clean(line)}" for line in tail)
+
+
+def _state(server: Record) -> str:
+    looping = server.flag("crash_looping") and server.text("state") != "ready"
+    return "crash-looping" if looping else server.text("state")
+
+
 def _server_row(server: Record, screen: Screen) -> list[str]:
-    state = server.text("state")
+    state = _state(server)
     rss, cpu, uptime = server.number("rss"), server.number("cpu"), server.number("uptime")
     return [
         server.text("name"),
@@ -172,9 +191,7 @@ def verdict(servers: tuple[Record, ...], models: PoolView | None, trouble: str) 
     Returns:
         The line, and whether it is.
     """
-    wrong = [
-        f"{s.text('name')} is {s.text('state')}" for s in servers if s.text("state") != "ready"
-    ]
+    wrong = [f"{s.text('name')} is {_state(s)}" for s in servers if s.text("state") != "ready"]
     if models is None:
         wrong.append(trouble)
     else:

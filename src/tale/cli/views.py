@@ -123,6 +123,7 @@ class Reply:
     model: str
     role: str
     task: str | None
+    kept: str | None
     usage: Usage
     record: Record = field(default_factory=Record, repr=False, compare=False)
 
@@ -135,6 +136,7 @@ class Reply:
             record.text("model"),
             record.text("role"),
             record.text("task") or None,
+            record.text("kept") or None,
             Usage.read(record.record("usage")),
             record,
         )

@@ -2,21 +2,33 @@
 
 What the user says is recorded before anything is done about it, and what tale said is recorded also
 where its reader went away in the middle. It knows no server: who answers is a `ModelCaller`, who
-takes work a `TaskGateway`. Above: `servers.ux`. Below: `turns`, `context`, and the
-router; what passes between them is in `exchange`.
+takes work a `TaskGateway`, and an `Outbox` while that is away. Above: `servers.ux`. Below: `turns`,
+`outbox`, `context`, and the router; what passes between them is in `exchange`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from weakref import WeakValueDictionary
 
 import anyio
 
-from tale.errors import DeadlineExceeded, ServiceUnavailable, TaleError
+from tale.errors import ServiceUnavailable, TaleError
 from tale.memory.context import first_needed, window
-from tale.memory.exchange import Answer, HandedOver, Heard, Report, Said, TaskGateway, Work
+from tale.memory.exchange import (
+    Answer,
+    Event,
+    HandedOver,
+    Heard,
+    HeldUp,
+    Kept,
+    Report,
+    Said,
+    TaskGateway,
+    Work,
+)
+from tale.memory.outbox import Outbox, is_passing
 from tale.memory.turns import NewTurn, Turn, TurnStore
 from tale.models.backend import ChatRequest, Message, Role, Usage
 from tale.models.caller import ModelCaller
@@ -49,6 +61,10 @@ _ACK_STOP: Final = ("\n", "; ", ". ")
 _CHECK_CHARACTERS: Final = 128
 """How much is said between two looks at whether it still says something."""
 _ACK_WITHOUT_MODEL: Final = "I'm on it."
+_KEPT: Final = (
+    "The part of tale that runs tasks is not there just now. The work is kept, and starts by "
+    "itself once it is back; `tale tasks` shows it then."
+)
 
 
 class _Spoken:
@@ -66,7 +82,9 @@ class _HandOver:
 
     def __init__(self) -> None:
         self.task: str | None = None
+        self.kept = False
         self.error: TaleError | None = None
+        self.started = anyio.Event()
 
 
 class Conversations:
@@ -77,6 +95,7 @@ class Conversations:
         turns: TurnStore,
         models: ModelCaller,
         gateway: TaskGateway,
+        outbox: Outbox,
         *,
         context: Mapping[Role, int],
     ) -> None:
@@ -86,11 +105,13 @@ class Conversations:
             turns: Where conversations are recorded.
             models: Whom to ask.
             gateway: Where work goes.
+            outbox: Where it is kept while the gateway is away.
             context: Tokens that each model's window has.
         """
         self._turns = turns
         self._models = models
         self._gateway = gateway
+        self._outbox = outbox
         self._context = context
         self._talking: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
@@ -107,7 +128,7 @@ class Conversations:
 
         Raises:
             SessionNotFound: There is no such session.
-            TaleError: No model answers, or the gateway refuses the work.
+            TaleError: No model answers, or work is refused.
         """
         new = NewTurn("user", text)
         if session is None:
@@ -142,8 +163,12 @@ class Conversations:
             temperature=_TEMPERATURE,
         )
         spoken = _Spoken(role)
+
+        async def held_up(why: str) -> None:
+            await report(HeldUp(why))
+
         try:
-            await self._speak(request, spoken, _ANSWER_SECONDS, report)
+            await self._speak(request, spoken, _ANSWER_SECONDS, report, held_up)
         except BaseException:
             if spoken.text:
                 await self._keep(turn, spoken, interrupted=True)
@@ -155,11 +180,17 @@ class Conversations:
         """Submit the work and acknowledge it, both at once; the submission always comes to an end.
 
         Raises:
-            TaleError: The gateway refused it, or is not there.
+            TaleError: The gateway refused it, or it can't even be kept.
         """
         work = Work(turn.text, workspace, turn.session, key=f"{turn.session}/{turn.seq}")
         handing, spoken = _HandOver(), _Spoken("ux")
         interrupted = True
+
+        async def once_started(event: Event) -> None:
+            # The model may be first, and says that the work was started.
+            await handing.started.wait()
+            await report(event)
+
         try:
             async with anyio.create_task_group() as tasks:
 
@@ -170,9 +201,10 @@ class Conversations:
                         tasks.cancel_scope.cancel()
                     else:
                         await report(HandedOver(handing.task))
+                        handing.started.set()
 
                 tasks.start_soon(submit)
-                await self._acknowledge(turn, spoken, report)
+                await self._acknowledge(turn, spoken, once_started)
             interrupted = False
         finally:
             if handing.task:
@@ -180,18 +212,27 @@ class Conversations:
                 await self._keep(turn, spoken, task=handing.task, interrupted=interrupted)
         if handing.error:
             raise handing.error
+        if handing.kept:
+            await report(Kept(work.key))
+            await report(Said(_KEPT))
+            return Answer(turn.session, _KEPT, "", "ux", None, Usage(), work.key)
         return _answer(turn, spoken, handing.task)
 
     async def _submit_to(self, handing: _HandOver, work: Work) -> None:
+        """Hand work over, or keep it where the gateway may take it later."""
         try:
             handing.task = await self._gateway.submit(work)
-        except (DeadlineExceeded, ServiceUnavailable) as error:
-            log.warning("handover.failed", session=work.session, reason=error.message)
-            handing.error = ServiceUnavailable(
-                "The gateway is not there, so the work was not started. What you said is kept in "
-                f"conversation {work.session}.",
-                hint="`tale status` shows when it is back; then say it again.",
-            )
+        except TaleError as error:
+            if is_passing(error):
+                log.warning("handover.kept", session=work.session, reason=error.message)
+                await self._keep_for_later(handing, work)
+            else:
+                handing.error = error
+
+    async def _keep_for_later(self, handing: _HandOver, work: Work) -> None:
+        try:
+            await self._outbox.keep(work, NewTurn("assistant", _KEPT))
+            handing.kept = True
         except TaleError as error:
             handing.error = error
 
@@ -206,8 +247,12 @@ class Conversations:
         request = ChatRequest(
             messages, max_tokens=_ACK_TOKENS, temperature=_TEMPERATURE, stop=_ACK_STOP
         )
+
+        async def held_up(why: str) -> None:
+            raise ServiceUnavailable(why)  # fixed words now are better than a model's later
+
         try:
-            await self._speak(request, spoken, _ACK_SECONDS, report)
+            await self._speak(request, spoken, _ACK_SECONDS, report, held_up)
         except TaleError as error:
             log.warning("acknowledgement.failed", session=turn.session, reason=error.message)
         if not spoken.text.strip():
@@ -215,9 +260,15 @@ class Conversations:
             await report(Said(spoken.text))
 
     async def _speak(
-        self, request: ChatRequest, spoken: _Spoken, seconds: float, report: Report
+        self,
+        request: ChatRequest,
+        spoken: _Spoken,
+        seconds: float,
+        report: Report,
+        held_up: Callable[[str], Awaitable[None]],
     ) -> None:
-        async with self._models.stream(request, spoken.role, seconds) as answer:
+        role = spoken.role
+        async with self._models.stream(request, role, seconds, held_up=held_up) as answer:
             spoken.model, spoken.role = answer.model, answer.role or spoken.role
             checked = 0
             async for chunk in answer:

@@ -16,6 +16,8 @@ __all__ = [
     "Event",
     "HandedOver",
     "Heard",
+    "HeldUp",
+    "Kept",
     "Report",
     "Said",
     "TaskGateway",
@@ -69,7 +71,21 @@ class HandedOver:
     task: str
 
 
-Event = Heard | Said | HandedOver
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The work is kept until the gateway is back; `key` is that of the work."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeldUp:
+    """The answer is held up, for a reason that the user is told."""
+
+    why: str
+
+
+Event = Heard | Said | HandedOver | Kept | HeldUp
 Report = Callable[[Event], Awaitable[None]]
 """Told what happens while a turn is answered."""
 
@@ -85,6 +101,7 @@ class Answer:
         role: Its role.
         task: The task that came of it.
         usage: Tokens.
+        kept: Key of the work that waits for the gateway to become a task.
     """
 
     session: str
@@ -93,3 +110,4 @@ class Answer:
     role: Role
     task: str | None
     usage: Usage
+    kept: str | None = None

@@ -1,7 +1,7 @@
 """Conversations in the database: sessions and their turns, durable from the moment they are told.
 
 Turns of a session count from 1 without a gap. Only the ux server writes here. Above:
-`conversation`, and `servers.ux` to list them. Below: `storage.database`.
+`conversation` and `outbox`, and `servers.ux` to list them. Below: `storage.database`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tale.ids import next_id
 from tale.storage.database import Database, storable
 from tale.storage.schema import sessions, turns
 
-__all__ = ["NewTurn", "Session", "Turn", "TurnStore"]
+__all__ = ["NewTurn", "Session", "Turn", "TurnStore", "add_turn"]
 
 Speaker = Literal["user", "assistant"]
 
@@ -83,32 +83,8 @@ class TurnStore:
         Raises:
             SessionNotFound: There is no such session.
         """
-        at, text = self._now(), storable(new.text)
-
-        def work(connection: Connection) -> Turn:
-            identity = session or _create(connection, text, at)
-            known = _load(connection, identity, lock=True)
-            turn = Turn(
-                identity,
-                known.turns + 1,
-                new.speaker,
-                text,
-                at,
-                new.model,
-                new.task,
-                new.interrupted,
-            )
-            connection.execute(
-                insert(turns).values({name: getattr(turn, name) for name in turns.c.keys()})  # noqa: SIM118 - a column collection iterates over columns
-            )
-            connection.execute(
-                update(sessions)
-                .where(sessions.c.id == identity)
-                .values(turns=turn.seq, updated=max(at, known.updated))
-            )
-            return turn
-
-        return await self._database.write(work)
+        at = self._now()
+        return await self._database.write(lambda connection: add_turn(connection, session, new, at))
 
     async def get(self, identity: str) -> Session:
         """Look up a session.
@@ -137,6 +113,25 @@ class TurnStore:
             return [_turn(row) for row in reversed(rows)]
 
         return await self._database.read(work)
+
+
+def add_turn(connection: Connection, session: str | None, new: NewTurn, at: datetime) -> Turn:
+    """Record a turn inside somebody's transaction; see `TurnStore.add`."""
+    text = storable(new.text)
+    identity = session or _create(connection, text, at)
+    known = _load(connection, identity, lock=True)
+    turn = Turn(
+        identity, known.turns + 1, new.speaker, text, at, new.model, new.task, new.interrupted
+    )
+    connection.execute(
+        insert(turns).values({name: getattr(turn, name) for name in turns.c.keys()})  # noqa: SIM118 - a column collection iterates over columns
+    )
+    connection.execute(
+        update(sessions)
+        .where(sessions.c.id == identity)
+        .values(turns=turn.seq, updated=max(at, known.updated))
+    )
+    return turn
 
 
 def _create(connection: Connection, text: str, at: datetime) -> str:

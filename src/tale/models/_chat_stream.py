@@ -11,7 +11,7 @@ from collections.abc import Callable
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from tale.errors import BackendFailed, TaleError
+from tale.errors import BackendBroke, BackendFailed, TaleError
 from tale.models._faults import ErrorDetail, as_detail, shorten
 from tale.models._sse import EventParser, LineTooLong
 from tale.models.backend import ChatRequest, Chunk, FinishReason, Usage
@@ -119,12 +119,12 @@ class ChatDecoder:
         """Take note that the body has ended.
 
         Raises:
-            BackendFailed: It ended before the answer did.
+            BackendBroke: It ended before the answer did.
         """
         chunks = self._decode(self._events.finish())
         if not self.done:
             if self._finish is None:
-                raise BackendFailed(f"{self._whose} closed the stream before the answer's end.")
+                raise BackendBroke(f"{self._whose} closed the stream before the answer's end.")
             chunks.append(self._last())
         return chunks
 

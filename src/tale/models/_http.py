@@ -23,7 +23,7 @@ from aiohttp import (
     TCPConnector,
 )
 
-from tale.errors import BackendFailed, BackendUnavailable, TaleError
+from tale.errors import BackendBroke, BackendFailed, BackendUnavailable, TaleError
 
 __all__ = ["BROKEN", "fetch", "open_reply", "open_session", "read_body", "send", "transport_fault"]
 
@@ -61,7 +61,7 @@ def transport_fault(
     Args:
         error: What aiohttp raised.
         whose: Which server, for the message.
-        generated: Whether part of an answer had come: then it can't just be asked again.
+        generated: Whether part of an answer had come: then only who asked can ask again.
         gone: What a server that isn't there is raised as.
     """
     why = str(error) or type(error).__name__
@@ -80,7 +80,9 @@ def transport_fault(
             f"{whose} does not speak HTTP: {why}.", hint="Check which program has that port."
         )
     if generated:
-        return BackendFailed(f"{whose} broke off in the middle of an answer: {why}.")
+        return BackendBroke(
+            f"{whose} broke off in the middle of an answer: {why}.", hint="Ask again."
+        )
     if isinstance(error, ClientConnectionError | ConnectionError | TimeoutError):
         return gone(
             f"{whose} is not reachable: {why}.",

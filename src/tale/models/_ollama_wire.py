@@ -12,6 +12,7 @@ import orjson
 from pydantic import BaseModel, Field, ValidationError
 
 from tale.errors import (
+    BackendBroke,
     BackendFailed,
     BackendUnavailable,
     ContextExceeded,
@@ -186,12 +187,12 @@ class AnswerDecoder:
         """Take note that the body has ended.
 
         Raises:
-            BackendFailed: It ended before the answer did.
+            BackendBroke: It ended before the answer did.
         """
         rest = self._lines.finish()
         chunks = self._chunks(rest) if rest else []
         if not self.done:
-            raise BackendFailed(f"{self._whose} closed the stream before the answer's end.")
+            raise BackendBroke(f"{self._whose} closed the stream before the answer's end.")
         return chunks
 
     def _chunks(self, data: bytes) -> list[Chunk]:

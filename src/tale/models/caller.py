@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,7 +17,11 @@ import anyio.lowlevel
 from tale.errors import TaleError
 from tale.models.backend import ChatRequest, Chunk, FinishReason, Role, Usage
 
-__all__ = ["ModelAnswer", "ModelCaller", "Script", "ScriptedModels"]
+__all__ = ["HeldUp", "ModelAnswer", "ModelCaller", "Script", "ScriptedModels"]
+
+HeldUp = Callable[[str], Awaitable[None]]
+"""Told, once and in words, that nobody is there to answer and is waited for; may raise to give
+up."""
 
 
 class ModelAnswer(Protocol):
@@ -42,7 +46,12 @@ class ModelCaller(Protocol):
     """Somebody who can be asked."""
 
     def stream(
-        self, request: ChatRequest, target: str = "auto", deadline_s: float | None = None
+        self,
+        request: ChatRequest,
+        target: str = "auto",
+        deadline_s: float | None = None,
+        *,
+        held_up: HeldUp | None = None,
     ) -> AbstractAsyncContextManager[ModelAnswer]:
         """Ask; leaving the block stops the generation. Raises `tale.errors.TaleError`s."""
         ...
@@ -56,6 +65,7 @@ class Script:
         pieces: The texts of its chunks.
         error: Raised after the pieces.
         refusal: Raised before anything.
+        held_up: What is told before the answer begins, if anything.
         hold: Waited for after the pieces, before the answer goes on.
         finish: Why it ends.
     """
@@ -63,6 +73,7 @@ class Script:
     pieces: Sequence[str] = ()
     error: TaleError | None = None
     refusal: TaleError | None = None
+    held_up: str = ""
     hold: anyio.Event | None = None
     finish: FinishReason = "stop"
 
@@ -82,12 +93,19 @@ class ScriptedModels:
 
     @asynccontextmanager
     async def stream(
-        self, request: ChatRequest, target: str = "auto", deadline_s: float | None = None
+        self,
+        request: ChatRequest,
+        target: str = "auto",
+        deadline_s: float | None = None,
+        *,
+        held_up: HeldUp | None = None,
     ) -> AsyncGenerator[_ScriptedAnswer]:
         """Give the next answer of the list."""
         del deadline_s
         self.asked.append((target, request))
         script = self._scripts.pop(0)
+        if script.held_up and held_up:
+            await held_up(script.held_up)
         if script.refusal:
             raise script.refusal
         answer = _ScriptedAnswer(script, target)

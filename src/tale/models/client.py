@@ -7,18 +7,11 @@ answer. Loading, recovery and fallback are the models server's business. Below: 
 from __future__ import annotations
 
 import inspect
-import math
 from collections import deque
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Generator,
-    Mapping,
-)
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -27,7 +20,6 @@ from aiohttp import ClientResponse, ClientSession
 
 from tale import trace
 from tale.errors import (
-    DeadlineExceeded,
     ServiceUnavailable,
     TaleError,
     Unauthorized,
@@ -36,7 +28,9 @@ from tale.errors import (
 from tale.models._chat_stream import ChatDecoder, request_body
 from tale.models._faults import ErrorDetail, model_fault, read_error, status_of
 from tale.models._http import BROKEN, open_session, read_body, send, transport_fault
+from tale.models._patience import DEADLINE_HEADER, Deadline, Missing
 from tale.models.backend import ChatRequest, Chunk, FinishReason, Role, Usage
+from tale.models.caller import HeldUp
 from tale.wire.peers import PeerSource
 
 __all__ = [
@@ -51,8 +45,6 @@ __all__ = [
     "models_url",
 ]
 
-DEADLINE_HEADER: Final = "x-tale-deadline"
-"""Request header: seconds that the caller still has."""
 MODEL_HEADER: Final = "x-tale-model"
 """Response header: the real name of the model that answers."""
 ROLE_HEADER: Final = "x-tale-role"
@@ -65,6 +57,8 @@ BaseUrl = str | Callable[[], str | Awaitable[str]]
 
 _WHOSE = "The models server"
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
+_GRACE_SECONDS: Final = 0.3
+"""How long the server may be missing without a word: a person notices silence after that."""
 
 
 def models_url(source: PeerSource) -> Callable[[], Awaitable[str]]:
@@ -108,7 +102,7 @@ class Answer(AsyncIterator[Chunk]):
         reason: Why it was chosen.
     """
 
-    def __init__(self, response: ClientResponse, deadline: _Deadline) -> None:
+    def __init__(self, response: ClientResponse, deadline: Deadline) -> None:
         self.model = response.headers.get(MODEL_HEADER, "")
         self.role: Role | None = _role(response.headers.get(ROLE_HEADER, ""))
         self.reason = response.headers.get(REASON_HEADER, "")
@@ -132,10 +126,12 @@ class Answer(AsyncIterator[Chunk]):
                 try:
                     data = await self._content.readany()
                 except BROKEN as error:
-                    began = self._decoder.generated
-                    raise transport_fault(
-                        error, _WHOSE, generated=began, gone=ServiceUnavailable
-                    ) from error
+                    if self._decoder.generated:
+                        raise ServiceUnavailable(
+                            f"{_WHOSE} went away in the middle of an answer.",
+                            hint="It is being brought back: ask again.",
+                        ) from error
+                    raise transport_fault(error, _WHOSE, gone=ServiceUnavailable) from error
             chunks = self._decoder.feed(data) if data else self._decoder.finish()
             self._chunks.extend(
                 chunk for chunk in chunks if chunk.text or chunk.tool_calls or chunk.finish
@@ -149,10 +145,12 @@ class ModelClient:
     Args:
         base_url: Its address; `models_url(leash)` follows it when it is started again.
         token: The bearer token of this daemon.
+        grace: Seconds that it may be missing before whoever asks is told.
     """
 
-    def __init__(self, base_url: BaseUrl, token: str) -> None:
+    def __init__(self, base_url: BaseUrl, token: str, *, grace: float = _GRACE_SECONDS) -> None:
         self._base_url = base_url
+        self._grace = grace
         self._headers = {"Authorization": f"Bearer {token}"}
         self._session: ClientSession | None = None
 
@@ -175,7 +173,12 @@ class ModelClient:
 
     @asynccontextmanager
     async def stream(
-        self, request: ChatRequest, target: str = "auto", deadline_s: float | None = None
+        self,
+        request: ChatRequest,
+        target: str = "auto",
+        deadline_s: float | None = None,
+        *,
+        held_up: HeldUp | None = None,
     ) -> AsyncGenerator[Answer, None]:
         """Ask, and give the answer as it comes; leaving the block stops the generation.
 
@@ -185,15 +188,18 @@ class ModelClient:
             request: What to generate.
             target: `auto`, `ux`, `task`, or a model's own name.
             deadline_s: Seconds until the caller gives up, waiting included; None waits for ever.
+            held_up: Told in words, once, if the models server is not there and is waited for.
 
         Raises:
             DeadlineExceeded: The time ran out.
-            ServiceUnavailable: No models server, and no deadline to wait under.
+            ServiceUnavailable: No models server came in time, or there is none and no deadline to
+                wait under, or it went away in the middle.
             Unauthorized: It doesn't take our token.
             TaleError: What it reported: `UnknownModel`, `ContextExceeded`, `BackendUnavailable`, …
         """
-        deadline = _Deadline.after(deadline_s)
-        response = await self._open(request_body(target, request), deadline)
+        deadline = Deadline.after(deadline_s)
+        missing = Missing(held_up, self._grace)
+        response = await self._open(request_body(target, request), deadline, missing)
         try:
             yield Answer(response, deadline)
         finally:
@@ -213,14 +219,16 @@ class ModelClient:
                 finish = chunk.finish or finish
         return Completion("".join(text), answer.model, answer.role, usage, finish, answer.reason)
 
-    async def _open(self, body: Mapping[str, object], deadline: _Deadline) -> ClientResponse:
+    async def _open(
+        self, body: Mapping[str, object], deadline: Deadline, missing: Missing
+    ) -> ClientResponse:
         """Send the request, again and again while nobody is there and time is left."""
         session = self._session = self._session or open_session()
         pause = _FIRST_PAUSE
-        with deadline.enforced():
+        with deadline.enforced(missing.late):
             while True:
                 try:
-                    url = f"{await self._find()}/v1/chat/completions"
+                    url = f"{await missing.waiting_for(self._find)}/v1/chat/completions"
                     headers = {
                         **self._headers,
                         **deadline.header(),
@@ -239,7 +247,7 @@ class ModelClient:
                 except ServiceUnavailable:
                     if deadline.ends is None:
                         raise
-                await anyio.sleep(pause)
+                await missing.waiting_for(partial(anyio.sleep, pause))
                 pause = min(2 * pause, _LAST_PAUSE)
             if response.status == 200:
                 return response
@@ -255,41 +263,6 @@ class ModelClient:
         if inspect.isawaitable(url):
             url = await url
         return url.rstrip("/").removesuffix("/v1")
-
-
-@dataclass(frozen=True, slots=True)
-class _Deadline:
-    """When the caller gives up, by the event loop's clock."""
-
-    seconds: float | None
-    ends: float | None
-
-    @classmethod
-    def after(cls, seconds: float | None) -> _Deadline:
-        return cls(seconds, None if seconds is None else anyio.current_time() + seconds)
-
-    def header(self) -> dict[str, str]:
-        """Say how long the caller has: this request's time, or what is left of that around it."""
-        own = math.inf if self.ends is None else self.ends
-        ends = min(own, anyio.current_effective_deadline())
-        if ends == math.inf:
-            return {}
-        return {DEADLINE_HEADER: f"{max(ends - anyio.current_time(), 0.001):.3f}"}
-
-    @contextmanager
-    def enforced(self) -> Generator[None, None, None]:
-        """Bound what happens in the block, which is ours alone: no caller's code runs in it."""
-        if self.ends is None:
-            yield
-            return
-        try:
-            with anyio.fail_after(self.ends - anyio.current_time()):
-                yield
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                f"The model did not answer within {self.seconds:.3g} s.",
-                hint="Ask for less, or give it more time; `tale status` shows what it is doing.",
-            ) from error
 
 
 def _role(name: str) -> Role | None:

@@ -3,6 +3,8 @@
     {"token", "op": "status"}                            what runs, and how it fares
     {"token", "op": "wait", "service", "timeout"}        the service's url, once it is ready
     {"token", "op": "restart", "server", "timeout"}      `server` (null: all) anew, once ready again
+    {"token", "op": "scale", "service", "count"}         so many replicas; once they are ready
+    {"token", "op": "reload"}                            read the settings again; says what changed
     {"token", "op": "stop"}                              answered once every server is gone
 
 Answers are `{"ok": …}` or `{"error": {"code", "message", "hint"}}`. It owns no state;
@@ -23,6 +25,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from tale.errors import DeadlineExceeded, TaleError, Unauthorized, WireError
+from tale.orchestration import rollout
 from tale.orchestration.control_client import Runtime
 from tale.orchestration.server_manager import ServerManager
 from tale.paths import Paths
@@ -44,9 +47,10 @@ class _Signed(BaseModel):
 
 class _Request(BaseModel):
     model_config = ConfigDict(frozen=True)
-    op: Literal["status", "wait", "restart", "stop"]
+    op: Literal["status", "wait", "restart", "scale", "reload", "stop"]
     service: str = ""
     server: str | None = None
+    count: int = 0
     timeout: Annotated[float, Field(gt=0, le=86_400)] = 60.0
 
 
@@ -59,6 +63,7 @@ class ControlServer:
         paths: Paths,
         manager: ServerManager,
         stop: Callable[[], Awaitable[None]],
+        reload: Callable[[], Awaitable[rollout.Changes]],
     ) -> None:
         """Serve nothing yet; `handle` is given each connection.
 
@@ -67,11 +72,13 @@ class ControlServer:
             paths: Where the logs are.
             manager: The servers.
             stop: Stops everything; returns once that is done.
+            reload: Reads the settings again, and has what they change restarted.
         """
         self._runtime = runtime
         self._paths = paths
         self._manager = manager
         self._stop = stop
+        self._reload = reload
         self._active = 0
         self._idle = anyio.Event()
 
@@ -116,7 +123,13 @@ class ControlServer:
                 peer = await self._within(request, self._manager.ready(request.service))
                 return {"url": peer.url}
             case "restart":
-                await self._within(request, self._manager.restart(request.server))
+                await self._within(request, rollout.restart(self._manager, request.server))
+            case "scale":
+                scaled = rollout.scale(self._manager, request.service, request.count)
+                await self._within(request, scaled)
+            case "reload":
+                changes = await self._within(request, self._reload())
+                return {name: list(names) for name, names in asdict(changes).items()}
             case "stop":
                 log.info("control.stop")
                 await self._stop()

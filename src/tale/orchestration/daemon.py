@@ -2,7 +2,8 @@
 
 Owns the order of things: become the one daemon (`instance`), open the control endpoint (`control`),
 run the servers (`server_manager`), and on SIGTERM, SIGINT or a control request stop them, in
-reverse. A second SIGTERM or SIGINT ends them without grace. It serves no request of any user's.
+reverse. A second SIGTERM or SIGINT ends them without grace. SIGHUP has the settings read again. It
+serves no request of any user's.
 
 With `--notify-fd N` it reports on that descriptor, in one line, that it serves or why it can't.
 """
@@ -21,6 +22,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import anyio
+import anyio.abc
 import orjson
 
 from tale import __version__
@@ -30,9 +32,12 @@ from tale.orchestration.control import ControlServer
 from tale.orchestration.control_client import Runtime
 from tale.orchestration.fork_spawn import ForkSpawner, become_subreaper
 from tale.orchestration.instance import Instance, check_ports, claim
+from tale.orchestration.own_servers import default_specs
+from tale.orchestration.rollout import Changes, apply
 from tale.orchestration.server_manager import ServerManager
 from tale.orchestration.spawn import OsSpawner, Spawner
-from tale.orchestration.specs import ServerSpec, default_specs
+from tale.orchestration.specs import ServerSpec
+from tale.orchestration.systemd import Systemd
 from tale.paths import Paths
 from tale.telemetry import configure_logging, get_logger, name_process
 
@@ -57,6 +62,7 @@ class Daemon:
         token: str = "",
         spawner: Spawner | None = None,
         jitter: Callable[[], float] = random.random,
+        systemd: Systemd | None = None,
     ) -> None:
         """Start nothing yet; `run` does.
 
@@ -67,9 +73,11 @@ class Daemon:
             token: What every server asks for; a new one where it is empty.
             spawner: Makes the processes.
             jitter: Uniform between 0 and 1; spreads restarts.
+            systemd: Who is told how this process fares.
         """
         self._paths = paths
         self._settings = settings
+        self._fixed = specs
         self._token = token or secrets.token_urlsafe(32)
         self._manager = ServerManager(
             default_specs(settings) if specs is None else specs,
@@ -77,6 +85,8 @@ class Daemon:
             token=self._token,
             jitter=jitter,
         )
+        self._systemd = systemd or Systemd("")
+        self._reloading = anyio.Lock()
         self._stopping = anyio.Event()
         self._stopped = anyio.Event()
 
@@ -93,19 +103,21 @@ class Daemon:
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
         port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610  no Django here
         runtime = self._describe(str(port))
-        control = ControlServer(runtime, self._paths, self._manager, self.stop)
-        watched = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        control = ControlServer(runtime, self._paths, self._manager, self.stop, self.reload)
+        watched = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
         instance.publish(runtime)
         with anyio.open_signal_receiver(*watched) as signals:
             async with anyio.create_task_group() as tasks:
                 async with self._manager.running():
                     tasks.start_soon(listener.serve, control.handle)
-                    tasks.start_soon(self._obey, signals)
+                    tasks.start_soon(self._obey, signals, tasks)
                     tasks.start_soon(self._follow, instance, runtime)
                     announce(runtime)
                     instance.started()
+                    tasks.start_soon(self._tell_systemd)
                     log.info("daemon.serving", pid=runtime.pid, control=runtime.control)
                     await self._stopping.wait()
+                    self._systemd.stopping()
                     instance.withdraw()
                 self._stopped.set()
                 with anyio.move_on_after(_DRAIN_SECONDS):
@@ -118,6 +130,46 @@ class Daemon:
         """Stop every server, then the daemon; returns once the servers are gone."""
         self._stopping.set()
         await self._stopped.wait()
+
+    async def reload(self) -> Changes:
+        """Read the settings again; only what they change is started, stopped or restarted.
+
+        Raises:
+            ConfigError: They can't be used; everything runs on as it was.
+        """
+        async with self._reloading:
+            self._systemd.reloading()
+            try:
+                settings = load_settings(self._paths)
+                specs = default_specs(settings) if self._fixed is None else self._fixed
+                changes = await apply(self._manager, specs)
+            finally:
+                self._systemd.ready()
+            logging.getLogger().setLevel(settings.log_level)
+            self._settings = settings
+        log.info("daemon.reloaded", **asdict(changes))
+        return changes
+
+    async def _tell_systemd(self) -> None:
+        """Say that this process serves, what its servers do, and that it is alive."""
+        self._systemd.ready()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._systemd.keep_alive)
+            told = ""
+            while True:
+                told = await self._manager.until(lambda: self._news(told))  # noqa: B023
+                self._systemd.status(told)
+
+    def _news(self, told: str) -> str | None:
+        servers = [child.process.state for child in self._manager.children.values()]
+        text = f"{servers.count('ready')} of {len(servers)} servers are ready"
+        return text if text != told else None
+
+    async def _reload_on_signal(self) -> None:
+        try:
+            await self.reload()
+        except TaleError as error:
+            log.error("daemon.not_reloaded", reason=str(error))
 
     def _describe(self, control_port: str) -> Runtime:
         def fixed(port: int) -> str:
@@ -133,10 +185,16 @@ class Daemon:
             started=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
-    async def _obey(self, signals: AsyncIterator[signal.Signals]) -> None:
+    async def _obey(
+        self, signals: AsyncIterator[signal.Signals], tasks: anyio.abc.TaskGroup
+    ) -> None:
         async for number in signals:
+            if number == signal.SIGCHLD:
+                self._manager.bury()
+                continue
             log.info("daemon.signal", signal=number.name, stopping=self._stopping.is_set())
             if number == signal.SIGHUP:
+                tasks.start_soon(self._reload_on_signal)
                 continue
             if self._stopping.is_set():
                 self._manager.kill()
@@ -164,8 +222,9 @@ class Daemon:
 
 def _spawner(paths: Paths) -> Spawner:
     """Fork where orphans can be made to fall to this process, else spawn."""
-    spawner = OsSpawner(paths)
-    return ForkSpawner(spawner) if become_subreaper() else spawner
+    subreaper = become_subreaper()
+    spawner = OsSpawner(paths, subreaper=subreaper)
+    return ForkSpawner(spawner) if subreaper else spawner
 
 
 def run_daemon(
@@ -183,7 +242,8 @@ def run_daemon(
     """
     with claim(paths) as instance:
         check_ports(settings, paths)
-        daemon = Daemon(paths, settings, specs, token=instance.token())
+        systemd = Systemd.from_environment()
+        daemon = Daemon(paths, settings, specs, token=instance.token(), systemd=systemd)
         anyio.run(daemon.run, instance, announce)
 
 

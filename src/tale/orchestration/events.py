@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 __all__ = [
     "Announced",
+    "Answered",
     "DependenciesReady",
     "Effect",
     "Event",
     "Exited",
     "Kill",
     "LeashLost",
+    "Outgrown",
     "Publish",
     "RestartRequested",
     "SetTimer",
@@ -26,6 +28,7 @@ __all__ = [
     "StopRequested",
     "Terminate",
     "TimerElapsed",
+    "Unanswered",
 ]
 
 
@@ -55,9 +58,28 @@ class SpawnFailed:
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """It serves at `url`."""
+    """It serves at `url`, and a first probe was answered where it has probes."""
 
     url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A probe got its answer in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A probe did not get its answer in time; says what it got."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outgrown:
+    """It takes more memory than it may; says how much."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +121,9 @@ Event = (
     | Spawned
     | SpawnFailed
     | Announced
+    | Answered
+    | Unanswered
+    | Outgrown
     | LeashLost
     | Exited
     | TimerElapsed
@@ -114,7 +139,7 @@ class Spawn:
 
 @dataclass(frozen=True, slots=True)
 class Terminate:
-    """SIGTERM to the process."""
+    """The stop signal to the process, SIGTERM unless its spec names another."""
 
 
 @dataclass(frozen=True, slots=True)

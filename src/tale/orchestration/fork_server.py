@@ -111,15 +111,26 @@ def _serve(requests: socket.socket, leash: socket.socket) -> _Birth | None:
 
 
 def _fork_twice(requests: socket.socket) -> bool:
-    """Fork a grandchild and report its pid; true in the grandchild."""
+    """Fork a grandchild and report its pid; true in the grandchild.
+
+    It is reported once the process in between is gone: only then is it the supervisor's child, who
+    could not reap it before, should it be killed as soon as it is there.
+    """
+    reader, writer = os.pipe()
     between = os.fork()
     if between:
+        os.close(writer)
+        pid = int(os.read(reader, _MAX_MESSAGE))
+        os.close(reader)
         os.waitpid(between, 0)
+        requests.send(ForkReply(pid=pid).model_dump_json().encode())
         return False
     pid = os.fork()
     if pid:
-        requests.send(ForkReply(pid=pid).model_dump_json().encode())
+        os.write(writer, str(pid).encode())
         os._exit(0)
+    os.close(reader)
+    os.close(writer)
     return True
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import socket
 import sys
+from collections.abc import Collection, Sequence
 from ctypes import CDLL
 from typing import Final
 
@@ -53,6 +54,18 @@ class ForkSpawner:
                 log.warning("fork_server.unusable", name=spec.name, reason=str(error))
                 self.close()
         return self._spawner.spawn(spec)
+
+    def tail(self, spec: ServerSpec) -> Sequence[str]:
+        """Give the last lines that it wrote."""
+        return self._spawner.tail(spec)
+
+    def rotate(self, spec: ServerSpec) -> None:
+        """Put its log aside if that has grown large."""
+        self._spawner.rotate(spec)
+
+    def bury(self, known: Collection[int]) -> None:
+        """Reap and end what fell to this process."""
+        self._spawner.bury(known)
 
     def close(self) -> None:
         """Fork no more; what was forked lives on."""

@@ -21,7 +21,8 @@ from typing import Annotated, Protocol
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from tale.errors import TaleError, Unauthorized, WireError
-from tale.orchestration.specs import ServerSpec, model_spec
+from tale.orchestration.own_servers import model_spec
+from tale.orchestration.specs import ServerSpec
 from tale.telemetry import get_logger
 from tale.wire.leash import Call, Fault, Reply
 

@@ -13,21 +13,31 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import anyio
 import anyio.to_thread
 
-from tale.orchestration.logfile import open_log
+from tale.orchestration import orphans
+from tale.orchestration.foreign import free_port, with_port
+from tale.orchestration.logfile import last_lines, open_log, rotate
 from tale.orchestration.near_end import NearEnd
 from tale.orchestration.specs import ServerSpec
+from tale.orchestration.sweeping import Sweeper
 from tale.paths import Paths
+from tale.telemetry import get_logger
+from tale.wire.child import die_with_parent
 
 __all__ = ["OsSpawner", "Running", "Spawner", "Streams"]
+
+log = get_logger(__name__)
+
+_TAIL_LINES = 5
 
 
 class Running(Protocol):
@@ -40,15 +50,20 @@ class Running(Protocol):
 
     @property
     def leash(self) -> NearEnd:
-        """The line to it."""
+        """The line to it; silent where it speaks none."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """Where it was told to serve; empty where it says so itself."""
         ...
 
     async def wait(self) -> int:
         """Wait until it is gone, and its group with it; give the exit code, or minus the signal."""
         ...
 
-    def terminate(self) -> None:
-        """Ask the process, not its group, to leave (SIGTERM)."""
+    def terminate(self, number: int) -> None:
+        """Ask the process, not its group, to leave, by this signal."""
         ...
 
     def kill(self) -> None:
@@ -61,6 +76,18 @@ class Spawner(Protocol):
 
     def spawn(self, spec: ServerSpec) -> Running:
         """Start one; raises `OSError` if that can't be done."""
+        ...
+
+    def tail(self, spec: ServerSpec) -> Sequence[str]:
+        """Give the last lines that it wrote to standard output and error."""
+        ...
+
+    def rotate(self, spec: ServerSpec) -> None:
+        """Put its log aside if that has grown large."""
+        ...
+
+    def bury(self, known: Collection[int]) -> None:
+        """Reap the dead and end the living that processes left behind and that nobody knows."""
         ...
 
 
@@ -88,6 +115,7 @@ class OsSpawner:
         environ: Mapping[str, str] = os.environ,
         *,
         pidfd: bool = hasattr(os, "pidfd_open"),
+        subreaper: bool = False,
     ) -> None:
         """Make nothing yet.
 
@@ -95,10 +123,13 @@ class OsSpawner:
             paths: Where the logs are.
             environ: What every process inherits.
             pidfd: Hear of deaths by pidfd (Linux); else by a thread in waitpid.
+            subreaper: Orphans fall to this process, which owes them an end.
         """
         self._paths = paths
         self._environ = environ
         self._pidfd = pidfd
+        self._subreaper = subreaper
+        self._sweeper: Sweeper | None = None
 
     def spawn(
         self,
@@ -114,17 +145,54 @@ class OsSpawner:
             pass_fds: Further descriptors that it inherits.
             environment: Added to the spec's.
         """
+        port = 0 if spec.leash else free_port()
+        variables = {} if spec.leash else {"PORT": str(port)}
         with self.streams(spec) as streams:
-            popen = subprocess.Popen(  # noqa: S603  (the specs are ours)
-                spec.command,
-                stdin=streams.far.fileno(),
+            popen = subprocess.Popen(  # noqa: S603  (the specs are ours, or their user's)
+                spec.command if spec.leash else with_port(spec, port),
+                stdin=streams.far.fileno() if spec.leash else subprocess.DEVNULL,
                 stdout=streams.log,
                 stderr=streams.log,
-                env={**self._environ, **spec.environment, **(environment or {})},
+                env={**self._environ, **variables, **spec.environment, **(environment or {})},
                 start_new_session=True,
                 pass_fds=pass_fds,
+                # A program that can't ask for it itself; the supervisor has no thread that matters.
+                preexec_fn=None if spec.leash else die_with_parent,  # noqa: PLW1509
             )
-            return self._process(popen.pid, popen.wait, spec, streams)
+            if spec.leash:
+                return self._process(popen.pid, popen.wait, spec, streams)
+            self._watch(popen.pid)
+            url = f"http://127.0.0.1:{port}"
+            return self._process(popen.pid, partial(self._reap, popen), spec, streams, url)
+
+    def tail(self, spec: ServerSpec) -> Sequence[str]:
+        """Give the last lines of its log."""
+        return last_lines(self._paths.log_of(spec.name), _TAIL_LINES)
+
+    def rotate(self, spec: ServerSpec) -> None:
+        """Put its log aside if that has grown large."""
+        try:
+            rotate(self._paths.log_of(spec.name))
+        except OSError as error:
+            log.warning("log.not_rotated", name=spec.name, reason=str(error))
+
+    def bury(self, known: Collection[int]) -> None:
+        """Reap and end what fell to this process, where anything does."""
+        if self._subreaper:
+            ours = {*known, self._sweeper.pid} if self._sweeper else known
+            orphans.reap(ours)
+            orphans.sweep(ours)
+
+    def _watch(self, pid: int) -> None:
+        """Have a foreign program's group ended even if this process is killed."""
+        if self._sweeper is None:
+            self._sweeper = Sweeper()
+        self._sweeper.watch(pid)
+
+    def _reap(self, popen: subprocess.Popen[bytes]) -> int:
+        if self._sweeper:
+            self._sweeper.forget(popen.pid)
+        return popen.wait()
 
     def adopt(self, pid: int, spec: ServerSpec, streams: Streams) -> Running:
         """Take over a process that was made in another way but is a child of this one."""
@@ -146,10 +214,15 @@ class OsSpawner:
                 raise
 
     def _process(
-        self, pid: int, reap: Callable[[], int], spec: ServerSpec, streams: Streams
+        self,
+        pid: int,
+        reap: Callable[[], int],
+        spec: ServerSpec,
+        streams: Streams,
+        url: str = "",
     ) -> Running:
         _adjust(pid, spec)
-        return _OsProcess(pid, reap, NearEnd(streams.near), pidfd=self._pidfd)
+        return _OsProcess(pid, reap, NearEnd(streams.near), url, pidfd=self._pidfd)
 
 
 class _Waiter:
@@ -159,16 +232,23 @@ class _Waiter:
         self._pid = pid
 
     def wait(self) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        except ChildProcessError:  # somebody else has buried it: how it ended is lost
+            log.warning("process.not_ours", pid=self._pid)
+            return -signal.SIGKILL
 
 
 class _OsProcess:
-    def __init__(self, pid: int, reap: Callable[[], int], leash: NearEnd, *, pidfd: bool) -> None:
+    def __init__(
+        self, pid: int, reap: Callable[[], int], leash: NearEnd, url: str, *, pidfd: bool
+    ) -> None:
         self._pidfd = os.pidfd_open(pid) if pidfd else -1
         self._reap = reap
         self._gone = False
         self.pid = pid
         self.leash = leash
+        self.url = url
 
     async def wait(self) -> int:
         if self._pidfd < 0:
@@ -188,10 +268,10 @@ class _OsProcess:
         self._reap_orphans()
         return code
 
-    def terminate(self) -> None:
+    def terminate(self, number: int) -> None:
         if not self._gone:
             with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGTERM)
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         if not self._gone:

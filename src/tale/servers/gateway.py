@@ -37,6 +37,7 @@ from tale.wire.contracts import (
     SUBMIT,
     Event,
     ListRequest,
+    ShowRequest,
     SubmitRequest,
     TaskList,
     TaskRequest,
@@ -80,7 +81,11 @@ class Gateway:
 
     def app(self) -> Starlette:
         """Build the application that serves them."""
-        app = McpApp("gateway", "Runs tasks in the background. Submit one, then show it.")
+        app = McpApp(
+            "gateway",
+            "tale works in the background, on this machine, with local language models. `submit` "
+            "a piece of work, then `show` it, with `wait`, until it is done, failed or cancelled.",
+        )
         app.add(SUBMIT, self.submit)
         app.add(SHOW, self.show)
         app.add(LIST, self.list)
@@ -99,10 +104,19 @@ class Gateway:
         )
         return _view(await self._engine.submit(new))
 
-    async def show(self, request: TaskRequest, progress: Progress) -> TaskView:
-        """Show one task."""
+    async def show(self, request: ShowRequest, progress: Progress) -> TaskView:
+        """Show one task; with `wait`, once it has ended or the time is over."""
         del progress
-        return _view(await self._store.get(request.id))
+        task = await self._store.get(request.id)
+        if request.wait:
+            with (
+                anyio.move_on_after(request.wait),
+                self._hub.subscribe(task.id, task.last_event) as events,
+            ):
+                async for _ in events:
+                    pass
+            task = await self._store.get(request.id)
+        return _view(task)
 
     async def list(self, request: ListRequest, progress: Progress) -> TaskList:
         """List tasks, newest first."""
@@ -168,7 +182,7 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
         engine = Engine(
             store,
             hub,
-            RemoteSteps(services, deadline=STEP_SECONDS),
+            RemoteSteps(services, context.leash, deadline=STEP_SECONDS),
             judge,
             # One of the ux model's slots stays free for whoever chats.
             lanes={

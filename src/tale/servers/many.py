@@ -60,7 +60,8 @@ def many_form(tool: Tool[Any, Any]) -> Tool[ManyRequests, Outcomes]:
         ManyRequests,
         Outcomes,
         idempotent=tool.idempotent,
-        read_only=tool.read_only,
+        title=f"{tool.title}, many at once" if tool.title else "",
+        effect=tool.effect,
     )
 
 

@@ -11,14 +11,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import anyio
 import mcp_types as types
 import orjson
+from mcp import MCPError
+from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import JsonSchemaMode
 from starlette.applications import Starlette
 from starlette.routing import Route
 
@@ -26,13 +29,19 @@ from tale import __version__
 from tale.errors import DeadlineExceeded, TaleError
 from tale.servers.many import Many, many_form
 from tale.telemetry import get_logger
-from tale.wire.contracts import DEADLINE_META, Tool
+from tale.wire.contracts import DEADLINE_META, MANY, Tool
 from tale.wire.leash import Fault
 from tale.wire.metrics import METRICS_KEY, WireMetrics
 
 __all__ = ["Handler", "McpApp", "Progress"]
 
 log = get_logger(__name__)
+
+_CACHE_HINTS: Final[Mapping[CacheableMethod, CacheHint]] = {
+    # The same for every caller, and changed by an upgrade only; noticed within five minutes.
+    method: CacheHint(ttl_ms=300_000, scope="public")
+    for method in ("server/discover", "tools/list")
+}
 
 Progress = Callable[[Mapping[str, object]], Awaitable[None]]
 RequestT = TypeVar("RequestT", bound=BaseModel)
@@ -63,11 +72,13 @@ class McpApp:
     def build(self, routes: Sequence[Route] = ()) -> Starlette:
         """Make the ASGI application, with further HTTP routes beside `/mcp`."""
         server: Server[Any] = Server(
-            self._name,
+            f"tale-{self._name}",
             version=__version__,
+            title=f"tale {self._name}",
             instructions=self._instructions,
             # Else the SDK lists all tools, and so describes them anew, at every call.
             get_tool_input_schema=self._schema,
+            cache_hints=_CACHE_HINTS,
             on_list_tools=self._list,
             on_call_tool=self._call,
         )
@@ -81,14 +92,16 @@ class McpApp:
         self, context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
         del context, params
-        return types.ListToolsResult(tools=list(self._described.values()))
+        # The batched forms are for tale's own processes; to a model they are one more choice.
+        listed = [tool for name, tool in self._described.items() if not name.endswith(MANY)]
+        return types.ListToolsResult(tools=listed)
 
     async def _call(
         self, context: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult:
         if params.name not in self._tools:
-            fault = Fault(code="unknown_tool", message=f"{self._name} has no tool {params.name!r}.")
-            return _failure(fault)
+            # The protocol's own error, unlike those below: no model can mend a call of it.
+            raise MCPError(types.INVALID_PARAMS, f"{self._name} has no tool {params.name!r}.")
         tool, handler = self._tools[params.name]
         count = 0
 
@@ -153,15 +166,42 @@ def _seconds_left(context: ServerRequestContext[Any]) -> float:
 
 
 def _describe(tool: Tool[Any, Any]) -> types.Tool:
+    # Whoever leaves a generated field out, such as a key, asks for something new with every call.
+    generated = any(field.default_factory for field in tool.request.model_fields.values())
     return types.Tool(
         name=tool.name,
+        title=tool.title or None,
         description=tool.summary,
-        input_schema=cast("dict[str, Any]", tool.request.model_json_schema()),
-        output_schema=cast("dict[str, Any]", tool.reply.model_json_schema()),
+        input_schema=_schema(tool.request, "validation"),
+        output_schema=_schema(tool.reply, "serialization"),
         annotations=types.ToolAnnotations(
-            idempotent_hint=tool.repeatable, read_only_hint=tool.read_only
+            read_only_hint=tool.effect == "reads",
+            destructive_hint=tool.effect == "changes",
+            idempotent_hint=tool.idempotent and not generated,
+            open_world_hint=False,
         ),
     )
+
+
+def _schema(shape: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Any]:
+    """Give a shape's JSON schema without the titles that pydantic makes of its names."""
+    plain = cast("dict[str, Any]", _untitled(shape.model_json_schema(mode=mode)))
+    # What the docstring says is about our code; the tool's own description stands beside it.
+    plain.pop("description", None)
+    return plain
+
+
+def _untitled(node: object) -> object:
+    if isinstance(node, list):
+        return [_untitled(item) for item in cast("list[object]", node)]
+    if not isinstance(node, dict):
+        return node
+    # A field called "title" is a schema itself and stays.
+    return {
+        key: _untitled(value)
+        for key, value in cast("dict[str, object]", node).items()
+        if key != "title" or not isinstance(value, str)
+    }
 
 
 def _success(reply: BaseModel) -> types.CallToolResult:

@@ -66,25 +66,33 @@ class ModelList(_Shape):
 LIST_MODELS: Final = Tool(
     "models",
     "list_models",
-    "List the models in memory and those that could be loaded.",
+    "List the language models in memory, with their state, size and speed, and the names of "
+    "those that could be loaded.",
     ListModels,
     ModelList,
     idempotent=True,
+    title="List models",
+    effect="reads",
 )
 LOAD_MODEL: Final = Tool(
     "models",
     "load_model",
-    "Load a further model beside the two core models, if it fits.",
+    "Load a further model beside the two core models, if it fits into memory. Returns all models "
+    "once it is there.",
     ModelName,
     ModelList,
     idempotent=True,
+    title="Load a model",
 )
 UNLOAD_MODEL: Final = Tool(
     "models",
     "unload_model",
-    "Unload a further model. The two core models always stay.",
+    "Unload a further model to free its memory; the two core models always stay. Returns the "
+    "models that are left.",
     ModelName,
     ModelList,
+    title="Unload a model",
+    effect="changes",
 )
 
 

@@ -32,7 +32,8 @@ __all__ = ["Compose", "ServerContext", "bind", "run_server"]
 
 log = get_logger(__name__)
 
-_GRACE_SECONDS = 5
+# What is left of the supervisor's grace for the server to go once its requests have ended.
+_LEAVING_SECONDS = 3
 # Longer than callers keep an unused connection (`wire.post`): else one could be closed here at the
 # moment in which a call is sent over it.
 _KEEP_ALIVE_SECONDS = 75
@@ -127,8 +128,9 @@ async def _serve(compose: Compose, port: int, settings: Settings, paths: Paths) 
         tasks.start_soon(_stop_on_signal, stopping)
         metrics = WireMetrics()
         async with compose(ServerContext(settings, paths, leash, stopping, metrics)) as app:
+            draining = max(1, int(leash.grace) - _LEAVING_SECONDS)
             door = Guard(Observed(app, metrics), leash.token)
-            server = _Server(door, lambda: leash.ready(url))
+            server = _Server(door, lambda: leash.ready(url), draining)
             tasks.start_soon(_relay, stopping, server)
             await server.serve(sockets=[sock])
         log.info("server.stopped", name=leash.name)
@@ -149,7 +151,9 @@ async def _relay(stopping: anyio.Event, server: uvicorn.Server) -> None:
 class _Server(uvicorn.Server):
     """uvicorn, with our signals, and a word to the supervisor once requests are taken."""
 
-    def __init__(self, app: ASGIApp, on_started: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, app: ASGIApp, on_started: Callable[[], Awaitable[None]], draining: int
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -157,7 +161,7 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
+                timeout_graceful_shutdown=draining,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 ws="none",
             )

@@ -6,10 +6,12 @@ Above: `servers.gateway` (calls), `servers.execution` (serves). Below: `wire.con
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
+import anyio
 from pydantic import BaseModel, ValidationError
 
+from tale.errors import DeadlineExceeded, TaleError
 from tale.models.router import RouteRequest, route
 from tale.tasks.task import (
     Began,
@@ -25,6 +27,8 @@ from tale.tasks.task import (
 )
 from tale.telemetry import get_logger
 from tale.wire.contracts import RUN_STEP, StepReply, StepRequest, Tool, UsageView
+from tale.wire.peers import PeerSource
+from tale.wire.presence import absence_of, presence_of
 
 __all__ = [
     "RemoteSteps",
@@ -40,6 +44,13 @@ log = get_logger(__name__)
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
+
+_GRACE_SECONDS: Final = 1.0
+"""An execution server that was killed is back within 0.1 to 2 s, depending on how it is started."""
+_WAITING: Final = (
+    "No execution server is there just now. The task waits and goes on by itself once one is; "
+    "`tale status` shows why."
+)
 
 
 class ToolCaller(Protocol):
@@ -64,20 +75,35 @@ def judge(text: str) -> Judgement:
 
 
 class RemoteSteps:
-    """Has steps done by the execution servers: the engine's `StepRunner`."""
+    """Has steps done by the execution servers: the engine's `StepRunner`.
 
-    def __init__(self, services: ToolCaller, *, deadline: float) -> None:
-        """`deadline` is the time one step may take, in seconds."""
+    While none is there a step waits, however long, and its task is told so. The time that a step
+    may take counts from when a server takes it.
+    """
+
+    def __init__(
+        self,
+        services: ToolCaller,
+        source: PeerSource,
+        *,
+        deadline: float,
+        grace: float = _GRACE_SECONDS,
+    ) -> None:
+        """Make one.
+
+        Args:
+            services: Calls the execution servers.
+            source: Tells which are ready.
+            deadline: The time one step may take, in seconds.
+            grace: How long none may be ready before the task is told, in seconds.
+        """
         self._services = services
+        self._source = source
         self._deadline = deadline
+        self._grace = grace
 
     async def __call__(self, step: Step, report: Report) -> StepResult:
         """Do a step on the least loaded execution server, again where one dies meanwhile."""
-
-        async def on_progress(data: Mapping[str, object]) -> None:
-            if (progress := read_progress(data)) is not None:
-                await report(progress)
-
         request = StepRequest(
             task=step.task,
             text=step.text,
@@ -85,11 +111,57 @@ class RemoteSteps:
             role=step.role,
             kind=step.kind,
         )
-        reply = await self._services.call(
-            RUN_STEP, request, deadline=self._deadline, on_progress=on_progress
-        )
+        while (reply := await self._ask(request, report)) is None:
+            log.info("step.handed_out_anew", task=step.task)
         usage = TokensSpent(reply.usage.prompt, reply.usage.completion, reply.usage.cached)
         return StepResult(reply.answer, reply.model, reply.role, reply.files, usage)
+
+    async def _ask(self, request: StepRequest, report: Report) -> StepReply | None:
+        """Call a server once one is there; None where then none was, for longer than the grace.
+
+        Such a step begins anew anyway, and is given its whole time for that.
+        """
+        heard = False
+
+        async def on_progress(data: Mapping[str, object]) -> None:
+            nonlocal heard
+            heard = True
+            if (progress := read_progress(data)) is not None:
+                await report(progress)
+
+        async def late() -> None:
+            if not heard:
+                log.warning("step.waiting_for_execution", task=request.task)
+                await report(Noted(_WAITING))
+
+        async def leave_after_absence(scope: anyio.CancelScope) -> None:
+            nonlocal heard
+            while True:
+                await absence_of(self._source, RUN_STEP.service)
+                # Who is told to leave takes no more steps, but finishes those it has.
+                heard = False
+                was_late = await presence_of(
+                    self._source, RUN_STEP.service, late, grace=self._grace
+                )
+                if was_late and not heard:
+                    scope.cancel()
+
+        await presence_of(self._source, RUN_STEP.service, late, grace=self._grace)
+        reply: StepReply | None = None
+        failure: TaleError | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(leave_after_absence, tasks.cancel_scope)
+            try:
+                reply = await self._services.call(
+                    RUN_STEP, request, deadline=self._deadline, on_progress=on_progress
+                )
+            except TaleError as error:
+                failure = error
+            tasks.cancel_scope.cancel()
+        absent = not self._source.peers.of(RUN_STEP.service)
+        if failure and not (absent and isinstance(failure, DeadlineExceeded)):
+            raise failure
+        return reply
 
 
 def read_step(request: StepRequest) -> Step:

@@ -1,8 +1,8 @@
 """The ux server: conversations as MCP tools.
 
-`chat`, `sessions`, `session`: the wire on this side, `memory.conversation` on the other. Above: the
-command line, any MCP client. Below: `memory` here, models by way of the models server, tasks by
-way of the gateway.
+`chat`, `kept_task`, `sessions`, `session`: the wire on this side, `memory.conversation` on the
+other; beside them the outbox is emptied. Above: the command line, any MCP client. Below: `memory`
+here, models by way of the models server, tasks by way of the gateway.
 """
 
 from __future__ import annotations
@@ -11,10 +11,22 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
+import anyio
 from starlette.applications import Starlette
 
 from tale.memory.conversation import Conversations
-from tale.memory.exchange import Answer, Event, HandedOver, Heard, Said, TaskGateway, Work
+from tale.memory.exchange import (
+    Answer,
+    Event,
+    HandedOver,
+    Heard,
+    HeldUp,
+    Kept,
+    Said,
+    TaskGateway,
+    Work,
+)
+from tale.memory.outbox import Outbox, deliver
 from tale.memory.turns import Session, Turn, TurnStore
 from tale.models.backend import Role
 from tale.models.caller import ModelCaller
@@ -26,11 +38,14 @@ from tale.storage.database import Database
 from tale.tasks.task import check_prompt
 from tale.wire.contracts import (
     CHAT,
+    KEPT_TASK,
     SESSION,
     SESSIONS,
     SUBMIT,
     ChatReply,
     ChatRequest,
+    KeptReply,
+    KeptRequest,
     SessionList,
     SessionRequest,
     SessionsRequest,
@@ -44,21 +59,26 @@ from tale.wire.pool import Services
 
 __all__ = ["RemoteGateway", "Ux", "compose", "main"]
 
-_SUBMIT_SECONDS: Final = 15.0
+_SUBMIT_SECONDS: Final = 2.0
+"""A gateway that was killed is back within that time; one that isn't gets the work later, and a
+person isn't left waiting."""
+_DELIVERY_SECONDS: Final = 60.0
 
 
 class RemoteGateway:
     """Hands work to the gateway server."""
 
-    def __init__(self, services: ToolCaller) -> None:
+    def __init__(self, services: ToolCaller, *, deadline: float) -> None:
+        """`deadline` is how long to wait for it, in seconds."""
         self._services = services
+        self._deadline = deadline
 
     async def submit(self, work: Work) -> str:
         """Record a task there and give its id."""
         request = SubmitRequest(
             text=work.text, workspace=work.workspace, session=work.session, key=work.key
         )
-        return (await self._services.call(SUBMIT, request, deadline=_SUBMIT_SECONDS)).id
+        return (await self._services.call(SUBMIT, request, deadline=self._deadline)).id
 
 
 class Ux:
@@ -69,6 +89,7 @@ class Ux:
         turns: TurnStore,
         models: ModelCaller,
         gateway: TaskGateway,
+        outbox: Outbox,
         *,
         context: Mapping[Role, int],
     ) -> None:
@@ -78,15 +99,18 @@ class Ux:
             turns: Where conversations are recorded.
             models: Whom to ask.
             gateway: Where work goes.
+            outbox: Where it is kept while the gateway is away.
             context: Tokens that each model's window has.
         """
         self._turns = turns
-        self._conversations = Conversations(turns, models, gateway, context=context)
+        self._conversations = Conversations(turns, models, gateway, outbox, context=context)
+        self._outbox = outbox
 
     def app(self) -> Starlette:
         """Build the application that serves them."""
         app = McpApp("ux", "Holds conversations; work is handed over and goes on by itself.")
         app.add(CHAT, self.chat)
+        app.add(KEPT_TASK, self.kept_task)
         app.add(SESSIONS, self.sessions)
         app.add(SESSION, self.session)
         return app.build()
@@ -100,6 +124,11 @@ class Ux:
         text = check_prompt(request.text)
         answer = await self._conversations.say(text, request.session, request.workspace, report)
         return _reply(answer)
+
+    async def kept_task(self, request: KeptRequest, progress: Progress) -> KeptReply:
+        """Wait until kept work has become a task."""
+        del progress
+        return KeptReply(task=await self._outbox.task_of(request.key))
 
     async def sessions(self, request: SessionsRequest, progress: Progress) -> SessionList:
         """List conversations."""
@@ -125,9 +154,19 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
             leash, services={SUBMIT.service}, token=leash.token, metrics=context.metrics
         ).open() as services,
         ModelClient(models_url(leash), leash.token) as client,
+        anyio.create_task_group() as tasks,
     ):
-        windows: dict[Role, int] = {"ux": models.ux.context, "task": models.task.context}
-        yield Ux(TurnStore(database), client, RemoteGateway(services), context=windows).app()
+        outbox = Outbox(database)
+        tasks.start_soon(deliver, outbox, RemoteGateway(services, deadline=_DELIVERY_SECONDS))
+        ux = Ux(
+            TurnStore(database),
+            client,
+            RemoteGateway(services, deadline=_SUBMIT_SECONDS),
+            outbox,
+            context={"ux": models.ux.context, "task": models.task.context},
+        )
+        yield ux.app()
+        tasks.cancel_scope.cancel()
 
 
 def main() -> None:
@@ -144,6 +183,10 @@ def _write(event: Event) -> Mapping[str, object]:
             return {"token": text}
         case HandedOver(task):
             return {"task": task}
+        case Kept(key):
+            return {"kept": key}
+        case HeldUp(why):
+            return {"note": why}
 
 
 def _reply(answer: Answer) -> ChatReply:
@@ -154,6 +197,7 @@ def _reply(answer: Answer) -> ChatReply:
         model=answer.model,
         role=answer.role,
         task=answer.task,
+        kept=answer.kept,
         usage=UsageView(prompt=usage.prompt, completion=usage.completion, cached=usage.cached),
     )
 

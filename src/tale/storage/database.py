@@ -23,7 +23,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from tale.config import Settings
-from tale.errors import ConfigError
+from tale.errors import ConfigError, StorageReadOnly
 from tale.paths import Paths
 from tale.storage.faults import BUSY_SECONDS, faults_of
 from tale.storage.upgrade import is_current, upgrade
@@ -34,21 +34,28 @@ ResultT = TypeVar("ResultT")
 
 _THREADS: Final = 4
 _WRITES: Final = "tale_writes"
-"""Execution option of the connections whose transactions write."""
+"""Execution option of the connections whose transactions write: seconds they wait for a lock."""
+_BLOCKED_SECONDS: Final = 0.2
+"""How long a transaction waits for a lock that the one before it has waited for in vain."""
 
 
 class Database:
     """An open database at the newest schema.
 
-    `read` and `write` raise `StorageError` when the database is locked for too long, damaged, not
-    writable, or its disk is full.
+    `read` and `write` raise `StorageError` when it is damaged or can't be reached. `write` raises
+    `StorageReadOnly` while it is locked, not writable, or its disk is full; `read` goes on then,
+    and so does `write` as soon as that is over.
     """
 
-    def __init__(self, engine: Engine, where: str) -> None:
+    def __init__(self, engine: Engine, where: str, busy_seconds: float = BUSY_SECONDS) -> None:
         # PostgreSQL's default would let one reading transaction see others commit in between.
         picture = {"isolation_level": "REPEATABLE READ"} if engine.name == "postgresql" else {}
         self._reader = engine.execution_options(**picture)
-        self._writer = engine.execution_options(**{_WRITES: True})
+        self._writer = engine.execution_options(**{_WRITES: busy_seconds})
+        self._hasty_writer = engine.execution_options(
+            **{_WRITES: min(busy_seconds, _BLOCKED_SECONDS)}
+        )
+        self._blocked = False
         self._where = where
         # SQLite has one writer at a time: queue here, fairly, rather than in its busy loop.
         self._writers = CapacityLimiter(1 if engine.name == "sqlite" else _THREADS)
@@ -56,8 +63,15 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, paths: Paths, settings: Settings) -> AsyncGenerator[Database]:
+    async def open(
+        cls, paths: Paths, settings: Settings, *, busy_seconds: float = BUSY_SECONDS
+    ) -> AsyncGenerator[Database]:
         """Open the database, making or upgrading it first where that is needed.
+
+        Args:
+            paths: Where its file is.
+            settings: Name another database, where it isn't the file.
+            busy_seconds: How long `write` waits for another program's lock.
 
         Raises:
             StorageError: It can't be used; the message says why and what to do.
@@ -65,7 +79,7 @@ class Database:
         """
         engine, where = await anyio.to_thread.run_sync(_open, paths, settings)
         try:
-            yield cls(engine, where)
+            yield cls(engine, where, busy_seconds)
         finally:
             engine.dispose()
 
@@ -85,10 +99,18 @@ class Database:
         """
 
         def run() -> ResultT:
-            with faults_of(self._where), self._writer.begin() as connection:
+            # Those who queue here must not wait for the same lock one after another.
+            writer = self._hasty_writer if self._blocked else self._writer
+            with faults_of(self._where), writer.begin() as connection:
                 return work(connection)
 
-        return await anyio.to_thread.run_sync(run, limiter=self._writers)
+        try:
+            result = await anyio.to_thread.run_sync(run, limiter=self._writers)
+        except StorageReadOnly:
+            self._blocked = True
+            raise
+        self._blocked = False
+        return result
 
 
 def storable(text: str) -> str:
@@ -147,7 +169,7 @@ def _open_file(file: Path) -> tuple[Engine, str]:
             with _exclusively(file.with_name(f"{file.name}.lock")):
                 _set_wal(engine)
                 if not is_current(engine, where):
-                    upgrade(engine.execution_options(**{_WRITES: True}), where)
+                    upgrade(engine.execution_options(**{_WRITES: BUSY_SECONDS}), where)
     return engine, where
 
 
@@ -163,8 +185,10 @@ def _prepare(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
 
 def _begin(connection: Connection) -> None:
     # A transaction that reads first and writes later could not wait for the lock any more.
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    patience: float = connection.get_execution_options().get(_WRITES, 0.0)
+    if patience:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(patience * 1000)}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if patience else "BEGIN")
 
 
 def _is_wal(engine: Engine) -> bool:

@@ -1,7 +1,8 @@
 """The tables as the code sees them: SQLAlchemy Core, SQLite and PostgreSQL alike.
 
 The migrations create them; this module only describes their present shape, and a test compares the
-two. Above: `tasks.store` and `memory.turns`, which alone write the tables named after them.
+two. Above: `tasks.store`, `memory.turns` and `memory.outbox`, which alone write the tables named
+after them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-__all__ = ["Instant", "metadata", "sessions", "task_events", "tasks", "turns"]
+__all__ = ["Instant", "metadata", "outbox", "sessions", "task_events", "tasks", "turns"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -122,4 +123,22 @@ turns = Table(
     Column("task", String(32)),
     # The answer stops where its reader went away or its model failed.
     Column("interrupted", Boolean, nullable=False, default=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    # Its order is the order of delivery.
+    Column("id", Integer, primary_key=True),
+    Column("key", String(64), nullable=False, unique=True),
+    # No foreign key: work that was promised is done though its conversation be forgotten.
+    Column("session", String(32), nullable=False),
+    # The turn that told the user; it gets the task's id.
+    Column("turn", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("workspace", Text),
+    Column("kept", Instant, nullable=False),
+    # What became of it; while both are missing it waits.
+    Column("task", String(32)),
+    Column("refusal", Text),
 )

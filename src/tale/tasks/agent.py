@@ -97,7 +97,11 @@ async def _ask_once(step: Step, models: ModelCaller, report: Report, temperature
     )
     text, checked, ran_away = "", 0, False
     last = Chunk()
-    async with models.stream(request, step.role, STEP_SECONDS) as answer:
+
+    async def held_up(why: str) -> None:
+        await report(Noted(why))
+
+    async with models.stream(request, step.role, STEP_SECONDS, held_up=held_up) as answer:
         async for chunk in answer:
             if chunk.text:
                 text += chunk.text

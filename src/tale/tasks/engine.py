@@ -18,8 +18,10 @@ import anyio
 import anyio.abc
 
 from tale.errors import (
+    BackendBroke,
     BackendStalled,
     BackendUnavailable,
+    Busy,
     ServiceUnavailable,
     StorageError,
     TaleError,
@@ -55,7 +57,7 @@ _ATTEMPTS: Final = 5
 _RESTARTED: Final = "Its server was started again."
 _PAUSE_SECONDS: Final = (1.0, 30.0)
 """First and longest pause before a failed attempt is made again; in between it doubles."""
-_PASSING: Final = (ServiceUnavailable, BackendUnavailable, BackendStalled)
+_PASSING: Final = (ServiceUnavailable, Busy, BackendUnavailable, BackendStalled, BackendBroke)
 """Failures of whoever did the step, not of the step: it can be done again."""
 
 
@@ -128,16 +130,16 @@ class Engine:
     ) -> None:
         """Take up what has not ended, then run tasks until cancelled.
 
-        Tasks that run when it is cancelled stay unfinished, and go on when it runs again.
+        Tasks that run when it is cancelled stay unfinished, and go on when it runs again. It is
+        ready before they are taken up: a database that can only be read still has to be shown.
         """
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             try:
-                for identity in await self._store.unfinished():
-                    change = await self._store.requeue(identity, "tale was started again.")
-                    self._hub.publish(change.event)
-                    self._enqueue(change.task)
+                unfinished = await self._insist(self._store.unfinished)
                 task_status.started()
+                for identity in unfinished:
+                    await self._take_up(identity)
                 await anyio.sleep_forever()
             finally:
                 self._tasks = None
@@ -161,6 +163,18 @@ class Engine:
         if run := self._running.get(identity):
             run.scope.cancel()
         return recorded.task
+
+    async def _take_up(self, identity: str) -> None:
+        """Queue a task again that an earlier run left unfinished."""
+        try:
+            change = await self._insist(
+                lambda: self._store.requeue(identity, "tale was started again.")
+            )
+        except TaskError as error:  # it was cancelled while the database could not be written
+            log.info("task.overtaken", task=identity, reason=error.message)
+            return
+        self._hub.publish(change.event)
+        self._enqueue(change.task)
 
     def _enqueue(self, task: Task) -> None:
         self._queue.add(Queued(-task.priority, task.id, self._judge(task.text).role))
@@ -268,8 +282,8 @@ class Engine:
         while True:
             try:
                 return await call()
-            except StorageError:
-                log.exception("task.waiting_for_storage")
+            except StorageError as error:
+                log.warning("task.waiting_for_storage", reason=error.message)
             await self._pause(next(pauses))
 
 

@@ -70,6 +70,7 @@ class Leash:
         self._changed = anyio.Event()
         self.name = hello.name
         self.token = hello.token
+        self.grace = hello.grace
         self.peers = Peers()
 
     @classmethod

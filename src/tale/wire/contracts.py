@@ -17,6 +17,7 @@ __all__ = [
     "CANCEL",
     "CHAT",
     "DEADLINE_META",
+    "KEPT_TASK",
     "LIST",
     "MANY",
     "RUN_STEP",
@@ -27,12 +28,15 @@ __all__ = [
     "ChatReply",
     "ChatRequest",
     "Event",
+    "KeptReply",
+    "KeptRequest",
     "ListRequest",
     "SessionList",
     "SessionRequest",
     "SessionTurns",
     "SessionView",
     "SessionsRequest",
+    "ShowRequest",
     "StepReply",
     "StepRequest",
     "SubmitRequest",
@@ -56,10 +60,14 @@ ReplyT = TypeVar("ReplyT", bound=BaseModel)
 
 TaskState = Literal["queued", "running", "done", "failed", "cancelled"]
 RoleName = Literal["ux", "task"]
+Effect = Literal["reads", "adds", "changes"]
 
 
 class _Shape(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # In a reply every field is there, and its schema says so.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_serialization_defaults_required=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +77,16 @@ class Tool(Generic[RequestT, ReplyT]):
     Attributes:
         service: Who serves it.
         name: Its MCP name.
-        summary: One sentence for whoever lists the tools.
+        summary: When to use it and what comes back, for a model or a person that lists the tools.
         request: Shape of the arguments.
         reply: Shape of the structured result.
         idempotent: Whether calling it twice does no more than calling it once.
-        read_only: Whether calling it changes nothing, so that a late answer may be asked for
-            elsewhere at the same time.
+        title: Its name for people.
+        effect: Whether a call only reads, only adds something, or may end or overwrite something.
+            What only reads may be asked for elsewhere at the same time, where it is late.
         batched: Whether calls made at the same moment travel as one.
         patience: Seconds for which its server may show no sign of life, whatever the call itself
-            takes, before an idempotent call is made elsewhere.
+            takes, before a repeatable call is made elsewhere.
     """
 
     service: str
@@ -86,9 +95,15 @@ class Tool(Generic[RequestT, ReplyT]):
     request: type[RequestT]
     reply: type[ReplyT]
     idempotent: bool = False
-    read_only: bool = False
+    title: str = ""
+    effect: Effect = "adds"
     batched: bool = False
     patience: float = 0.75
+
+    @property
+    def read_only(self) -> bool:
+        """Whether calling it changes nothing."""
+        return self.effect == "reads"
 
     @property
     def repeatable(self) -> bool:
@@ -101,7 +116,7 @@ class UsageView(_Shape):
 
     prompt: int = 0
     completion: int = 0
-    cached: int = 0
+    cached: int = Field(default=0, description="Tokens of the prompt that were computed before.")
 
 
 # -- gateway ---------------------------------------------------------------------------------------
@@ -128,36 +143,56 @@ class SubmitRequest(_Shape):
 class TaskRequest(_Shape):
     """One task, by its id."""
 
-    id: str
+    id: str = Field(description="The task's id, as `submit` and `list` give it.")
+
+
+class ShowRequest(TaskRequest):
+    """One task, by its id, at once or once it has ended."""
+
+    wait: float = Field(
+        default=0,
+        ge=0,
+        le=50,
+        description="Seconds to wait for the end of a task that is not done.",
+    )
+
+    @property
+    def alone(self) -> bool:
+        """Whether it must not travel with others, whom it would let wait."""
+        return self.wait > 0
 
 
 class ListRequest(_Shape):
     """Which tasks to list, newest first."""
 
-    state: TaskState | None = None
-    limit: int = Field(default=50, ge=1, le=1000)
+    state: TaskState | None = Field(
+        default=None, description="Only tasks in this state; all if missing."
+    )
+    limit: int = Field(default=50, ge=1, le=1000, description="Most tasks to give.")
 
 
 class TaskView(_Shape):
     """A task as it stands. Times are UTC; `answer` and what follows come with the result."""
 
     id: str
-    text: str
-    state: TaskState
-    workspace: str
+    text: str = Field(description="What was asked for.")
+    state: TaskState = Field(description="The last three are final.")
+    workspace: str = Field(description="Folder in which it works.")
     priority: int = 0
-    session: str | None = None
+    session: str | None = Field(default=None, description="Conversation that it comes from.")
     created: datetime
     started: datetime | None = None
     finished: datetime | None = None
-    answer: str | None = None
-    files: tuple[str, ...] = ()
-    role: RoleName | None = None
+    answer: str | None = Field(default=None, description="The result, in words, once it is done.")
+    files: tuple[str, ...] = Field(default=(), description="Written; relative to the workspace.")
+    role: RoleName | None = Field(
+        default=None, description="The small model that talks, or the large one that works."
+    )
     model: str | None = None
-    reason: str | None = None
+    reason: str | None = Field(default=None, description="Why that model was chosen.")
     usage: UsageView = UsageView()
-    error: str | None = None
-    hint: str | None = None
+    error: str | None = Field(default=None, description="Why it failed.")
+    hint: str | None = Field(default=None, description="What to do about the error.")
     last_event: int = 0
 
 
@@ -186,28 +221,49 @@ class Event(_Shape):
 SUBMIT = Tool(
     "gateway",
     "submit",
-    "Record a piece of work and start it in the background.",
+    "Hand over a piece of work, which local language models do in the background: answer a "
+    "question, write a text or a program. Files it makes are written into `workspace` and may "
+    "replace those of the same name. Returns at once with the queued task; call `show` with its "
+    "id for the result. It is kept through any crash.",
     SubmitRequest,
     TaskView,
     idempotent=True,
+    title="Submit a task",
+    effect="changes",
 )
 SHOW = Tool(
     "gateway",
     "show",
-    "Show one task: state, answer, files.",
-    TaskRequest,
+    "Show one task: its state and, once it has ended, the answer and the files it wrote, or the "
+    "error. With `wait` it answers as soon as the task ends; where that takes longer, call again.",
+    ShowRequest,
     TaskView,
-    read_only=True,
+    idempotent=True,
+    title="Show a task",
+    effect="reads",
     batched=True,
 )
-LIST = Tool("gateway", "list", "List tasks, newest first.", ListRequest, TaskList, read_only=True)
+LIST = Tool(
+    "gateway",
+    "list",
+    "List tasks, newest first, each as `show` gives it. Use it to find a task whose id you don't "
+    "have, or with `state` to see what runs or waits.",
+    ListRequest,
+    TaskList,
+    idempotent=True,
+    title="List tasks",
+    effect="reads",
+)
 CANCEL = Tool(
     "gateway",
     "cancel",
-    "Cancel a task that has not ended.",
+    "Stop a task for good. Files it has written stay. Returns the task as it stands now; one "
+    "that had ended before is left as it was.",
     TaskRequest,
     TaskView,
     idempotent=True,
+    title="Cancel a task",
+    effect="changes",
 )
 
 # -- execution -------------------------------------------------------------------------------------
@@ -236,10 +292,13 @@ class StepReply(_Shape):
 RUN_STEP = Tool(
     "execution",
     "run_step",
-    "Execute one step of a task in its workspace.",
+    "Execute one step of a task in its workspace; returns its answer and the files it wrote. For "
+    "the gateway: whoever has work calls `submit` there.",
     StepRequest,
     StepReply,
     idempotent=True,
+    title="Run a step",
+    effect="changes",
     # A step is minutes of work: a machine under load must not have it done twice.
     patience=15.0,
 )
@@ -251,7 +310,8 @@ class ChatRequest(_Shape):
     """One turn of the user's.
 
     Progress notifications carry `{"session": id}` first, `{"task": id}` where the turn was handed
-    over as work, and `{"token": text}` as the answer comes.
+    over as work, `{"kept": key}` where it is work that waits for the gateway, `{"note": text}`
+    where the answer is held up, and `{"token": text}` as it comes.
     """
 
     text: str
@@ -264,14 +324,31 @@ class ChatRequest(_Shape):
 
 
 class ChatReply(_Shape):
-    """The whole answer. `task` is set where the turn was handed over as work."""
+    """The whole answer.
+
+    `task` is set where the turn was handed over as work, `kept` where it is work that waits for the
+    gateway: a key by which `kept_task` tells the task that comes of it.
+    """
 
     session: str
     answer: str
     model: str
     role: RoleName
     task: str | None = None
+    kept: str | None = None
     usage: UsageView = UsageView()
+
+
+class KeptRequest(_Shape):
+    """Work that waits for the gateway, by its key."""
+
+    key: str = Field(max_length=64)
+
+
+class KeptReply(_Shape):
+    """The task that came of it."""
+
+    task: str
 
 
 class SessionsRequest(_Shape):
@@ -324,15 +401,45 @@ class SessionTurns(_Shape):
     turns: tuple[TurnView, ...]
 
 
-CHAT = Tool("ux", "chat", "Say something and stream the answer.", ChatRequest, ChatReply)
+CHAT = Tool(
+    "ux",
+    "chat",
+    "Say something and get the small model's answer, token by token as progress and whole in the "
+    "end. What turns out to be work is submitted as a task, whose id comes back. Give the "
+    "`session` of the last answer to go on with its conversation.",
+    ChatRequest,
+    ChatReply,
+    title="Chat",
+    effect="changes",
+)
+KEPT_TASK = Tool(
+    "ux",
+    "kept_task",
+    "Wait until work that was kept, while tasks could not be taken, has become a task; gives its "
+    "id. Use it after a chat answer that says so.",
+    KeptRequest,
+    KeptReply,
+    idempotent=True,
+    title="Wait for kept work",
+    effect="reads",
+)
 SESSIONS = Tool(
-    "ux", "sessions", "List conversations.", SessionsRequest, SessionList, read_only=True
+    "ux",
+    "sessions",
+    "List conversations, the last used first: id, title and length of each.",
+    SessionsRequest,
+    SessionList,
+    idempotent=True,
+    title="List conversations",
+    effect="reads",
 )
 SESSION = Tool(
     "ux",
     "session",
-    "Show the turns of a conversation.",
+    "Show the last turns of a conversation, oldest first.",
     SessionRequest,
     SessionTurns,
-    read_only=True,
+    idempotent=True,
+    title="Show a conversation",
+    effect="reads",
 )

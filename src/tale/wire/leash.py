@@ -87,11 +87,16 @@ class Call(_Message):
 
 
 class Hello(_Message):
-    """Who the child is, and the token that every server of this daemon asks for."""
+    """Who the child is, and the token that every server of this daemon asks for.
+
+    Attributes:
+        grace: Seconds that the child has to end what it does, once it is asked to leave.
+    """
 
     kind: Literal["hello"] = "hello"
     name: str
     token: str
+    grace: float = 10.0
 
 
 class Peer(_Message):

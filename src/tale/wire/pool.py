@@ -134,7 +134,9 @@ class Services:
         edge.began()
         try:
             with anyio.move_on_after(ends - now):
-                if tool.batched and on_progress is None and self._batches:
+                # What waits on purpose would hold up the others of its batch.
+                together = tool.batched and not getattr(request, "alone", False)
+                if together and on_progress is None and self._batches:
                     content = await self._batches.call(tool, arguments, ends)
                 else:
                     content = await self._deliver(

@@ -1,0 +1,146 @@
+"""Changes of what runs, while it runs: restarts, more or fewer replicas, other settings.
+
+Replicas of a service are changed one at a time: the others answer meanwhile, and each drains before
+it leaves. Above: `control`, `daemon`. Below: the manager's children, through `owned.Children`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import anyio
+
+from tale.errors import DaemonError, ServiceUnavailable
+from tale.orchestration.child import Child
+from tale.orchestration.events import RestartRequested
+from tale.orchestration.owned import Children
+from tale.orchestration.specs import ServerSpec
+from tale.telemetry import get_logger
+
+__all__ = ["MOST_REPLICAS", "Changes", "apply", "restart", "scale"]
+
+log = get_logger(__name__)
+
+MOST_REPLICAS = 64
+"""Of one service; the settings have the same limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a change of the settings led to, by the names of servers."""
+
+    started: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+    restarted: tuple[str, ...] = ()
+
+
+async def restart(manager: Children, name: str | None = None) -> None:
+    """Restart a server, a service's replicas one after the other, or everything at once.
+
+    Returns once all of it is ready again.
+
+    Raises:
+        DaemonError: There is no such server.
+    """
+    chosen = [child for child in manager.children.values() if child.answers_to(name)]
+    if not chosen:
+        raise manager.unknown(name or "")
+    if name is None:
+        await _replace(manager, chosen)
+        return
+    for child in chosen:
+        await _replace(manager, [child])
+
+
+async def scale(manager: Children, service: str, count: int) -> None:
+    """Have so many replicas of a service run; returns once they are ready and the others gone.
+
+    It lasts until the daemon ends or its settings are read again.
+
+    Raises:
+        DaemonError: There is no such service, it is one process by its nature, or the number is
+            none that can be had.
+    """
+    if manager.closing:
+        raise ServiceUnavailable("tale is stopping.")
+    now = [child for child in manager.children.values() if child.spec.service == service]
+    if not now:
+        raise manager.unknown(service)
+    if not now[0].spec.scalable:
+        services = {c.spec.service for c in manager.children.values() if c.spec.scalable}
+        raise DaemonError(
+            f"{service} is one process: it alone owns what it keeps.",
+            hint=f"What can be scaled: {', '.join(sorted(services)) or 'nothing here'}.",
+        )
+    if not 1 <= count <= MOST_REPLICAS:
+        raise DaemonError(f"{count} replicas can't be had: it may be 1 to {MOST_REPLICAS}.")
+    names = [f"{service}-{number}" for number in range(1, count + 1)]
+    last = now[-1].spec
+    log.info("service.scaled", service=service, count=count, before=len(now))
+    async with anyio.create_task_group() as tasks:
+        for child in now:
+            if child.spec.name not in names:
+                tasks.start_soon(manager.retire, child)
+        for name in names:
+            if name not in manager.children:
+                manager.add(replace(last, name=name))
+        await manager.until(lambda: _ready(manager, names) or None)
+
+
+async def apply(manager: Children, specs: Sequence[ServerSpec]) -> Changes:
+    """Make what runs match other specs: only what is different is started, stopped or restarted.
+
+    Returns:
+        What is being done; it goes on in the order of dependencies by itself, except that replicas
+        that change have been replaced one after the other.
+    """
+    wanted = {spec.name: spec for spec in specs}
+    ours = {name: child for name, child in manager.children.items() if not child.spec.owner}
+    gone = [child for name, child in ours.items() if name not in wanted]
+    changed = [child for name, child in ours.items() if child.spec != wanted.get(name, child.spec)]
+    new = [spec for name, spec in wanted.items() if name not in ours]
+    for child in changed:
+        child.spec = wanted[child.spec.name]
+    async with anyio.create_task_group() as tasks:
+        for child in gone:
+            tasks.start_soon(manager.retire, child)
+        for spec in new:
+            manager.add(spec)
+        for service in dict.fromkeys(child.spec.service for child in changed):
+            rolled = [child for child in changed if child.spec.service == service]
+            tasks.start_soon(_roll, manager, rolled)
+    return Changes(
+        tuple(spec.name for spec in new),
+        tuple(child.spec.name for child in gone),
+        tuple(child.spec.name for child in changed),
+    )
+
+
+async def _roll(manager: Children, children: Sequence[Child]) -> None:
+    for child in children:
+        await _replace(manager, [child])
+
+
+async def _replace(manager: Children, children: Sequence[Child]) -> None:
+    """Restart servers side by side, and wait until those that are still wanted are ready again."""
+    before = {child.spec.name: child.process.starts for child in children}
+    for child in children:
+        manager.feed(child, RestartRequested())
+
+    def again() -> bool | None:
+        left = [manager.children[name] for name in before if name in manager.children]
+        done = all(
+            child.process.state == "ready" and child.process.starts > before[child.spec.name]
+            for child in left
+        )
+        return done or None
+
+    await manager.until(again)
+
+
+def _ready(manager: Children, names: Sequence[str]) -> bool:
+    return all(
+        name in manager.children and manager.children[name].process.state == "ready"
+        for name in names
+    )
