@@ -16,10 +16,12 @@ from mcp.client.streamable_http import streamable_http_client
 from pydantic import BaseModel
 
 from benchmarks.report import Figure, Report, median, spread
-from tale.wire.contracts import Tool
 from tale.wire.leash import Peer
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
+from tale.wire.tool import (
+    Tool,
+)
 
 __all__ = ["BATCHED", "ECHO", "TOKEN", "Echo", "measure"]
 

@@ -15,12 +15,14 @@ from tale.servers.guard import Guard
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.observed import Observed
 from tale.servers.runner import bind
-from tale.wire.contracts import Tool
 from tale.wire.leash import Peer
 from tale.wire.metrics import WireMetrics
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
 from tale.wire.service import DEFAULT_LIMITS, Limits
+from tale.wire.tool import (
+    Tool,
+)
 
 TOKEN = "token-of-the-test"
 

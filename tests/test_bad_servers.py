@@ -9,10 +9,12 @@ from pydantic import BaseModel
 
 from raw_http import RawServer, Reply, answer, event, raw_server, stream, unused_url
 from tale.errors import DeadlineExceeded, ServiceUnavailable, TaleError, Unauthorized, WireError
-from tale.wire.contracts import Tool
 from tale.wire.leash import Peer
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
+from tale.wire.tool import (
+    Tool,
+)
 
 pytestmark = pytest.mark.anyio
 

@@ -30,7 +30,7 @@ from tale.cli.spinner import Spinner, Waiting
 from tale.cli.task_lines import ago, event_line
 from tale.cli.views import Event, Reply, Task, Usage
 from tale.models import pool_stats
-from tale.wire import contracts
+from tale.wire import chat_contracts, contracts
 
 
 def screen(*, terminal: bool, width: int = 40) -> Screen:
@@ -210,7 +210,7 @@ class TestViews:
         for view, shape in (
             (Task, contracts.TaskView),
             (Event, contracts.Event),
-            (Reply, contracts.ChatReply),
+            (Reply, chat_contracts.ChatReply),
             (Usage, contracts.UsageView),
         ):
             ours = set(view.__dataclass_fields__) - {"record"}

@@ -53,11 +53,13 @@ from tale.wire.contracts import (
     SubmitRequest,
     TaskRequest,
     TaskView,
-    Tool,
     UsageView,
 )
 from tale.wire.leash import Peer
 from tale.wire.peers import FixedPeers
+from tale.wire.tool import (
+    Tool,
+)
 
 pytestmark = pytest.mark.anyio
 

@@ -19,9 +19,11 @@ from tale import trace
 from tale.errors import WireError
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import bind
-from tale.wire.contracts import Tool
 from tale.wire.peers import FixedPeers
 from tale.wire.post import Channel
+from tale.wire.tool import (
+    Tool,
+)
 
 pytestmark = pytest.mark.anyio
 

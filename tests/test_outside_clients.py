@@ -19,13 +19,15 @@ from tale.errors import TaskNotFound
 from tale.servers.guard import Guard
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import bind
-from tale.wire.contracts import (
-    CANCEL,
+from tale.wire.chat_contracts import (
     CHAT,
-    LIST,
-    RUN_STEP,
     SESSION,
     SESSIONS,
+)
+from tale.wire.contracts import (
+    CANCEL,
+    LIST,
+    RUN_STEP,
     SHOW,
     SUBMIT,
     ListRequest,
@@ -33,6 +35,8 @@ from tale.wire.contracts import (
     TaskList,
     TaskRequest,
     TaskView,
+)
+from tale.wire.tool import (
     Tool,
 )
 

@@ -24,9 +24,11 @@ from desk import (
     serving,
 )
 from tale.errors import DeadlineExceeded, ServiceUnavailable, TaskNotFound, WireError
-from tale.wire.contracts import Tool
 from tale.wire.peers import FixedPeers
 from tale.wire.service import Limits
+from tale.wire.tool import (
+    Tool,
+)
 
 pytestmark = pytest.mark.anyio
 

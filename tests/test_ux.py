@@ -35,17 +35,21 @@ from tale.prompts import CHAT_SYSTEM
 from tale.servers.steps import ReplyT, RequestT
 from tale.servers.ux import RemoteGateway, Ux
 from tale.storage.database import Database
-from tale.wire.contracts import (
+from tale.wire.chat_contracts import (
     ChatReply,
     ChatRequest,
     KeptRequest,
     SessionRequest,
     SessionsRequest,
+    TurnView,
+)
+from tale.wire.contracts import (
     SubmitRequest,
     TaskView,
-    Tool,
-    TurnView,
     UsageView,
+)
+from tale.wire.tool import (
+    Tool,
 )
 
 pytestmark = pytest.mark.anyio

@@ -24,11 +24,13 @@ from desk import (
 )
 from tale.errors import Busy, DeadlineExceeded, TaleError, TaskNotFound
 from tale.servers.mcp_app import McpApp, Progress
-from tale.wire.contracts import Tool
 from tale.wire.metrics import EdgeView, WireMetrics
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
 from tale.wire.service import Limits
+from tale.wire.tool import (
+    Tool,
+)
 
 pytestmark = pytest.mark.anyio
 

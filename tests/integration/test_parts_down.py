@@ -17,17 +17,19 @@ from small_disk import mounted
 from tale.errors import StorageReadOnly
 from tale.paths import Paths
 from tale.servers.mcp_app import Progress
-from tale.wire.contracts import (
+from tale.wire.chat_contracts import (
     CHAT,
     KEPT_TASK,
-    LIST,
     SESSION,
-    SHOW,
-    SUBMIT,
     ChatRequest,
     KeptRequest,
-    ListRequest,
     SessionRequest,
+)
+from tale.wire.contracts import (
+    LIST,
+    SHOW,
+    SUBMIT,
+    ListRequest,
     ShowRequest,
     StepReply,
     StepRequest,

@@ -18,11 +18,13 @@ import pytest
 from anyio.streams.text import TextReceiveStream
 
 from tale.errors import DeadlineExceeded
-from tale.wire.contracts import Tool
 from tale.wire.leash import Peer
 from tale.wire.metrics import WireMetrics
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
+from tale.wire.tool import (
+    Tool,
+)
 from wire_desk import ECHO, HANG, PUT, TOKEN, Ask, Told
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration]

@@ -12,8 +12,11 @@ from typing import Any
 import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
-from tale.wire.contracts import MANY, Tool
 from tale.wire.leash import Fault
+from tale.wire.tool import (
+    MANY,
+    Tool,
+)
 
 __all__ = ["Many", "ManyRequests", "Outcome", "Outcomes", "many_form"]
 

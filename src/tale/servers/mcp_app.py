@@ -1,4 +1,4 @@
-"""An MCP server made of contracts: each tool is a `wire.contracts.Tool` and its handler.
+"""An MCP server made of contracts: each tool is a `wire.tool.Tool` and its handler.
 
 Streamable HTTP at `/mcp`, through the SDK's low-level server: arguments and results keep the flat
 shape of their pydantic models, and each call costs one validation each way. A handler runs within
@@ -29,9 +29,13 @@ from tale import __version__
 from tale.errors import DeadlineExceeded, TaleError
 from tale.servers.many import Many, many_form
 from tale.telemetry import get_logger
-from tale.wire.contracts import DEADLINE_META, MANY, Tool
 from tale.wire.leash import Fault
 from tale.wire.metrics import METRICS_KEY, WireMetrics
+from tale.wire.tool import (
+    DEADLINE_META,
+    MANY,
+    Tool,
+)
 
 __all__ = ["Handler", "McpApp", "Progress"]
 

@@ -36,12 +36,11 @@ from tale.servers.runner import ServerContext, run_server
 from tale.servers.steps import ToolCaller
 from tale.storage.database import Database
 from tale.tasks.task import check_prompt
-from tale.wire.contracts import (
+from tale.wire.chat_contracts import (
     CHAT,
     KEPT_TASK,
     SESSION,
     SESSIONS,
-    SUBMIT,
     ChatReply,
     ChatRequest,
     KeptReply,
@@ -51,8 +50,11 @@ from tale.wire.contracts import (
     SessionsRequest,
     SessionTurns,
     SessionView,
-    SubmitRequest,
     TurnView,
+)
+from tale.wire.contracts import (
+    SUBMIT,
+    SubmitRequest,
     UsageView,
 )
 from tale.wire.pool import Services

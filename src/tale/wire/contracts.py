@@ -1,41 +1,27 @@
-"""The request and reply of every tool: the only shapes that cross process borders over MCP.
+"""The request and reply of every tool of the gateway and the execution servers.
 
-A `Tool` ties a name to its shapes and says whether repeating it is harmless, which decides what may
-be retried. Servers register handlers for tools; callers hand a tool and a request to the pool.
+With `chat_contracts` these are the only shapes that cross process borders over MCP. Below: `tool`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Generic, Literal, TypeVar
+from typing import Literal
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from tale.wire.tool import Shape, Tool
 
 __all__ = [
     "CANCEL",
-    "CHAT",
-    "DEADLINE_META",
-    "KEPT_TASK",
     "LIST",
-    "MANY",
     "RUN_STEP",
-    "SESSION",
-    "SESSIONS",
     "SHOW",
     "SUBMIT",
-    "ChatReply",
-    "ChatRequest",
     "Event",
-    "KeptReply",
-    "KeptRequest",
     "ListRequest",
-    "SessionList",
-    "SessionRequest",
-    "SessionTurns",
-    "SessionView",
-    "SessionsRequest",
+    "RoleName",
     "ShowRequest",
     "StepReply",
     "StepRequest",
@@ -44,74 +30,14 @@ __all__ = [
     "TaskRequest",
     "TaskState",
     "TaskView",
-    "Tool",
-    "TurnView",
     "UsageView",
 ]
 
-DEADLINE_META: Final = "tale/deadline"
-"""Key of a request's `_meta` under which a caller says how many seconds it still has; relative, as
-two clocks may differ (gRPC's `grpc-timeout`)."""
-MANY: Final = "_many"
-"""What the batched form of a tool is called: the tool's name and this."""
-
-RequestT = TypeVar("RequestT", bound=BaseModel)
-ReplyT = TypeVar("ReplyT", bound=BaseModel)
-
 TaskState = Literal["queued", "running", "done", "failed", "cancelled"]
 RoleName = Literal["ux", "task"]
-Effect = Literal["reads", "adds", "changes"]
 
 
-class _Shape(BaseModel):
-    # In a reply every field is there, and its schema says so.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", json_schema_serialization_defaults_required=True
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Tool(Generic[RequestT, ReplyT]):
-    """One tool of one service.
-
-    Attributes:
-        service: Who serves it.
-        name: Its MCP name.
-        summary: When to use it and what comes back, for a model or a person that lists the tools.
-        request: Shape of the arguments.
-        reply: Shape of the structured result.
-        idempotent: Whether calling it twice does no more than calling it once.
-        title: Its name for people.
-        effect: Whether a call only reads, only adds something, or may end or overwrite something.
-            What only reads may be asked for elsewhere at the same time, where it is late.
-        batched: Whether calls made at the same moment travel as one.
-        patience: Seconds for which its server may show no sign of life, whatever the call itself
-            takes, before a repeatable call is made elsewhere.
-    """
-
-    service: str
-    name: str
-    summary: str
-    request: type[RequestT]
-    reply: type[ReplyT]
-    idempotent: bool = False
-    title: str = ""
-    effect: Effect = "adds"
-    batched: bool = False
-    patience: float = 0.75
-
-    @property
-    def read_only(self) -> bool:
-        """Whether calling it changes nothing."""
-        return self.effect == "reads"
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether it may be called again where it is not known how a first call ended."""
-        return self.idempotent or self.read_only
-
-
-class UsageView(_Shape):
+class UsageView(Shape):
     """Tokens spent."""
 
     prompt: int = 0
@@ -122,7 +48,7 @@ class UsageView(_Shape):
 # -- gateway ---------------------------------------------------------------------------------------
 
 
-class SubmitRequest(_Shape):
+class SubmitRequest(Shape):
     """A piece of work."""
 
     text: str = Field(description="What to do, in plain words.")
@@ -140,7 +66,7 @@ class SubmitRequest(_Shape):
     )
 
 
-class TaskRequest(_Shape):
+class TaskRequest(Shape):
     """One task, by its id."""
 
     id: str = Field(description="The task's id, as `submit` and `list` give it.")
@@ -162,7 +88,7 @@ class ShowRequest(TaskRequest):
         return self.wait > 0
 
 
-class ListRequest(_Shape):
+class ListRequest(Shape):
     """Which tasks to list, newest first."""
 
     state: TaskState | None = Field(
@@ -171,7 +97,7 @@ class ListRequest(_Shape):
     limit: int = Field(default=50, ge=1, le=1000, description="Most tasks to give.")
 
 
-class TaskView(_Shape):
+class TaskView(Shape):
     """A task as it stands. Times are UTC; `answer` and what follows come with the result."""
 
     id: str
@@ -196,13 +122,13 @@ class TaskView(_Shape):
     last_event: int = 0
 
 
-class TaskList(_Shape):
+class TaskList(Shape):
     """Tasks, newest first."""
 
     tasks: tuple[TaskView, ...]
 
 
-class Event(_Shape):
+class Event(Shape):
     """Something that happened to a task. `seq` counts from 1 without gaps within the task.
 
     Kinds and their `data`: `queued` {}, `started` {role, reason}, `resumed` {why} (what was told
@@ -215,7 +141,7 @@ class Event(_Shape):
     seq: int
     at: datetime
     kind: str
-    data: dict[str, object] = {}
+    data: dict[str, object] = Field(default_factory=dict)
 
 
 SUBMIT = Tool(
@@ -269,7 +195,7 @@ CANCEL = Tool(
 # -- execution -------------------------------------------------------------------------------------
 
 
-class StepRequest(_Shape):
+class StepRequest(Shape):
     """One step of a task, to be executed in its workspace."""
 
     task: str
@@ -279,7 +205,7 @@ class StepRequest(_Shape):
     kind: Literal["talk", "work"] = "work"
 
 
-class StepReply(_Shape):
+class StepReply(Shape):
     """What a step gave. `files` are paths relative to the workspace."""
 
     answer: str
@@ -301,145 +227,4 @@ RUN_STEP = Tool(
     effect="changes",
     # A step is minutes of work: a machine under load must not have it done twice.
     patience=15.0,
-)
-
-# -- ux --------------------------------------------------------------------------------------------
-
-
-class ChatRequest(_Shape):
-    """One turn of the user's.
-
-    Progress notifications carry `{"session": id}` first, `{"task": id}` where the turn was handed
-    over as work, `{"kept": key}` where it is work that waits for the gateway, `{"note": text}`
-    where the answer is held up, and `{"token": text}` as it comes.
-    """
-
-    text: str
-    session: str | None = Field(
-        default=None, description="Conversation to continue; a new one if missing."
-    )
-    workspace: str | None = Field(
-        default=None, description="Where work that comes out of it is done."
-    )
-
-
-class ChatReply(_Shape):
-    """The whole answer.
-
-    `task` is set where the turn was handed over as work, `kept` where it is work that waits for the
-    gateway: a key by which `kept_task` tells the task that comes of it.
-    """
-
-    session: str
-    answer: str
-    model: str
-    role: RoleName
-    task: str | None = None
-    kept: str | None = None
-    usage: UsageView = UsageView()
-
-
-class KeptRequest(_Shape):
-    """Work that waits for the gateway, by its key."""
-
-    key: str = Field(max_length=64)
-
-
-class KeptReply(_Shape):
-    """The task that came of it."""
-
-    task: str
-
-
-class SessionsRequest(_Shape):
-    """How many conversations to list, the last used first."""
-
-    limit: int = Field(default=50, ge=1, le=1000)
-
-
-class SessionView(_Shape):
-    """A conversation; `title` is the beginning of its first turn."""
-
-    id: str
-    title: str
-    turns: int
-    created: datetime
-    updated: datetime
-
-
-class SessionList(_Shape):
-    """Conversations, the last used first."""
-
-    sessions: tuple[SessionView, ...]
-
-
-class SessionRequest(_Shape):
-    """One conversation, by its id."""
-
-    id: str
-    limit: int = Field(default=100, ge=1, le=10_000, description="Last turns to give.")
-
-
-class TurnView(_Shape):
-    """One turn; `model`, `task` and `interrupted` are about turns of tale's."""
-
-    seq: int
-    speaker: Literal["user", "assistant"]
-    text: str
-    at: datetime
-    model: str | None = None
-    task: str | None = None
-    interrupted: bool = Field(
-        default=False, description="The text stops where its reader or its model went away."
-    )
-
-
-class SessionTurns(_Shape):
-    """The last turns of a conversation, oldest first."""
-
-    session: SessionView
-    turns: tuple[TurnView, ...]
-
-
-CHAT = Tool(
-    "ux",
-    "chat",
-    "Say something and get the small model's answer, token by token as progress and whole in the "
-    "end. What turns out to be work is submitted as a task, whose id comes back. Give the "
-    "`session` of the last answer to go on with its conversation.",
-    ChatRequest,
-    ChatReply,
-    title="Chat",
-    effect="changes",
-)
-KEPT_TASK = Tool(
-    "ux",
-    "kept_task",
-    "Wait until work that was kept, while tasks could not be taken, has become a task; gives its "
-    "id. Use it after a chat answer that says so.",
-    KeptRequest,
-    KeptReply,
-    idempotent=True,
-    title="Wait for kept work",
-    effect="reads",
-)
-SESSIONS = Tool(
-    "ux",
-    "sessions",
-    "List conversations, the last used first: id, title and length of each.",
-    SessionsRequest,
-    SessionList,
-    idempotent=True,
-    title="List conversations",
-    effect="reads",
-)
-SESSION = Tool(
-    "ux",
-    "session",
-    "Show the last turns of a conversation, oldest first.",
-    SessionRequest,
-    SessionTurns,
-    idempotent=True,
-    title="Show a conversation",
-    effect="reads",
 )

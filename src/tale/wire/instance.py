@@ -13,11 +13,13 @@ from typing import Any, Final
 import anyio
 
 from tale.telemetry import get_logger
-from tale.wire.contracts import Tool
 from tale.wire.leash import Peer
 from tale.wire.metrics import InstanceView
 from tale.wire.post import Answer, Broken, Channel, Garbled, NotSent, OnProgress
 from tale.wire.resilience import Breaker, BreakerPolicy
+from tale.wire.tool import (
+    Tool,
+)
 
 __all__ = ["Instance"]
 

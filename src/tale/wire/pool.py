@@ -29,7 +29,6 @@ from pydantic import BaseModel
 
 from tale.errors import DeadlineExceeded, ServiceUnavailable, TaleError
 from tale.wire.coalesce import Batches, fault_of
-from tale.wire.contracts import Tool
 from tale.wire.instance import Instance
 from tale.wire.metrics import Edge, InstanceView, WireMetrics
 from tale.wire.peers import PeerSource
@@ -37,6 +36,9 @@ from tale.wire.post import Answer, Broken, Garbled, NotSent, OnProgress
 from tale.wire.race import Attempt, race
 from tale.wire.resilience import hedge_after
 from tale.wire.service import BREAKER, DEFAULT_LIMITS, HEDGES, Limits, Service
+from tale.wire.tool import (
+    Tool,
+)
 
 __all__ = ["Services"]
 
