@@ -1,12 +1,13 @@
 """Small MCP servers under a supervisor of their own: `python -m benchmarks.small_server`.
 
 With arguments it plays the supervisor: `sleeper FIFO` keeps one sleeper running, `many N` starts so
-many small servers and kills them all, `roll N CALLERS` replaces so many while they are called. What
-that took is printed as JSON.
+many small servers and kills them all, `roll N CALLERS` replaces so many while they are called, and
+`soak N CALLERS RATE SECONDS` calls them for a long time. What came of it is printed as JSON.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
+import psutil
 from starlette.types import ASGIApp
 
 from benchmarks.wire import ECHO, TOKEN, Echo
@@ -43,6 +45,7 @@ SLEEPER = (
 
 _MODULE = "benchmarks.small_server"
 _IDLE_SECONDS = 10.0
+_SOAK_SAMPLES = 60
 
 
 async def _echo(request: Echo, progress: Progress) -> Echo:
@@ -66,6 +69,8 @@ def main() -> None:
             anyio.run(_keep_many, int(count))
         case ["roll", count, callers]:
             anyio.run(_roll, int(count), int(callers))
+        case ["soak", count, callers, rate, seconds]:
+            anyio.run(_soak, int(count), int(callers), float(rate), float(seconds))
         case _:
             run_server(_compose)
 
@@ -125,6 +130,47 @@ async def _roll(count: int, callers: int) -> None:
         for reason in sorted(set(failed)):
             print(reason, file=sys.stderr)
         manager.kill()
+
+
+async def _soak(count: int, callers: int, rate: float, seconds: float) -> None:
+    """Make so many calls a second for so long; prints what all processes took, time and again."""
+    failed, made = 0, 0
+
+    async def call(services: Services) -> None:
+        nonlocal failed, made
+        due = anyio.current_time()
+        while True:
+            try:
+                await services.call(ECHO, Echo(), deadline=10)
+            except TaleError:
+                failed += 1
+            made += 1
+            due = max(due + callers / rate, anyio.current_time() - 1)
+            await anyio.sleep_until(due)
+
+    async with _manager(*_echoes(count)) as manager:
+        await _ready(manager, count, starts=1)
+        pids = [os.getpid(), *(peer.pid for peer in manager.peers.of("echo"))]
+        services = Services(_ManagerPeers(manager), services={"echo"}, token=TOKEN)
+        taken: list[dict[str, float]] = []
+        async with services.open(), anyio.create_task_group() as tasks:
+            for _ in range(callers):
+                tasks.start_soon(call, services)
+            for _ in range(_SOAK_SAMPLES):
+                await anyio.sleep(seconds / _SOAK_SAMPLES)
+                taken.append(_taken(pids))
+            tasks.cancel_scope.cancel()
+        print(json.dumps({"failed": failed, "made": made, "taken": taken}), flush=True)
+        manager.kill()
+
+
+def _taken(pids: list[int]) -> dict[str, float]:
+    processes = [psutil.Process(pid) for pid in pids]
+    return {
+        "rss": sum(process.memory_info().rss for process in processes) / 1e6,
+        "fds": sum(process.num_fds() for process in processes),
+        "tasks": len(asyncio.all_tasks()),
+    }
 
 
 class _ManagerPeers:

@@ -19,9 +19,7 @@ from benchmarks.report import Figure, Report, median, spread
 from tale.wire.leash import Peer
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.tool import Tool
 
 __all__ = ["BATCHED", "ECHO", "TOKEN", "Echo", "measure"]
 

@@ -20,9 +20,7 @@ from tale.wire.metrics import WireMetrics
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
 from tale.wire.service import DEFAULT_LIMITS, Limits
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.tool import Tool
 
 TOKEN = "token-of-the-test"
 

@@ -19,12 +19,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from tale.servers.guard import Guard
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import bind
-from tale.wire.contracts import (
-    RUN_STEP,
-    Event,
-    StepReply,
-    StepRequest,
-)
+from tale.wire.contracts import RUN_STEP, Event, StepReply, StepRequest
 from tale.wire.leash import Hello, Peer, Peers, Ready, decode_child, encode
 
 TOKEN = "token-of-the-test"

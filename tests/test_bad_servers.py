@@ -12,9 +12,7 @@ from tale.errors import DeadlineExceeded, ServiceUnavailable, TaleError, Unautho
 from tale.wire.leash import Peer
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.tool import Tool
 
 pytestmark = pytest.mark.anyio
 

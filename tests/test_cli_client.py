@@ -17,16 +17,8 @@ from tale.cli.transport import Broken, NotSent, request_json
 from tale.errors import TaleError, TaskNotFound, Unauthorized, WireError
 from tale.servers.guard import Guard
 from tale.servers.mcp_app import McpApp, Progress
-from tale.wire.chat_contracts import (
-    CHAT,
-    ChatReply,
-    ChatRequest,
-)
-from tale.wire.contracts import (
-    SHOW,
-    TaskRequest,
-    TaskView,
-)
+from tale.wire.chat_contracts import CHAT, ChatReply, ChatRequest
+from tale.wire.contracts import SHOW, TaskRequest, TaskView
 
 TOKEN = "the-token"
 

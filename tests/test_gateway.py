@@ -57,9 +57,7 @@ from tale.wire.contracts import (
 )
 from tale.wire.leash import Peer
 from tale.wire.peers import FixedPeers
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.tool import Tool
 
 pytestmark = pytest.mark.anyio
 

@@ -21,9 +21,7 @@ from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import bind
 from tale.wire.peers import FixedPeers
 from tale.wire.post import Channel
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.tool import Tool
 
 pytestmark = pytest.mark.anyio
 

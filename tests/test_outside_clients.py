@@ -19,11 +19,7 @@ from tale.errors import TaskNotFound
 from tale.servers.guard import Guard
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import bind
-from tale.wire.chat_contracts import (
-    CHAT,
-    SESSION,
-    SESSIONS,
-)
+from tale.wire.chat_contracts import CHAT, SESSION, SESSIONS
 from tale.wire.contracts import (
     CANCEL,
     LIST,
@@ -36,9 +32,7 @@ from tale.wire.contracts import (
     TaskRequest,
     TaskView,
 )
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.tool import Tool
 
 pytestmark = pytest.mark.anyio
 

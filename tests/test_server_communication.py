@@ -26,9 +26,7 @@ from desk import (
 from tale.errors import DeadlineExceeded, ServiceUnavailable, TaskNotFound, WireError
 from tale.wire.peers import FixedPeers
 from tale.wire.service import Limits
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.tool import Tool
 
 pytestmark = pytest.mark.anyio
 

@@ -43,14 +43,8 @@ from tale.wire.chat_contracts import (
     SessionsRequest,
     TurnView,
 )
-from tale.wire.contracts import (
-    SubmitRequest,
-    TaskView,
-    UsageView,
-)
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.contracts import SubmitRequest, TaskView, UsageView
+from tale.wire.tool import Tool
 
 pytestmark = pytest.mark.anyio
 

@@ -13,15 +13,11 @@ import pytest
 from tale.errors import BackendFailed, DeadlineExceeded, TaleError
 from tale.servers.steps import RemoteSteps
 from tale.tasks.task import Began, Noted, Progress, Step, StepResult
-from tale.wire.contracts import (
-    StepReply,
-)
+from tale.wire.contracts import StepReply
 from tale.wire.leash import Peer, Peers
 from tale.wire.peers import FixedPeers
 from tale.wire.presence import absence_of, presence_of
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.tool import Tool
 
 pytestmark = pytest.mark.anyio
 

@@ -28,9 +28,7 @@ from tale.wire.metrics import EdgeView, WireMetrics
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
 from tale.wire.service import Limits
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.tool import Tool
 
 pytestmark = pytest.mark.anyio
 

@@ -15,9 +15,7 @@ from pydantic import BaseModel
 from tale.servers.guard import Guard
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import bind
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.tool import Tool
 
 TOKEN = "token-of-the-desk"
 

@@ -19,9 +19,7 @@ from tale.errors import TaskError
 from tale.servers.guard import Guard
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import bind
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.tool import Tool
 
 __all__ = ["SCENARIOS", "serving_fixtures"]
 

@@ -22,9 +22,7 @@ from tale.wire.leash import Peer
 from tale.wire.metrics import WireMetrics
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.tool import Tool
 from wire_desk import ECHO, HANG, PUT, TOKEN, Ask, Told
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration]

@@ -19,11 +19,7 @@ from tale.servers.runner import ServerContext, run_server
 from tale.servers.steps import read_step, write_progress, write_result
 from tale.tasks.agent import run_step
 from tale.tasks.task import Progress
-from tale.wire.contracts import (
-    RUN_STEP,
-    StepReply,
-    StepRequest,
-)
+from tale.wire.contracts import RUN_STEP, StepReply, StepRequest
 
 __all__ = ["Execution", "compose", "main"]
 

@@ -13,10 +13,7 @@ import anyio
 from pydantic import BaseModel, ConfigDict, Field
 
 from tale.wire.leash import Fault
-from tale.wire.tool import (
-    MANY,
-    Tool,
-)
+from tale.wire.tool import MANY, Tool
 
 __all__ = ["Many", "ManyRequests", "Outcome", "Outcomes", "many_form"]
 

@@ -31,11 +31,7 @@ from tale.servers.many import Many, many_form
 from tale.telemetry import get_logger
 from tale.wire.leash import Fault
 from tale.wire.metrics import METRICS_KEY, WireMetrics
-from tale.wire.tool import (
-    DEADLINE_META,
-    MANY,
-    Tool,
-)
+from tale.wire.tool import DEADLINE_META, MANY, Tool
 
 __all__ = ["Handler", "McpApp", "Progress"]
 

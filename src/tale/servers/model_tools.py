@@ -13,9 +13,7 @@ from starlette.applications import Starlette
 
 from tale.models.model_pool import ModelPool
 from tale.servers.mcp_app import McpApp, Progress
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.tool import Tool
 
 __all__ = [
     "LIST_MODELS",

@@ -26,17 +26,10 @@ from tale.tasks.task import (
     TokensSpent,
 )
 from tale.telemetry import get_logger
-from tale.wire.contracts import (
-    RUN_STEP,
-    StepReply,
-    StepRequest,
-    UsageView,
-)
+from tale.wire.contracts import RUN_STEP, StepReply, StepRequest, UsageView
 from tale.wire.peers import PeerSource
 from tale.wire.presence import absence_of, presence_of
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.tool import Tool
 
 __all__ = [
     "RemoteSteps",

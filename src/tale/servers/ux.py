@@ -52,11 +52,7 @@ from tale.wire.chat_contracts import (
     SessionView,
     TurnView,
 )
-from tale.wire.contracts import (
-    SUBMIT,
-    SubmitRequest,
-    UsageView,
-)
+from tale.wire.contracts import SUBMIT, SubmitRequest, UsageView
 from tale.wire.pool import Services
 
 __all__ = ["RemoteGateway", "Ux", "compose", "main"]

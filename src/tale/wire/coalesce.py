@@ -16,10 +16,7 @@ import anyio.abc
 
 from tale.errors import TaleError, WireError, error_from_code
 from tale.wire.loose import as_list, as_object
-from tale.wire.tool import (
-    MANY,
-    Tool,
-)
+from tale.wire.tool import MANY, Tool
 
 __all__ = ["Batches", "Send", "fault_of", "outcome_of"]
 

@@ -17,9 +17,7 @@ from tale.wire.leash import Peer
 from tale.wire.metrics import InstanceView
 from tale.wire.post import Answer, Broken, Channel, Garbled, NotSent, OnProgress
 from tale.wire.resilience import Breaker, BreakerPolicy
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.tool import Tool
 
 __all__ = ["Instance"]
 

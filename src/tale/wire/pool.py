@@ -36,9 +36,7 @@ from tale.wire.post import Answer, Broken, Garbled, NotSent, OnProgress
 from tale.wire.race import Attempt, race
 from tale.wire.resilience import hedge_after
 from tale.wire.service import BREAKER, DEFAULT_LIMITS, HEDGES, Limits, Service
-from tale.wire.tool import (
-    Tool,
-)
+from tale.wire.tool import Tool
 
 __all__ = ["Services"]
 

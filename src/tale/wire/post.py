@@ -28,9 +28,7 @@ from tale import __version__, trace
 from tale.errors import Unauthorized, WireError
 from tale.wire.event_stream import EventStream
 from tale.wire.loose import as_object, read_object
-from tale.wire.tool import (
-    DEADLINE_META,
-)
+from tale.wire.tool import DEADLINE_META
 
 __all__ = ["REVISION", "Answer", "Broken", "Channel", "Garbled", "NotSent", "OnProgress"]
 
