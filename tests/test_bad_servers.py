@@ -68,6 +68,11 @@ def calls(server: RawServer) -> int:
         (answer("404 Not Found", b"no such page"), WireError, "HTTP 404"),
         (answer("200 OK", {"result": "what?"}), WireError, "has no content"),
         (answer("200 OK", {"result": {"content": []}}), WireError, "has no content"),
+        (
+            answer("200 OK", {"result": {"structuredContent": {"text": 5}}}),
+            WireError,
+            "answered in another shape than it should: text",
+        ),
         (stream(event(b"{half"), headers=SSE), WireError, "not MCP"),
         (
             answer("400 Bad Request", {"error": {"code": -32602, "message": "no name"}}),

@@ -25,7 +25,7 @@ from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.abc
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from tale.errors import DeadlineExceeded, ServiceUnavailable, TaleError
 from tale.wire.coalesce import Batches, fault_of
@@ -142,7 +142,7 @@ class Services:
                     content = await self._deliver(
                         _Call(tool, tool.name, arguments, ends, on_progress)
                     )
-                reply = tool.reply.model_validate(content)
+                reply = _read(tool, content)
                 error = ""
                 return reply
             raise DeadlineExceeded(
@@ -253,3 +253,14 @@ def _content(tool: Tool[Any, Any], answer: Answer) -> Mapping[str, Any]:
     if answer.failed:
         raise fault_of(answer.content.get("error") or {}, f"{tool.service}.{tool.name}")
     return answer.content
+
+
+def _read(tool: Tool[Any, ReplyT], content: Mapping[str, Any]) -> ReplyT:
+    try:
+        return tool.reply.model_validate(content)
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, fault["loc"])) or "all" for fault in error.errors())
+        raise Garbled(
+            f"{tool.service}.{tool.name} answered in another shape than it should: {wrong}.",
+            hint="Is its server of another version? `tale restart` starts all of them anew.",
+        ) from error
