@@ -87,6 +87,7 @@ class MemorySpawner:
     def __init__(self) -> None:
         self.all: list[MemoryProcess] = []
         self.impossible: set[str] = set()
+        self.absurd: set[str] = set()
         self.stubborn: set[str] = set()
         self.rotated: list[str] = []
         self.known: set[int] | None = None
@@ -97,6 +98,8 @@ class MemorySpawner:
     def spawn(self, spec: ServerSpec) -> MemoryProcess:
         if spec.name in self.impossible:
             raise FileNotFoundError(f"no such program: {spec.command[0]}")
+        if spec.name in self.absurd:
+            raise ValueError("embedded null byte")
         process = MemoryProcess(spec, next(self.pids), stubborn=spec.name in self.stubborn)
         self.all.append(process)
         return process

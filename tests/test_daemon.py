@@ -426,6 +426,44 @@ class TestControl:
             assert answer == {"started": [], "stopped": [], "restarted": []}
             assert len(running.spawner.all) == 2
 
+    async def test_settings_that_no_server_survives_can_be_mended(self, paths: Paths) -> None:
+        async with serving(paths, spec("gateway")) as running:
+            running.spawner.latest("gateway").announce()
+            await running.ask("wait", service="gateway")
+            told: list[str] = []
+
+            async def reload() -> None:
+                try:
+                    await running.daemon.reload()
+                except DaemonError as error:
+                    told.append(error.message)
+
+            async with anyio.create_task_group() as tasks:
+                for reads, starts in (("broken", 2), ("mended", 3)):
+                    running.daemon.specs = [replace(spec("gateway"), reads=reads)]
+                    tasks.start_soon(reload)
+                    while len(running.spawner.of("gateway")) < starts:
+                        await anyio.lowlevel.checkpoint()
+                running.spawner.latest("gateway").announce()
+            assert running.spawner.latest("gateway").spec.reads == "mended"
+            assert told == ["The settings were read again meanwhile; the later ones are in force."]
+
+    async def test_many_who_connect_and_say_nothing_do_no_harm(self, paths: Paths) -> None:
+        async with serving(paths, spec("gateway")) as running:
+            host, port = running.runtime.control.split(":")
+            mute = [await anyio.connect_tcp(host, int(port)) for _ in range(80)]
+            # Those past the limit are turned away; the others are heard.
+            with pytest.raises(anyio.EndOfStream):
+                await mute[-1].receive()
+            for stream in mute:
+                await stream.aclose()
+            while True:
+                try:
+                    assert await running.ask("status")
+                except DaemonUnreachable:
+                    continue  # the last of them are just leaving
+                break
+
     async def test_a_service_is_scaled_by_its_name(self, paths: Paths) -> None:
         execution = replace(spec("execution"), name="execution-1", scalable=True)
         async with serving(paths, execution) as running:

@@ -290,6 +290,66 @@ async def test_a_service_is_scaled_up_and_down() -> None:
         assert world.spawner.latest("a-1").signals == []
 
 
+async def test_a_replica_that_is_wanted_again_while_it_leaves_comes_back() -> None:
+    world = World(*replicas(2))
+    world.spawner.stubborn.add("a-2")
+    async with world.running():
+        await world.ready("a-1", "a-2")
+        leaving = world.spawner.latest("a-2")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rollout.scale, world.manager, "a", 1)
+            await world.reaches("a-2", "stopping")
+            tasks.start_soon(rollout.scale, world.manager, "a", 2)
+            await anyio.wait_all_tasks_blocked()
+            leaving.die(0)
+            (await world.spawns("a-2", 2)).announce()
+        assert [server.name for server in world.manager.status()] == ["a-1", "a-2"]
+        world.manager.kill()
+
+
+async def test_what_a_cancelled_scaling_left_behind_can_be_scaled_again() -> None:
+    world = World(*replicas(2))
+    world.spawner.stubborn.add("a-2")
+    async with world.running():
+        await world.ready("a-1", "a-2")
+        with anyio.move_on_after(0.01):
+            await rollout.scale(world.manager, "a", 1)
+        world.spawner.latest("a-2").die(0)
+        await world.reaches("a-2", "stopped")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rollout.scale, world.manager, "a", 2)
+            (await world.spawns("a-2", 2)).announce()
+        world.manager.kill()
+
+
+async def test_settings_that_were_not_applied_to_the_end_still_count_as_different() -> None:
+    before, after = replicas(2), [replace(one, reads="new") for one in replicas(2)]
+    async with World(*before).running() as world:
+        await world.ready("a-1", "a-2")
+        with anyio.move_on_after(0.01):  # a-1 does not get ready again in time
+            await rollout.apply(world.manager, after)
+        assert len(world.spawner.of("a-2")) == 1
+        world.spawner.latest("a-1").announce()
+        changes: list[rollout.Changes] = []
+
+        async def again() -> None:
+            changes.append(await rollout.apply(world.manager, after))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(again)
+            (await world.spawns("a-2", 2)).announce()
+        assert changes[0].restarted == ("a-2",)
+
+
+async def test_a_command_that_the_system_cannot_take_is_a_failed_start() -> None:
+    world = World(spec("a", policy=replace(PATIENT, base=0.001)), spec("b"))
+    world.spawner.absurd.add("a")
+    async with world.running():
+        await world.reaches("a", "backoff")
+        assert "embedded null byte" in (world.manager.status()[0].last_exit or "")
+        await world.ready("b")
+
+
 @pytest.mark.parametrize(
     ("service", "count", "words"),
     [("b", 2, "no server 'b'"), ("ux", 2, "one process"), ("a", 0, "1 to 64"), ("a", 65, "1 to")],

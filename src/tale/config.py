@@ -121,17 +121,22 @@ class ExecutionSettings(_Section):
     )
 
 
+# What the operating system takes in a command and in an environment.
+_Word = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+_Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
 class ServerSettings(_Section):
     """A server of the user's that tale keeps running."""
 
-    command: Annotated[tuple[str, ...], Len(1)] = Field(
+    command: Annotated[tuple[_Word, ...], Len(1)] = Field(
         description="Program and arguments; {port} stands for the port it is given."
     )
     replicas: Annotated[int, Ge(1), Le(64)] = Field(default=1, description="How many run.")
     depends_on: tuple[str, ...] = Field(
         default=(), description="Servers that must be ready before it is started."
     )
-    environment: dict[str, str] = Field(
+    environment: dict[_Variable, _Word] = Field(
         default_factory=dict, description="Added to the environment; PORT is set already."
     )
     health: Annotated[str, StringConstraints(pattern=r"^/[!-~]*$")] = Field(

@@ -37,7 +37,10 @@ log = get_logger(__name__)
 _T = TypeVar("_T")
 
 _MAX_LINE = 64 << 10
-_LINE_SECONDS = 10.0
+_LINE_SECONDS = 5.0
+# Connections that have said nothing yet: anybody on this machine can open them, token or not.
+_MOST_MUTE = 64
+_REFUSED_SECONDS = 0.1
 
 
 class _Signed(BaseModel):
@@ -80,7 +83,22 @@ class ControlServer:
         self._stop = stop
         self._reload = reload
         self._active = 0
+        self._mute = 0
         self._idle = anyio.Event()
+
+    async def accept(self, listener: anyio.abc.SocketListener, tasks: anyio.abc.TaskGroup) -> None:
+        """Answer whoever connects, until cancelled; connections are handled in `tasks`."""
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as error:  # out of descriptors: some will be given back
+                log.error("control.not_accepted", reason=str(error))
+                await anyio.sleep(_REFUSED_SECONDS)
+                continue
+            if self._mute >= _MOST_MUTE:
+                await stream.aclose()
+            else:
+                tasks.start_soon(self.handle, stream)
 
     async def handle(self, stream: anyio.abc.SocketStream) -> None:
         """Answer one connection."""
@@ -104,7 +122,7 @@ class ControlServer:
 
     async def _answer(self, stream: anyio.abc.SocketStream) -> dict[str, JsonValue]:
         try:
-            return {"ok": await self._perform(await _request(stream, self._runtime.token))}
+            return {"ok": await self._perform(await self._request(stream))}
         except TaleError as error:
             log.warning("control.refused", code=error.code, reason=error.message)
             return {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
@@ -114,6 +132,13 @@ class ControlServer:
             log.exception("control.crashed")
             message = f"The daemon failed: {error!r}."
             return {"error": {"code": TaleError.code, "message": message, "hint": ""}}
+
+    async def _request(self, stream: anyio.abc.SocketStream) -> _Request:
+        self._mute += 1
+        try:
+            return await _read_request(stream, self._runtime.token)
+        finally:
+            self._mute -= 1
 
     async def _perform(self, request: _Request) -> JsonValue:
         match request.op:
@@ -163,7 +188,7 @@ class ControlServer:
         }
 
 
-async def _request(stream: anyio.abc.SocketStream, token: str) -> _Request:
+async def _read_request(stream: anyio.abc.SocketStream, token: str) -> _Request:
     """Read a request; whoever doesn't know the token learns nothing else."""
     try:
         with anyio.fail_after(_LINE_SECONDS):

@@ -28,6 +28,7 @@ import orjson
 from tale import __version__
 from tale.config import Settings, load_settings
 from tale.errors import DaemonError, StorageError, TaleError
+from tale.orchestration import orphans
 from tale.orchestration.control import ControlServer
 from tale.orchestration.control_client import Runtime
 from tale.orchestration.fork_spawn import ForkSpawner, become_subreaper
@@ -51,7 +52,11 @@ _DRAIN_SECONDS = 1.0
 
 
 class Daemon:
-    """The supervisor of one installation."""
+    """The supervisor of one installation.
+
+    Attributes:
+        specs: What runs from the next reload on; None takes tale's own servers.
+    """
 
     def __init__(
         self,
@@ -77,7 +82,7 @@ class Daemon:
         """
         self._paths = paths
         self._settings = settings
-        self._fixed = specs
+        self.specs = specs
         self._token = token or secrets.token_urlsafe(32)
         self._manager = ServerManager(
             default_specs(settings) if specs is None else specs,
@@ -86,7 +91,7 @@ class Daemon:
             jitter=jitter,
         )
         self._systemd = systemd or Systemd("")
-        self._reloading = anyio.Lock()
+        self._applying: anyio.CancelScope | None = None
         self._stopping = anyio.Event()
         self._stopped = anyio.Event()
 
@@ -109,7 +114,9 @@ class Daemon:
         with anyio.open_signal_receiver(*watched) as signals:
             async with anyio.create_task_group() as tasks:
                 async with self._manager.running():
-                    tasks.start_soon(listener.serve, control.handle)
+                    for one in listener.listeners:
+                        if isinstance(one, anyio.abc.SocketListener):
+                            tasks.start_soon(control.accept, one, tasks)
                     tasks.start_soon(self._obey, signals, tasks)
                     tasks.start_soon(self._follow, instance, runtime)
                     announce(runtime)
@@ -136,19 +143,26 @@ class Daemon:
 
         Raises:
             ConfigError: They can't be used; everything runs on as it was.
+            PortInUse: Another program has a port that is new in them; likewise.
+            DaemonError: They were read again before all was restarted.
         """
-        async with self._reloading:
-            self._systemd.reloading()
-            try:
-                settings = load_settings(self._paths)
-                specs = default_specs(settings) if self._fixed is None else self._fixed
-                changes = await apply(self._manager, specs)
-            finally:
-                self._systemd.ready()
-            logging.getLogger().setLevel(settings.log_level)
-            self._settings = settings
-        log.info("daemon.reloaded", **asdict(changes))
-        return changes
+        self._systemd.reloading()
+        try:
+            settings = load_settings(self._paths)
+            specs = default_specs(settings) if self.specs is None else self.specs
+            check_ports(_only_new_ports(settings, self._settings), self._paths, patience=0)
+        finally:
+            self._systemd.ready()
+        logging.getLogger().setLevel(settings.log_level)
+        self._settings = settings
+        # A server that never gets ready again must not keep its mended settings from being read.
+        if self._applying:
+            self._applying.cancel()
+        with anyio.CancelScope() as self._applying:
+            changes = await apply(self._manager, specs)
+            log.info("daemon.reloaded", **asdict(changes))
+            return changes
+        raise DaemonError("The settings were read again meanwhile; the later ones are in force.")
 
     async def _tell_systemd(self) -> None:
         """Say that this process serves, what its servers do, and that it is alive."""
@@ -170,6 +184,8 @@ class Daemon:
             await self.reload()
         except TaleError as error:
             log.error("daemon.not_reloaded", reason=str(error))
+        except Exception:  # a signal must not end the supervisor
+            log.exception("daemon.reload_crashed")
 
     def _describe(self, control_port: str) -> Runtime:
         def fixed(port: int) -> str:
@@ -220,10 +236,20 @@ class Daemon:
                 log.error("daemon.runtime_file_stale", reason=str(error))
 
 
+def _only_new_ports(settings: Settings, before: Settings) -> Settings:
+    """Leave out the ports that tale's own servers have already."""
+    parts: dict[str, object] = {}
+    for section in ("gateway", "model_server"):
+        new, old = getattr(settings, section), getattr(before, section)
+        parts[section] = new.model_copy(update={"port": 0}) if new.port == old.port else new
+    return settings.model_copy(update=parts)
+
+
 def _spawner(paths: Paths) -> Spawner:
     """Fork where orphans can be made to fall to this process, else spawn."""
     subreaper = become_subreaper()
-    spawner = OsSpawner(paths, subreaper=subreaper)
+    # Whoever started this process may have had children before it became tale.
+    spawner = OsSpawner(paths, subreaper=subreaper, inherited=orphans.children())
     return ForkSpawner(spawner) if subreaper else spawner
 
 

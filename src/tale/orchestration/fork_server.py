@@ -18,7 +18,7 @@ import select
 import signal
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
@@ -67,6 +67,8 @@ class _Birth:
     request: ForkRequest
     leash: int
     log: int
+    between: int = 0
+    """The process that forked it, and is about to leave."""
 
 
 def main(modules: list[str] | None = None) -> None:
@@ -104,14 +106,14 @@ def _serve(requests: socket.socket, leash: socket.socket) -> _Birth | None:
             if not message:
                 return None
             birth = _Birth(ForkRequest.model_validate_json(message), *fds)
-            if _fork_twice(requests):
-                return birth
+            if between := _fork_twice(requests):
+                return replace(birth, between=between)
             for fd in fds:
                 os.close(fd)
 
 
-def _fork_twice(requests: socket.socket) -> bool:
-    """Fork a grandchild and report its pid; true in the grandchild.
+def _fork_twice(requests: socket.socket) -> int:
+    """Fork a grandchild and report its pid; gives there the process in between, here 0.
 
     It is reported once the process in between is gone: only then is it the supervisor's child, who
     could not reap it before, should it be killed as soon as it is there.
@@ -124,19 +126,22 @@ def _fork_twice(requests: socket.socket) -> bool:
         os.close(reader)
         os.waitpid(between, 0)
         requests.send(ForkReply(pid=pid).model_dump_json().encode())
-        return False
+        return 0
+    between = os.getpid()
     pid = os.fork()
     if pid:
         os.write(writer, str(pid).encode())
         os._exit(0)
     os.close(reader)
     os.close(writer)
-    return True
+    return between
 
 
 def _become(birth: _Birth, supervisor: int) -> None:
     """Turn a fresh fork into the server: own session, own streams, own environment."""
-    while os.getppid() != supervisor:
+    while (parent := os.getppid()) != supervisor:
+        if parent != birth.between:
+            os._exit(0)  # the supervisor is gone, and this server falls to nobody
         os.sched_yield()  # the process in between is exiting
     os.setsid()
     os.dup2(birth.leash, 0)

@@ -6,14 +6,14 @@ it leaves. Above: `control`, `daemon`. Below: the manager's children, through `o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import anyio
 
 from tale.errors import DaemonError, ServiceUnavailable
 from tale.orchestration.child import Child
-from tale.orchestration.events import RestartRequested
+from tale.orchestration.events import RestartRequested, StartRequested
 from tale.orchestration.owned import Children
 from tale.orchestration.specs import ServerSpec
 from tale.telemetry import get_logger
@@ -83,13 +83,15 @@ async def scale(manager: Children, service: str, count: int) -> None:
             if child.spec.name not in names:
                 tasks.start_soon(manager.retire, child)
         for name in names:
-            if name not in manager.children:
-                manager.add(replace(last, name=name))
+            _want(manager, replace(last, name=name))
         await manager.until(lambda: _ready(manager, names) or None)
 
 
 async def apply(manager: Children, specs: Sequence[ServerSpec]) -> Changes:
     """Make what runs match other specs: only what is different is started, stopped or restarted.
+
+    It may be cancelled, and applied again with other specs: what has not been restarted yet still
+    counts as different.
 
     Returns:
         What is being done; it goes on in the order of dependencies by itself, except that replicas
@@ -100,16 +102,14 @@ async def apply(manager: Children, specs: Sequence[ServerSpec]) -> Changes:
     gone = [child for name, child in ours.items() if name not in wanted]
     changed = [child for name, child in ours.items() if child.spec != wanted.get(name, child.spec)]
     new = [spec for name, spec in wanted.items() if name not in ours]
-    for child in changed:
-        child.spec = wanted[child.spec.name]
     async with anyio.create_task_group() as tasks:
         for child in gone:
             tasks.start_soon(manager.retire, child)
-        for spec in new:
-            manager.add(spec)
+        for spec in specs:
+            _want(manager, spec)
         for service in dict.fromkeys(child.spec.service for child in changed):
             rolled = [child for child in changed if child.spec.service == service]
-            tasks.start_soon(_roll, manager, rolled)
+            tasks.start_soon(_roll, manager, rolled, wanted)
     return Changes(
         tuple(spec.name for spec in new),
         tuple(child.spec.name for child in gone),
@@ -117,9 +117,20 @@ async def apply(manager: Children, specs: Sequence[ServerSpec]) -> Changes:
     )
 
 
-async def _roll(manager: Children, children: Sequence[Child]) -> None:
+async def _roll(
+    manager: Children, children: Sequence[Child], wanted: Mapping[str, ServerSpec]
+) -> None:
     for child in children:
+        child.spec = wanted[child.spec.name]
         await _replace(manager, [child])
+
+
+def _want(manager: Children, spec: ServerSpec) -> None:
+    """Have a server run: a new one, or one that was about to be taken away."""
+    if child := manager.children.get(spec.name):
+        manager.feed(child, StartRequested())
+    else:
+        manager.add(spec)
 
 
 async def _replace(manager: Children, children: Sequence[Child]) -> None:

@@ -9,6 +9,7 @@ word of its death, listens to its leash, and probes whether it still answers. De
 from __future__ import annotations
 
 import random
+import subprocess
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -184,6 +185,7 @@ class ServerManager:
         name = child.spec.name
         if child.process.state == "stopped" and self.children.get(name) is child:
             del self.children[name]
+            self._stir()
 
     def unknown(self, name: str) -> DaemonError:
         """Say that there is no such server, and which there are."""
@@ -208,10 +210,14 @@ class ServerManager:
             child.explain(self._spawner.tail(child.spec))
         for effect in effects:
             self._perform(child, effect)
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        self._stir()
         if not self.closing:
             self._release()
+
+    def _stir(self) -> None:
+        """Let those look again who wait for something to change."""
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
 
     def _perform(self, child: Child, effect: Effect) -> None:
         match effect:
@@ -231,7 +237,7 @@ class ServerManager:
     def _spawn(self, child: Child) -> None:
         try:
             running = self._spawner.spawn(child.spec)
-        except OSError as error:
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
             self.feed(child, SpawnFailed(str(error)))
             return
         child.take(running)

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -116,6 +116,7 @@ class OsSpawner:
         *,
         pidfd: bool = hasattr(os, "pidfd_open"),
         subreaper: bool = False,
+        inherited: Iterable[int] = (),
     ) -> None:
         """Make nothing yet.
 
@@ -124,11 +125,13 @@ class OsSpawner:
             environ: What every process inherits.
             pidfd: Hear of deaths by pidfd (Linux); else by a thread in waitpid.
             subreaper: Orphans fall to this process, which owes them an end.
+            inherited: Children that it had before it began, which are not its to end.
         """
         self._paths = paths
         self._environ = environ
         self._pidfd = pidfd
         self._subreaper = subreaper
+        self._inherited = frozenset(inherited)
         self._sweeper: Sweeper | None = None
 
     def spawn(
@@ -163,7 +166,8 @@ class OsSpawner:
                 return self._process(popen.pid, popen.wait, spec, streams)
             self._watch(popen.pid)
             url = f"http://127.0.0.1:{port}"
-            return self._process(popen.pid, partial(self._reap, popen), spec, streams, url)
+            forget = partial(self._forget, popen.pid)
+            return self._process(popen.pid, popen.wait, spec, streams, url=url, on_gone=forget)
 
     def tail(self, spec: ServerSpec) -> Sequence[str]:
         """Give the last lines of its log."""
@@ -181,7 +185,9 @@ class OsSpawner:
         if self._subreaper:
             ours = {*known, self._sweeper.pid} if self._sweeper else known
             orphans.reap(ours)
-            orphans.sweep(ours)
+            if self._inherited:  # as long as they are there: their numbers are given out again
+                self._inherited &= set(orphans.children())
+            orphans.sweep({*ours, *self._inherited})
 
     def _watch(self, pid: int) -> None:
         """Have a foreign program's group ended even if this process is killed."""
@@ -189,10 +195,9 @@ class OsSpawner:
             self._sweeper = Sweeper()
         self._sweeper.watch(pid)
 
-    def _reap(self, popen: subprocess.Popen[bytes]) -> int:
+    def _forget(self, pid: int) -> None:
         if self._sweeper:
-            self._sweeper.forget(popen.pid)
-        return popen.wait()
+            self._sweeper.forget(pid)
 
     def adopt(self, pid: int, spec: ServerSpec, streams: Streams) -> Running:
         """Take over a process that was made in another way but is a child of this one."""
@@ -219,10 +224,12 @@ class OsSpawner:
         reap: Callable[[], int],
         spec: ServerSpec,
         streams: Streams,
+        *,
         url: str = "",
+        on_gone: Callable[[], None] = lambda: None,
     ) -> Running:
         _adjust(pid, spec)
-        return _OsProcess(pid, reap, NearEnd(streams.near), url, pidfd=self._pidfd)
+        return _OsProcess(pid, reap, NearEnd(streams.near), url, on_gone, pidfd=self._pidfd)
 
 
 class _Waiter:
@@ -241,10 +248,18 @@ class _Waiter:
 
 class _OsProcess:
     def __init__(
-        self, pid: int, reap: Callable[[], int], leash: NearEnd, url: str, *, pidfd: bool
+        self,
+        pid: int,
+        reap: Callable[[], int],
+        leash: NearEnd,
+        url: str,
+        on_gone: Callable[[], None],
+        *,
+        pidfd: bool,
     ) -> None:
         self._pidfd = os.pidfd_open(pid) if pidfd else -1
         self._reap = reap
+        self._on_gone = on_gone
         self._gone = False
         self.pid = pid
         self.leash = leash
@@ -256,6 +271,9 @@ class _OsProcess:
                 self._reap, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
             )
             self._gone = True
+            self._on_gone()
+            # Its number is not given out again for as long as its group has members.
+            self._signal_group()
             return code
         try:
             await anyio.wait_readable(self._pidfd)
@@ -264,6 +282,7 @@ class _OsProcess:
         # Before it is reaped its number can't be anybody else's; what it left behind goes with it.
         self._signal_group()
         self._gone = True
+        self._on_gone()
         code = self._reap()
         self._reap_orphans()
         return code

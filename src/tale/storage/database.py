@@ -57,8 +57,10 @@ class Database:
         )
         self._blocked = False
         self._where = where
-        # SQLite has one writer at a time: queue here, fairly, rather than in its busy loop.
-        self._writers = CapacityLimiter(1 if engine.name == "sqlite" else _THREADS)
+        # SQLite has one writer at a time: queue here, fairly, rather than in its busy loop. And
+        # each table has one writing process, whose writes look first and then insert: one by one
+        # they can't miss each other's rows, which PostgreSQL would let them.
+        self._writers = CapacityLimiter(1)
         self._readers = CapacityLimiter(_THREADS)
 
     @classmethod

@@ -104,6 +104,13 @@ class Instance:
         self.in_flight += 1
         self.breaker = self.breaker.called(anyio.current_time())
 
+    def leave(self) -> None:
+        """Give back what `take` counted: the call is not made after all."""
+        self.in_flight -= 1
+        self.breaker = self.breaker.left()
+        self._finish_if_done()
+        self._on_change()
+
     async def call(
         self,
         tool: Tool[Any, Any],

@@ -213,10 +213,13 @@ class Services:
 
     def _second(self, call: _Call, service: Service, first: Instance) -> Instance | None:
         """Take a place at another instance, if the budget allows."""
-        if not service.pay_hedge():
-            return None
         other = service.choose((first,), strictly=True)
-        self._edge(call.tool).hedges += other is not None
+        if other is None:
+            return None
+        if not service.pay_hedge():
+            other.leave()
+            return None
+        self._edge(call.tool).hedges += 1
         return other
 
     def _pay(self, service: Service, tool: Tool[Any, Any]) -> None:
