@@ -205,6 +205,7 @@ class TestStatus:
         row = "gateway execution run_step 7 2 1 3 0 1.2 ms 500.0 ms 1500.0 ms busy 2"
         assert row.split() in lines
         assert ["gateway", "execution-2", "open", "4"] in lines
+        daemon.servers.append(server("web-1", foreign=True))
         assert "1 server did not answer: ux." in tale("status", "--wire").out
         report = tale("status", "--wire", "--json").json
         assert report["wire"] == {"gateway": daemon.wire, "ux": None}

@@ -274,7 +274,7 @@ class TestControl:
             assert ux["log"] == str(paths.log_of("ux"))
             assert set(ux) == {
                 "name", "service", "state", "pid", "url", "restarts", "starts", "uptime", "rss",
-                "cpu", "last_exit", "crash_looping", "tail", "fds", "threads", "growth",
+                "cpu", "last_exit", "foreign", "crash_looping", "tail", "fds", "threads", "growth",
                 "history", "exits", "log",
             }  # fmt: skip
 

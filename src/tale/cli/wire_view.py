@@ -26,7 +26,7 @@ def gather(connection: Connection, servers: Sequence[Record]) -> JsonObject:
 
     Returns:
         By server: what it counts, or None where it doesn't answer. Processes that make and take no
-        such calls (the models', the fork server) are left out.
+        such calls (the models', the fork server, the user's own) are left out.
     """
     token = connection.runtime().token
 
@@ -47,9 +47,10 @@ def gather(connection: Connection, servers: Sequence[Record]) -> JsonObject:
 
 
 def _makes_calls(server: Record) -> bool:
-    """Leave out the models' processes, and the fork server, which serves nobody."""
+    """Leave out the models' processes, the fork server, which serves nobody, and the user's own."""
     without_address = server.text("state") == "ready" and not server.text("url")
-    return not server.text("name").startswith("model-") and not without_address
+    own = not server.flag("foreign")
+    return own and not server.text("name").startswith("model-") and not without_address
 
 
 def show_wire(screen: Screen, wire: JsonObject) -> None:

@@ -153,6 +153,7 @@ class Child:
             rss=sample.rss,
             cpu=sample.cpu,
             last_exit=process.last_exit or None,
+            foreign=not self.spec.leash,
             crash_looping=process.looping,
             tail=list(self.tail) if process.looping else [],
             fds=sample.fds,

@@ -69,6 +69,7 @@ class ServerStatus:
         rss: Resident memory, in bytes.
         cpu: Processor time since the last look, in percent of one core.
         last_exit: Why the one before ended; None if none has.
+        foreign: It is a program of the user's, who must not be sent our token.
         crash_looping: It keeps failing, and is tried again at long intervals.
         tail: Then, the end of its log.
         fds: Open file descriptors.
@@ -89,6 +90,7 @@ class ServerStatus:
     rss: int
     cpu: float
     last_exit: str | None
+    foreign: bool = False
     crash_looping: bool = False
     # Lists, not tuples: it is written as JSON (pydantic's `JsonValue` knows no tuples).
     tail: list[str] = field(default_factory=list[str])
