@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import anyio
-import anyio.abc
 import pytest
 import uvicorn
-from anyio.streams.buffered import BufferedByteReceiveStream
 
+from server_process import TOKEN, server
 from tale.servers.guard import Guard
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import bind
@@ -34,13 +30,12 @@ from tale.wire.contracts import (
     SubmitRequest,
     TaskRequest,
 )
-from tale.wire.leash import Hello, Peer, Peers, Ready, decode_child, encode
+from tale.wire.leash import Peer
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration]
 
-TOKEN = "token-of-the-test"
 WORK = "Write a Python script that prints one"
 
 
@@ -82,49 +77,7 @@ class Execution:
             server.should_exit = True
 
 
-@dataclass(frozen=True)
-class Running:
-    """A gateway process that is ready, and the near end of its leash."""
-
-    process: anyio.abc.Process
-    peer: Peer
-    line: anyio.abc.SocketStream
-
-    async def tell(self, *peers: Peer) -> None:
-        """Announce who serves now."""
-        await self.line.send(encode(Peers(peers=peers)))
-
-
-@asynccontextmanager
-async def gateway(home: Path, *peers: Peer, starts: int = 1) -> AsyncGenerator[Running]:
-    """Start a gateway on a leash; gives it once it is ready."""
-    ours, theirs = socket.socketpair()
-    environment = {**os.environ, "TALE_HOME": str(home), "TALE_GATEWAY__PORT": "0"}
-    with theirs:
-        process = await anyio.open_process(
-            [sys.executable, "-m", "tale.servers.gateway"],
-            stdin=theirs.fileno(),
-            stdout=None,
-            stderr=None,
-            env=environment,
-        )
-    try:
-        async with await anyio.abc.SocketStream.from_socket(ours) as line:
-            await line.send(encode(Hello(name="gateway", token=TOKEN)))
-            await line.send(encode(Peers(peers=peers)))
-            with anyio.fail_after(60):
-                text = await BufferedByteReceiveStream(line).receive_until(b"\n", 65536)
-            ready = decode_child(text)
-            assert isinstance(ready, Ready)
-            peer = Peer(
-                service="gateway", name="gateway", url=ready.url, pid=process.pid, starts=starts
-            )
-            yield Running(process, peer, line)
-    finally:
-        with anyio.CancelScope(shield=True):
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+gateway = partial(server, "gateway")
 
 
 async def follow(url: str, task: str, after: int = 0) -> list[Event]:
