@@ -172,6 +172,30 @@ class TestStatus:
         assert "ux ended with:\n  Traceback\n  no such table\n" in done.out
         assert done.out.splitlines()[-1].startswith("Not all is ready: ux is crash-looping")
 
+    def test_one_server_is_shown_in_full(self, tale: Tale, daemon: FakeDaemon) -> None:
+        history = [{"at": 20.0 * n, "cpu": float(n), "rss": n << 20} for n in range(9)]
+        daemon.servers[1] = server(
+            "gateway",
+            restarts=2,
+            fds=25,
+            threads=8,
+            growth=float(3 << 20),
+            history=history,
+            exits=["2026-01-31T12:00:00Z exit 3"],
+        )
+        shown = tale("inspect", "gateway").out
+        assert shown.splitlines()[0] == "gateway is ready"
+        assert "process 100, up 2 min 5 s, 2 restarts before" in shown
+        assert "80 MiB of memory (growing 3 MiB an hour), 2% of a processor, 25 open files" in shown
+        assert "▁▂▃▄▅▆▇██  the last 2 min 40 s" in shown
+        assert "2026-01-31T12:00:00Z exit 3" in shown
+        assert [s["name"] for s in tale("inspect", "gateway", "--json").json["servers"]] == [
+            "gateway"
+        ]
+        missing = tale("inspect", "nobody")
+        assert missing.code == 1
+        assert "There is no server 'nobody'" in missing.err
+
     def test_many_troubles_are_counted(self, tale: Tale, daemon: FakeDaemon) -> None:
         daemon.servers = [server(n, state="starting") for n in ("gateway", "ux", "models", "e")]
         assert "and 4 more things" in tale("status").out
