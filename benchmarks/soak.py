@@ -23,6 +23,8 @@ _RATE = 600
 # Caches and pools fill in the first minute. Allocators move by a few pages for ever.
 _WARM, _LAST = 10, 10
 _NOISE = {"rss": 4.0, "fds": 2.0, "tasks": 2.0}
+# Each of the replicas has its own busiest moment, and keeps its connections for a minute after it.
+_MOST_CONNECTIONS = 2 * _CALLERS
 _UNITS = {"rss": "MB", "fds": "descriptors", "tasks": "tasks"}
 
 
@@ -49,3 +51,15 @@ def measure(report: Report) -> None:
                 spread(values),
             )
         )
+    connections: list[float] = [sample["connections"] for sample in found["taken"]]
+    report.add(
+        Figure(
+            f"soak of {_SECONDS} s at half load: connections, at most",
+            max(connections),
+            "",
+            f"≤ {_MOST_CONNECTIONS}",
+            max(connections) <= _MOST_CONNECTIONS,
+            runs=len(connections),
+            spread=spread(connections),
+        )
+    )
