@@ -400,7 +400,7 @@ async def test_a_server_that_takes_more_memory_than_it_may_is_replaced() -> None
     # This test's own process stands in for a server that grew.
     world.spawner.pids = itertools.repeat(os.getpid())
     async with world.running():
-        await world.ready("a")
+        world.spawner.latest("a").announce()
         await world.spawns("a", 2)
         assert world.spawner.of("a")[0].signals == ["TERM"]
         assert "its limit is 1 MiB" in (world.manager.status()[0].last_exit or "")
@@ -411,9 +411,10 @@ async def test_only_one_replica_at_a_time_is_replaced_for_its_memory() -> None:
     world = World(*greedy, measure_seconds=0.001)
     world.spawner.pids = itertools.repeat(os.getpid())
     async with world.running():
-        await world.ready("a-1", "a-2")
+        first, second = world.spawner.all
+        first.announce()
+        second.announce()
         await world.manager.until(lambda: any(p.signals for p in world.spawner.all) or None)
-        first, second = world.spawner.all[:2]
         await world.spawns(first.spec.name if first.signals else second.spec.name, 2)
         await anyio.sleep(0.02)  # several looks, while the replacement is not ready
         assert sorted([first.signals, second.signals]) == [[], ["TERM"]]

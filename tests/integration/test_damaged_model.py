@@ -156,6 +156,8 @@ async def test_a_file_that_vanished_while_its_model_was_resident_is_fetched_agai
         with anyio.fail_after(60):
             while not world.source.fetched:  # noqa: ASYNC110 - a download tells nobody
                 await anyio.sleep(0.05)
+        # Until it is loaded again, the other role's model would answer.
+        await pool.ensure_ready("ux", 60)
         assert (await pool.complete("ux", HELLO)).text
     assert world.file.read_bytes() == good
 
