@@ -206,7 +206,13 @@ class TestFollowing:
     ) -> None:
         file = tmp_path / "a.log"
         fd = open_log(file)
-        code = "import itertools, os\nfor n in itertools.count(): os.write(1, b'line %d\\n' % n)"
+        # It pauses now and then: nobody who reads keeps up with a process that only writes.
+        code = (
+            "import itertools, os, time\n"
+            "for n in itertools.count():\n"
+            "    os.write(1, b'line %d\\n' % n)\n"
+            "    if n % 50 == 0: time.sleep(0.001)"
+        )
         tail = LogTail(file)
         seen: list[str] = []
         put_aside = 0
