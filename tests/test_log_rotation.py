@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import resource
 import signal
 import subprocess
 import sys
 import tempfile
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -200,35 +198,6 @@ class TestFollowing:
             seen += tail.new_lines()
             writer.close()
         assert seen == [f"line {n}" for n in range(writer.number)]
-
-    def test_under_a_process_that_writes_all_the_time_nothing_comes_twice(
-        self, tmp_path: Path
-    ) -> None:
-        file = tmp_path / "a.log"
-        fd = open_log(file)
-        # It pauses now and then: nobody who reads keeps up with a process that only writes.
-        code = (
-            "import itertools, os, time\n"
-            "for n in itertools.count():\n"
-            "    os.write(1, b'line %d\\n' % n)\n"
-            "    if n % 50 == 0: time.sleep(0.001)"
-        )
-        tail = LogTail(file)
-        seen: list[str] = []
-        put_aside = 0
-        with subprocess.Popen([sys.executable, "-S", "-c", code], stdout=fd) as process:
-            os.close(fd)
-            while put_aside < 4:
-                seen += tail.new_lines()
-                put_aside += rotate(file, limit=100_000)
-            process.kill()
-        seen += tail.new_lines()
-        whole = [match for line in seen if (match := re.fullmatch(r"line (\d+)", line))]
-        # Emptied in the middle of a write, a log has one line that is joined from two.
-        assert len(seen) - len(whole) <= 2 * put_aside
-        numbers = [int(match[1]) for match in whole]
-        assert f"line {numbers[-1]}" == file.read_text().splitlines()[-1]
-        assert all(earlier < later for earlier, later in pairwise(numbers))
 
     def test_the_command_follows_across_it(self, tmp_path: Path) -> None:
         writer = Writer(tmp_path / "logs" / "a.log")
