@@ -42,10 +42,10 @@ FORBIDDEN = {
 }
 # tasks and memory see models only as a client, who may read an answer as it comes.
 CLIENT_ONLY = {
+    "tale.models.assess",
     "tale.models.backend",
     "tale.models.caller",
     "tale.models.client",
-    "tale.models.router",
     "tale.models.runaway",
 }
 

@@ -3,7 +3,7 @@
 What the user says is recorded before anything is done about it, and what tale said is recorded also
 where its reader went away in the middle. It knows no server: who answers is a `ModelCaller`, who
 takes work a `TaskGateway`, and an `Outbox` while that is away. Above: `servers.ux`. Below: `turns`,
-`outbox`, `context`, and the router; what passes between them is in `exchange`.
+`outbox`, `context`, and the assessment; what passes between them is in `exchange`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from tale.memory.exchange import (
 )
 from tale.memory.outbox import Outbox, is_passing
 from tale.memory.turns import NewTurn, Turn, TurnStore
+from tale.models.assess import assess
 from tale.models.backend import ChatRequest, Message, Role, Usage
 from tale.models.caller import ModelCaller
-from tale.models.router import RouteRequest, route
 from tale.models.runaway import before_rambling
 from tale.prompts import CHAT_SYSTEM
 from tale.telemetry import get_logger
@@ -147,14 +147,15 @@ class Conversations:
 
     async def _answer(self, turn: Turn, workspace: str | None, report: Report) -> Answer:
         await report(Heard(turn.session))
-        decision = route(RouteRequest(turn.text))
-        log.info("turn.judged", session=turn.session, kind=decision.kind, reason=decision.reason)
-        if decision.kind == "work":
+        found = assess(turn.text)
+        log.info("turn.judged", session=turn.session, kind=found.kind, reason=found.reason)
+        if found.work:
             return await self._hand_over(turn, workspace, report)
-        return await self._talk(turn, decision.role, report)
+        return await self._talk(turn, report)
 
-    async def _talk(self, turn: Turn, role: Role, report: Report) -> Answer:
+    async def _talk(self, turn: Turn, report: Report) -> Answer:
         """Answer with a model, from the conversation so far."""
+        role: Role = "ux"
         said = await self._turns.turns(turn.session, after=first_needed(turn.seq))
         budget = min(_WINDOW_TOKENS, self._context[role] - _ANSWER_TOKENS)
         request = ChatRequest(

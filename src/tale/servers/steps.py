@@ -12,7 +12,7 @@ import anyio
 from pydantic import BaseModel, ValidationError
 
 from tale.errors import DeadlineExceeded, TaleError
-from tale.models.router import RouteRequest, route
+from tale.models.assess import assess
 from tale.tasks.task import (
     Began,
     FileWritten,
@@ -70,9 +70,11 @@ class ToolCaller(Protocol):
 
 
 def judge(text: str) -> Judgement:
-    """Ask the router which model a text is for, and whether it is work."""
-    decision = route(RouteRequest(text))
-    return Judgement(decision.role, decision.kind, decision.reason)
+    """Say which model a text is for, and whether it is work."""
+    found = assess(text)
+    if found.work:
+        return Judgement("task", "work", found.reason)
+    return Judgement("ux", "talk", found.reason)
 
 
 class RemoteSteps:

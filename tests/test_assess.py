@@ -1,4 +1,4 @@
-"""Talk goes to the small model, work to the large one."""
+"""Talk is told from work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tale.models.router import RouteRequest, route
+from tale.models.assess import assess, band_of
 
 TALK = [
     "hello world",
@@ -64,24 +64,17 @@ WORK = [
 
 
 @pytest.mark.parametrize("text", TALK)
-def test_talk_goes_to_the_ux_model(text: str) -> None:
-    decision = route(RouteRequest(text))
-    assert (decision.role, decision.kind) == ("ux", "talk"), decision.reason
+def test_talk_is_not_work(text: str) -> None:
+    assert not assess(text).work, assess(text).reason
 
 
 @pytest.mark.parametrize("text", WORK)
-def test_work_goes_to_the_task_model(text: str) -> None:
-    decision = route(RouteRequest(text))
-    assert (decision.role, decision.kind) == ("task", "work"), decision.reason
+def test_work_is_work(text: str) -> None:
+    assert assess(text).work, assess(text).reason
 
 
-def test_tools_go_to_the_task_model() -> None:
-    decision = route(RouteRequest("hi", wants_tools=True))
-    assert (decision.role, decision.reason) == ("task", "tools are offered")
-
-
-def test_a_decision_says_why() -> None:
-    assert route(RouteRequest("Please write a script")).reason == "asks to write something (script)"
+def test_an_assessment_says_why() -> None:
+    assert assess("Please write a script").reason == "asks to write something (script)"
 
 
 @pytest.mark.parametrize(
@@ -93,18 +86,19 @@ def test_politeness_case_and_punctuation_change_nothing(
     prefix: str, ending: str, change: type[str]
 ) -> None:
     text = f"{prefix}write a Python script that sorts my files{ending}"
-    assert route(RouteRequest(change(text))).role == "task"
+    assert assess(change(text)).work
 
 
-@given(st.text(st.characters(exclude_categories=())), st.booleans())
-def test_any_text_gives_one_decision(text: str, wants_tools: bool) -> None:
-    first = route(RouteRequest(text, wants_tools))
-    assert first == route(RouteRequest(text, wants_tools))
-    assert (first.role, first.kind) in (("ux", "talk"), ("task", "work"))
-    assert 0 <= first.confidence <= 1
+@given(st.text(st.characters(exclude_categories=())))
+def test_any_text_gives_one_assessment(text: str) -> None:
+    first = assess(text)
+    assert first == assess(text)
+    assert 0.5 <= first.confidence <= 1
+    assert 0 <= first.difficulty <= 1
+    assert first.band == band_of(first.difficulty)
     assert first.reason
 
 
 @given(st.text(max_size=200), st.sampled_from([" ", "\n", "\t "]))
 def test_white_space_around_changes_nothing(text: str, space: str) -> None:
-    assert route(RouteRequest(space + text + space)) == route(RouteRequest(text))
+    assert assess(space + text + space) == assess(text)
