@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tale.errors import BackendStalled, WorkspaceUnusable
-from tale.models.caller import Script, ScriptedModels
+from tale.models.caller import Purpose, Script, ScriptedModels
 from tale.prompts import CHAT_SYSTEM, WORK_SYSTEM
 from tale.tasks.agent import run_step
 from tale.tasks.fences import Block, NamedFile, parse_fences
@@ -367,7 +367,8 @@ async def work(
     async def report(progress: Progress) -> None:
         seen.append(progress)
 
-    step = Step("t-1", "print one", str(folder), role, kind)
+    text = "say one" if kind == "talk" else "write a program that prints one"
+    step = Step("t-1", text, str(folder), role, kind)
     return await run_step(step, models, report), seen
 
 
@@ -376,13 +377,22 @@ async def test_work_streams_its_answer_and_writes_its_files(tmp_path: Path) -> N
     models = ScriptedModels(Script(pieces))
     result, seen = await work(tmp_path / "w", models)
     assert result == StepResult(
-        "".join(pieces), "scripted-task", "task", ("a.py",), TokensSpent(20, 3, 5)
+        "".join(pieces),
+        "scripted-task",
+        "task",
+        ("a.py",),
+        TokensSpent(20, 3, 5),
+        "it is in the script",
     )
     assert seen == [Began(), *map(TokenSaid, pieces), FileWritten("a.py", 9)]
     assert (tmp_path / "w/a.py").read_text() == "print(1)\n"
     [(target, request)] = models.asked
-    assert target == "task"
-    assert [message.content for message in request.messages] == [WORK_SYSTEM, "print one"]
+    assert target == "auto"
+    assert models.purposes == [Purpose(session="t-1")]
+    assert [message.content for message in request.messages] == [
+        WORK_SYSTEM,
+        "write a program that prints one",
+    ]
     assert request.temperature == 0
 
 

@@ -22,6 +22,7 @@ from tale.errors import (
     UnknownModel,
 )
 from tale.models.backend import ChatRequest, Message, Usage
+from tale.models.caller import Purpose
 from tale.models.client import Completion, ModelClient, models_url
 from tale.wire.leash import Peer
 from tale.wire.peers import FixedPeers
@@ -71,6 +72,16 @@ async def test_a_whole_answer_says_who_gave_it_and_why() -> None:
     assert sent.headers["authorization"] == "Bearer secret"
     assert 29 < float(sent.headers["x-tale-deadline"]) <= 30
     assert sent.json["model"] == "ux"
+    assert not {"x-tale-kind", "x-tale-session", "x-tale-own"} & sent.headers.keys()
+
+
+async def test_what_a_request_is_for_travels_in_headers() -> None:
+    purpose = Purpose("talk", "s-1", own=True)
+    async with raw_server(WHOLE) as server, ModelClient(server.url, "secret") as client:
+        await client.complete(HELLO, "ux", 30, purpose=purpose)
+    headers = server.requests[0].headers
+    named = [headers[f"x-tale-{name}"] for name in ("kind", "session", "own")]
+    assert named == ["talk", "s-1", "1"]
 
 
 async def test_who_answers_is_known_before_the_first_token() -> None:

@@ -191,6 +191,15 @@ async def test_a_result_comes_back_as_it_was_recorded(store: TaskStore) -> None:
     assert ended
 
 
+async def test_the_reason_of_who_really_answered_takes_the_place_of_the_expected_one(
+    store: TaskStore,
+) -> None:
+    task = await add(store)
+    await store.start(task.id, "task", "it is work")
+    change = await store.finish(task.id, StepResult("a", "m", "ux", reason="the other was down"))
+    assert (change.task.role, change.task.reason) == ("ux", "the other was down")
+
+
 async def test_nothing_happens_to_a_task_that_has_ended(store: TaskStore) -> None:
     task = await add(store)
     await store.start(task.id, "task", "")

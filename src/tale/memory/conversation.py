@@ -32,7 +32,7 @@ from tale.memory.outbox import Outbox, is_passing
 from tale.memory.turns import NewTurn, Turn, TurnStore
 from tale.models.assess import assess
 from tale.models.backend import ChatRequest, Message, Role, Usage
-from tale.models.caller import ModelCaller
+from tale.models.caller import ModelCaller, Purpose
 from tale.models.runaway import before_rambling
 from tale.prompts import CHAT_SYSTEM
 from tale.telemetry import get_logger
@@ -68,9 +68,10 @@ _KEPT: Final = (
 
 
 class _Spoken:
-    """An answer as far as it has come."""
+    """An answer as far as it has come, and what it is for."""
 
-    def __init__(self, role: Role) -> None:
+    def __init__(self, role: Role, purpose: Purpose) -> None:
+        self.purpose = purpose
         self.text = ""
         self.model = ""
         self.role: Role = role
@@ -163,7 +164,7 @@ class Conversations:
             max_tokens=_ANSWER_TOKENS,
             temperature=_TEMPERATURE,
         )
-        spoken = _Spoken(role)
+        spoken = _Spoken(role, Purpose(session=turn.session))
 
         async def held_up(why: str) -> None:
             await report(HeldUp(why))
@@ -184,7 +185,8 @@ class Conversations:
             TaleError: The gateway refused it, or it can't even be kept.
         """
         work = Work(turn.text, workspace, turn.session, key=f"{turn.session}/{turn.seq}")
-        handing, spoken = _HandOver(), _Spoken("ux")
+        handing = _HandOver()
+        spoken = _Spoken("ux", Purpose("talk", turn.session, own=True))
         interrupted = True
 
         async def once_started(event: Event) -> None:
@@ -269,7 +271,9 @@ class Conversations:
         held_up: Callable[[str], Awaitable[None]],
     ) -> None:
         role = spoken.role
-        async with self._models.stream(request, role, seconds, held_up=held_up) as answer:
+        async with self._models.stream(
+            request, role, seconds, purpose=spoken.purpose, held_up=held_up
+        ) as answer:
             spoken.model, spoken.role = answer.model, answer.role or spoken.role
             checked = 0
             async for chunk in answer:

@@ -15,13 +15,30 @@ import anyio
 import anyio.lowlevel
 
 from tale.errors import TaleError
+from tale.models.assess import Kind, assess
 from tale.models.backend import ChatRequest, Chunk, FinishReason, Role, Usage
 
-__all__ = ["HeldUp", "ModelAnswer", "ModelCaller", "Script", "ScriptedModels"]
+__all__ = ["HeldUp", "ModelAnswer", "ModelCaller", "Purpose", "Script", "ScriptedModels"]
 
 HeldUp = Callable[[str], Awaitable[None]]
 """Told, once and in words, that nobody is there to answer and is waited for; may raise to give
 up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a request is for: what the models server can't see in the request itself.
+
+    Attributes:
+        kind: What is asked for; None leaves it to the text of the last user message.
+        session: The conversation or task that it belongs to, for the accounts.
+        own: Nobody asked for it but tale itself (an acknowledgement, a summary): one loop with one
+            model would not have made it.
+    """
+
+    kind: Kind | None = None
+    session: str | None = None
+    own: bool = False
 
 
 class ModelAnswer(Protocol):
@@ -35,6 +52,11 @@ class ModelAnswer(Protocol):
     @property
     def role(self) -> Role | None:
         """The role it has; None for an optional model."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it was chosen, in words."""
         ...
 
     def __aiter__(self) -> AsyncIterator[Chunk]:
@@ -51,6 +73,7 @@ class ModelCaller(Protocol):
         target: str = "auto",
         deadline_s: float | None = None,
         *,
+        purpose: Purpose | None = None,
         held_up: HeldUp | None = None,
     ) -> AbstractAsyncContextManager[ModelAnswer]:
         """Ask; leaving the block stops the generation. Raises `tale.errors.TaleError`s."""
@@ -83,12 +106,14 @@ class ScriptedModels:
 
     Attributes:
         asked: The requests so far, each with its target.
+        purposes: What each of them was for.
         stopped: How many answers were left before their end.
     """
 
     def __init__(self, *scripts: Script) -> None:
         self._scripts = list(scripts)
         self.asked: list[tuple[str, ChatRequest]] = []
+        self.purposes: list[Purpose] = []
         self.stopped = 0
 
     @asynccontextmanager
@@ -98,17 +123,19 @@ class ScriptedModels:
         target: str = "auto",
         deadline_s: float | None = None,
         *,
+        purpose: Purpose | None = None,
         held_up: HeldUp | None = None,
     ) -> AsyncGenerator[_ScriptedAnswer]:
         """Give the next answer of the list."""
         del deadline_s
         self.asked.append((target, request))
+        self.purposes.append(purpose or Purpose())
         script = self._scripts.pop(0)
         if script.held_up and held_up:
             await held_up(script.held_up)
         if script.refusal:
             raise script.refusal
-        answer = _ScriptedAnswer(script, target)
+        answer = _ScriptedAnswer(script, _role_of(target, request))
         try:
             yield answer
         finally:
@@ -116,10 +143,11 @@ class ScriptedModels:
 
 
 class _ScriptedAnswer:
-    def __init__(self, script: Script, target: str) -> None:
+    def __init__(self, script: Script, role: Role) -> None:
         self._script = script
-        self.model = f"scripted-{target}"
-        self.role: Role | None = "ux" if target == "ux" else "task"
+        self.model = f"scripted-{role}"
+        self.role: Role | None = role
+        self.reason = "it is in the script"
         self.ended = False
 
     async def __aiter__(self) -> AsyncIterator[Chunk]:
@@ -132,3 +160,9 @@ class _ScriptedAnswer:
             raise self._script.error
         self.ended = True
         yield Chunk(finish=self._script.finish, usage=Usage(20, len(self._script.pieces), 5))
+
+
+def _role_of(target: str, request: ChatRequest) -> Role:
+    if target == "auto":
+        return "task" if assess(request.messages[-1].content).work else "ux"
+    return "ux" if target == "ux" else "task"

@@ -30,14 +30,17 @@ from tale.models._faults import ErrorDetail, model_fault, read_error, status_of
 from tale.models._http import BROKEN, open_session, read_body, send, transport_fault
 from tale.models._patience import DEADLINE_HEADER, Deadline, Missing
 from tale.models.backend import ChatRequest, Chunk, FinishReason, Role, Usage
-from tale.models.caller import HeldUp
+from tale.models.caller import HeldUp, Purpose
 from tale.wire.peers import PeerSource
 
 __all__ = [
     "DEADLINE_HEADER",
+    "KIND_HEADER",
     "MODEL_HEADER",
+    "OWN_HEADER",
     "REASON_HEADER",
     "ROLE_HEADER",
+    "SESSION_HEADER",
     "Answer",
     "BaseUrl",
     "Completion",
@@ -51,6 +54,13 @@ ROLE_HEADER: Final = "x-tale-role"
 """Response header: the role it has, `ux` or `task`; empty for an optional model."""
 REASON_HEADER: Final = "x-tale-reason"
 """Response header: why it was chosen (routing, fallback)."""
+
+KIND_HEADER: Final = "x-tale-kind"
+"""Request header: what is asked for, where the text of the last message doesn't show it."""
+SESSION_HEADER: Final = "x-tale-session"
+"""Request header: the conversation or task that a request belongs to."""
+OWN_HEADER: Final = "x-tale-own"
+"""Request header: `1` where tale itself wants the answer, and not whoever uses it."""
 
 BaseUrl = str | Callable[[], str | Awaitable[str]]
 """The models server's address (scheme, host and port), or how to find it now."""
@@ -178,6 +188,7 @@ class ModelClient:
         target: str = "auto",
         deadline_s: float | None = None,
         *,
+        purpose: Purpose | None = None,
         held_up: HeldUp | None = None,
     ) -> AsyncGenerator[Answer, None]:
         """Ask, and give the answer as it comes; leaving the block stops the generation.
@@ -188,6 +199,7 @@ class ModelClient:
             request: What to generate.
             target: `auto`, `ux`, `task`, or a model's own name.
             deadline_s: Seconds until the caller gives up, waiting included; None waits for ever.
+            purpose: What it is for.
             held_up: Told in words, once, if the models server is not there and is waited for.
 
         Raises:
@@ -199,20 +211,26 @@ class ModelClient:
         """
         deadline = Deadline.after(deadline_s)
         missing = Missing(held_up, self._grace)
-        response = await self._open(request_body(target, request), deadline, missing)
+        about = _headers_of(purpose or Purpose())
+        response = await self._open(request_body(target, request), about, deadline, missing)
         try:
             yield Answer(response, deadline)
         finally:
             response.close()
 
     async def complete(
-        self, request: ChatRequest, target: str = "auto", deadline_s: float | None = None
+        self,
+        request: ChatRequest,
+        target: str = "auto",
+        deadline_s: float | None = None,
+        *,
+        purpose: Purpose | None = None,
     ) -> Completion:
         """Ask, and give the whole answer. Cancelling stops the generation. See `stream`."""
         text: list[str] = []
         usage = Usage()
         finish: FinishReason = "stop"
-        async with self.stream(request, target, deadline_s) as answer:
+        async with self.stream(request, target, deadline_s, purpose=purpose) as answer:
             async for chunk in answer:
                 text.append(chunk.text)
                 usage = chunk.usage or usage
@@ -220,7 +238,11 @@ class ModelClient:
         return Completion("".join(text), answer.model, answer.role, usage, finish, answer.reason)
 
     async def _open(
-        self, body: Mapping[str, object], deadline: Deadline, missing: Missing
+        self,
+        body: Mapping[str, object],
+        about: Mapping[str, str],
+        deadline: Deadline,
+        missing: Missing,
     ) -> ClientResponse:
         """Send the request, again and again while nobody is there and time is left."""
         session = self._session = self._session or open_session()
@@ -231,6 +253,7 @@ class ModelClient:
                     url = f"{await missing.waiting_for(self._find)}/v1/chat/completions"
                     headers = {
                         **self._headers,
+                        **about,
                         **deadline.header(),
                         trace.TRACEPARENT: trace.outgoing(),
                     }
@@ -263,6 +286,15 @@ class ModelClient:
         if inspect.isawaitable(url):
             url = await url
         return url.rstrip("/").removesuffix("/v1")
+
+
+def _headers_of(purpose: Purpose) -> dict[str, str]:
+    named = {
+        KIND_HEADER: purpose.kind,
+        SESSION_HEADER: purpose.session,
+        OWN_HEADER: "1" if purpose.own else None,
+    }
+    return {name: value for name, value in named.items() if value}
 
 
 def _role(name: str) -> Role | None:

@@ -113,11 +113,12 @@ class RemoteSteps:
             workspace=step.workspace,
             role=step.role,
             kind=step.kind,
+            session=step.session,
         )
         while (reply := await self._ask(request, report)) is None:
             log.info("step.handed_out_anew", task=step.task)
         usage = TokensSpent(reply.usage.prompt, reply.usage.completion, reply.usage.cached)
-        return StepResult(reply.answer, reply.model, reply.role, reply.files, usage)
+        return StepResult(reply.answer, reply.model, reply.role, reply.files, usage, reply.reason)
 
     async def _ask(self, request: StepRequest, report: Report) -> StepReply | None:
         """Call a server once one is there; None where then none was, for longer than the grace.
@@ -169,7 +170,14 @@ class RemoteSteps:
 
 def read_step(request: StepRequest) -> Step:
     """Take a step off the wire."""
-    return Step(request.task, request.text, request.workspace, request.role, request.kind)
+    return Step(
+        request.task,
+        request.text,
+        request.workspace,
+        request.role,
+        request.kind,
+        request.session,
+    )
 
 
 def write_result(result: StepResult) -> StepReply:
@@ -181,6 +189,7 @@ def write_result(result: StepResult) -> StepReply:
         role=result.role,
         files=result.files,
         usage=UsageView(prompt=usage.prompt, completion=usage.completion, cached=usage.cached),
+        reason=result.reason,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Final
 from anyio import to_thread
 
 from tale.models.backend import ChatRequest, Chunk, FinishReason, Message, Role, Usage
-from tale.models.caller import ModelCaller
+from tale.models.caller import ModelCaller, Purpose
 from tale.models.runaway import before_rambling, runs_away
 from tale.prompts import CHAT_SYSTEM, WORK_SYSTEM
 from tale.tasks.fences import Fences, NamedFile, parse_fences
@@ -49,6 +49,7 @@ class _Said:
     text: str
     model: str
     role: Role
+    reason: str
     finish: FinishReason
     usage: Usage
     ran_away: bool
@@ -73,7 +74,7 @@ async def run_step(step: Step, models: ModelCaller, report: Report) -> StepResul
         await report(Noted("The answer was cut off: it reached the most tokens one answer has."))
     files = () if step.kind == "talk" else await _write(step, said.text, said.finish, report)
     spent = TokensSpent(said.usage.prompt, said.usage.completion, said.usage.cached)
-    return StepResult(said.text, said.model, said.role, files, spent)
+    return StepResult(said.text, said.model, said.role, files, spent, said.reason)
 
 
 async def _ask(step: Step, models: ModelCaller, report: Report) -> _Said:
@@ -101,7 +102,11 @@ async def _ask_once(step: Step, models: ModelCaller, report: Report, temperature
     async def held_up(why: str) -> None:
         await report(Noted(why))
 
-    async with models.stream(request, step.role, STEP_SECONDS, held_up=held_up) as answer:
+    # The task is a session of its own unless it comes from a conversation.
+    purpose = Purpose(session=step.session or step.task)
+    async with models.stream(
+        request, "auto", STEP_SECONDS, purpose=purpose, held_up=held_up
+    ) as answer:
         async for chunk in answer:
             if chunk.text:
                 text += chunk.text
@@ -111,9 +116,9 @@ async def _ask_once(step: Step, models: ModelCaller, report: Report, temperature
                 checked = len(text)
                 if ran_away := _repeats(step, text):
                     break
-        model, role = answer.model, answer.role or step.role
+        model, role, reason = answer.model, answer.role or step.role, answer.reason
     finish = "length" if ran_away else last.finish or "stop"
-    return _Said(text, model, role, finish, last.usage or Usage(), ran_away)
+    return _Said(text, model, role, reason, finish, last.usage or Usage(), ran_away)
 
 
 def _repeats(step: Step, text: str) -> bool:

@@ -205,7 +205,8 @@ class Engine:
         await self._record(run, lambda: self._store.start(identity, role, judgement.reason))
         log.info("task.started", task=identity, role=role, kind=kind)
         try:
-            result = await self._attempt(Step(identity, task.text, task.workspace, role, kind), run)
+            step = Step(identity, task.text, task.workspace, role, kind, task.session)
+            result = await self._attempt(step, run)
         except TaleError as error:
             await self._fail(identity, run, error)
         except Exception as error:  # a task's boundary: the log has the traceback, the rest go on

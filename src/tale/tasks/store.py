@@ -151,7 +151,7 @@ class TaskStore:
     async def finish(self, identity: str, result: StepResult) -> Change:
         """Record a running task's result."""
         answer, files = storable(result.answer), list(result.files)
-        values = {
+        values: dict[str, object] = {
             "answer": answer,
             "model": result.model,
             "role": result.role,
@@ -160,6 +160,8 @@ class TaskStore:
             "completion_tokens": result.usage.completion,
             "cached_tokens": result.usage.cached,
         }
+        if result.reason:
+            values["reason"] = storable(result.reason)
         data = {"answer": answer, "model": result.model, "role": result.role, "files": files}
         return await self._change(identity, "done", "done", values, data)
 

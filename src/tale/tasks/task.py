@@ -140,6 +140,7 @@ class Step:
     Attributes:
         role: The model that does it.
         kind: `talk` is answered in words alone; `work` may write files.
+        session: The conversation that its task comes from.
     """
 
     task: str
@@ -147,17 +148,25 @@ class Step:
     workspace: str
     role: Role
     kind: Kind
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step gave; `files` are relative to the workspace, `model` is who really answered."""
+    """What a step gave.
+
+    Attributes:
+        model: Who really answered.
+        files: Relative to the workspace.
+        reason: Why that model was chosen; empty where nobody said.
+    """
 
     answer: str
     model: str
     role: Role
     files: tuple[str, ...] = ()
     usage: TokensSpent = TokensSpent()
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

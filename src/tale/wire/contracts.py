@@ -203,6 +203,7 @@ class StepRequest(Shape):
     workspace: str
     role: RoleName
     kind: Literal["talk", "work"] = "work"
+    session: str | None = None
 
 
 class StepReply(Shape):
@@ -213,6 +214,7 @@ class StepReply(Shape):
     role: RoleName
     files: tuple[str, ...] = ()
     usage: UsageView = UsageView()
+    reason: str = ""
 
 
 RUN_STEP = Tool(
