@@ -12,14 +12,14 @@ from typing import Final, Literal, Protocol
 
 from tale.models.backend import Message
 
-__all__ = ["CountTokens", "Said", "estimate_tokens", "first_needed", "window"]
+__all__ = ["MESSAGE_TOKENS", "CountTokens", "Said", "estimate_tokens", "first_needed", "window"]
 
 CountTokens = Callable[[str], int]
 
 _KEPT_SHARE: Final = 2
 """A full window is emptied to one part in so many, so that it next moves only after as many turns
 as fill the rest, instead of at every turn."""
-_MESSAGE_TOKENS: Final = 5
+MESSAGE_TOKENS: Final = 5
 """What a chat template adds to each message: <|im_start|>, the role, <|im_end|>, line breaks."""
 _BYTES_PER_TOKEN: Final = 3
 """Prose has about 4 bytes a token in Qwen's tokenizer, code and other scripts about 3."""
@@ -68,8 +68,8 @@ def window(
         budget: Tokens that the whole prompt may have.
         count_tokens: Counts the tokens of a text.
     """
-    room = budget - _MESSAGE_TOKENS - count_tokens(system)
-    costs = [_MESSAGE_TOKENS + count_tokens(turn.text) for turn in turns]
+    room = budget - MESSAGE_TOKENS - count_tokens(system)
+    costs = [MESSAGE_TOKENS + count_tokens(turn.text) for turn in turns]
     start, used = 0, 0
     for position, cost in enumerate(costs):
         used += cost

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 import anyio
 
 from tale.errors import ServiceUnavailable, TaleError
-from tale.memory.context import first_needed, window
+from tale.memory.context import MESSAGE_TOKENS, first_needed, window
 from tale.memory.exchange import (
     Answer,
     Event,
@@ -29,6 +29,7 @@ from tale.memory.exchange import (
     Work,
 )
 from tale.memory.outbox import Outbox, is_passing
+from tale.memory.token_counts import TokenCounts
 from tale.memory.turns import NewTurn, Turn, TurnStore
 from tale.models.assess import assess
 from tale.models.backend import ChatRequest, Message, Role, Usage
@@ -114,6 +115,7 @@ class Conversations:
         self._gateway = gateway
         self._outbox = outbox
         self._context = context
+        self._counts = TokenCounts(models)
         self._talking: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     async def say(
@@ -159,8 +161,10 @@ class Conversations:
         role: Role = "ux"
         said = await self._turns.turns(turn.session, after=first_needed(turn.seq))
         budget = min(_WINDOW_TOKENS, self._context[role] - _ANSWER_TOKENS)
+        texts = (CHAT_SYSTEM, *(one.text for one in said))
+        count = await self._counts.of(role, texts, room=budget - MESSAGE_TOKENS * len(texts))
         request = ChatRequest(
-            window(CHAT_SYSTEM, said, budget=budget),
+            window(CHAT_SYSTEM, said, budget=budget, count_tokens=count),
             max_tokens=_ANSWER_TOKENS,
             temperature=_TEMPERATURE,
         )

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +24,7 @@ from typing import Final, Self
 
 import anyio
 from aiohttp import ClientResponse, ClientSession
+from pydantic import BaseModel, ValidationError
 
 from tale import trace
 from tale.errors import (
@@ -27,7 +35,7 @@ from tale.errors import (
 )
 from tale.models._chat_stream import ChatDecoder, request_body
 from tale.models._faults import ErrorDetail, model_fault, read_error, status_of
-from tale.models._http import BROKEN, open_session, read_body, send, transport_fault
+from tale.models._http import BROKEN, fetch, open_session, read_body, send, transport_fault
 from tale.models._patience import DEADLINE_HEADER, Deadline, Missing
 from tale.models.backend import ChatRequest, Chunk, FinishReason, Role, Usage
 from tale.models.caller import HeldUp, Purpose
@@ -237,6 +245,32 @@ class ModelClient:
                 finish = chunk.finish or finish
         return Completion("".join(text), answer.model, answer.role, usage, finish, answer.reason)
 
+    async def count_tokens(
+        self, texts: Sequence[str], target: str, deadline_s: float
+    ) -> Sequence[int]:
+        """Count the tokens of each text with a model's own tokenizer.
+
+        Raises:
+            ServiceUnavailable: The models server isn't there, or not within the time.
+            TaleError: That model can't count.
+        """
+        session = self._session = self._session or open_session()
+        with Deadline.after(deadline_s).enforced():
+            status, body = await fetch(
+                session,
+                "POST",
+                f"{await self._find()}/pool/tokens",
+                whose=_WHOSE,
+                headers=self._headers,
+                body={"model": target, "texts": list(texts)},
+            )
+        if status != 200:
+            raise _fault(read_error(body), status)
+        try:
+            return _Counts.model_validate_json(body).counts
+        except ValidationError as error:
+            raise ServiceUnavailable(f"{_WHOSE} counted tokens in an unknown way.") from error
+
     async def _open(
         self,
         body: Mapping[str, object],
@@ -286,6 +320,10 @@ class ModelClient:
         if inspect.isawaitable(url):
             url = await url
         return url.rstrip("/").removesuffix("/v1")
+
+
+class _Counts(BaseModel):
+    counts: tuple[int, ...]
 
 
 def _headers_of(purpose: Purpose) -> dict[str, str]:
