@@ -29,7 +29,7 @@ from tale.memory.exchange import Work
 from tale.memory.outbox import Outbox
 from tale.memory.turns import NewTurn, Turn, TurnStore
 from tale.models.backend import Role
-from tale.models.caller import Script, ScriptedModels
+from tale.models.caller import Purpose, Script, ScriptedModels
 from tale.paths import Paths
 from tale.prompts import CHAT_SYSTEM
 from tale.servers.steps import ReplyT, RequestT
@@ -121,6 +121,26 @@ async def in_background(world: World, text: str) -> AsyncGenerator[anyio.CancelS
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             yield await tasks.start(chat)
+
+
+async def test_a_question_that_is_asked_again_says_that_its_answer_was_no_good(
+    database: Database,
+) -> None:
+    world = World(database, Script(["Sydney."]), Script(["Canberra."]), Script(["It is."]))
+    first = await world.say("what is the capital of Australia?")
+    await world.say("What is the capital of Australia?", first.session)
+    await world.say("Is it large?", first.session)
+    assert world.models.outcomes == [("r-1", False)]
+
+
+async def test_what_a_request_is_for_goes_with_it(database: Database) -> None:
+    world = World(database, Script(["Hi."]), Script(["I've started on it."]))
+    talk = await world.say("hello")
+    await world.say("Write a Python script that sorts my files", talk.session)
+    assert world.models.purposes == [
+        Purpose(session=talk.session),
+        Purpose("talk", talk.session, own=True),
+    ]
 
 
 async def test_talk_is_answered_word_by_word_and_kept(database: Database) -> None:

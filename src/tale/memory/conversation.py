@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 import anyio
 
 from tale.errors import ServiceUnavailable, TaleError
+from tale.memory.asked_again import LastAsked
 from tale.memory.context import MESSAGE_TOKENS, first_needed, window
 from tale.memory.exchange import (
     Answer,
@@ -75,6 +76,7 @@ class _Spoken:
         self.purpose = purpose
         self.text = ""
         self.model = ""
+        self.request = ""
         self.role: Role = role
         self.usage = Usage()
 
@@ -116,6 +118,7 @@ class Conversations:
         self._outbox = outbox
         self._context = context
         self._counts = TokenCounts(models)
+        self._asked = LastAsked()
         self._talking: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     async def say(
@@ -180,6 +183,9 @@ class Conversations:
                 await self._keep(turn, spoken, interrupted=True)
             raise
         await self._keep(turn, spoken)
+        if failed := self._asked.note(turn.session, turn.text, spoken.request):
+            log.info("answer.asked_again", session=turn.session, request=failed)
+            await self._models.outcome(failed, ok=False)
         return _answer(turn, spoken)
 
     async def _hand_over(self, turn: Turn, workspace: str | None, report: Report) -> Answer:
@@ -279,6 +285,7 @@ class Conversations:
             request, role, seconds, purpose=spoken.purpose, held_up=held_up
         ) as answer:
             spoken.model, spoken.role = answer.model, answer.role or spoken.role
+            spoken.request = answer.request
             checked = 0
             async for chunk in answer:
                 spoken.usage = chunk.usage or spoken.usage

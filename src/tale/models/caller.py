@@ -59,6 +59,11 @@ class ModelAnswer(Protocol):
         """Why it was chosen, in words."""
         ...
 
+    @property
+    def request(self) -> str:
+        """What the request is called, for `ModelCaller.outcome`."""
+        ...
+
     def __aiter__(self) -> AsyncIterator[Chunk]:
         """Give the chunks as they come."""
         ...
@@ -77,6 +82,10 @@ class ModelCaller(Protocol):
         held_up: HeldUp | None = None,
     ) -> AbstractAsyncContextManager[ModelAnswer]:
         """Ask; leaving the block stops the generation. Raises `tale.errors.TaleError`s."""
+        ...
+
+    async def outcome(self, request: str, *, ok: bool) -> None:
+        """Say, once that is known, whether an answer was good; never raises, may be lost."""
         ...
 
     async def count_tokens(
@@ -118,6 +127,7 @@ class ScriptedModels:
         asked: The requests so far, each with its target.
         purposes: What each of them was for.
         counted: The texts whose tokens were counted.
+        outcomes: What was said of answers, which are called `r-1`, `r-2`, ….
         stopped: How many answers were left before their end.
     """
 
@@ -126,6 +136,7 @@ class ScriptedModels:
         self.asked: list[tuple[str, ChatRequest]] = []
         self.purposes: list[Purpose] = []
         self.counted: list[str] = []
+        self.outcomes: list[tuple[str, bool]] = []
         self.stopped = 0
 
     @asynccontextmanager
@@ -147,11 +158,16 @@ class ScriptedModels:
             await held_up(script.held_up)
         if script.refusal:
             raise script.refusal
-        answer = _ScriptedAnswer(script, _role_of(target, request))
+        name = f"r-{len(self.asked)}"
+        answer = _ScriptedAnswer(script, _role_of(target, request), name)
         try:
             yield answer
         finally:
             self.stopped += not answer.ended
+
+    async def outcome(self, request: str, *, ok: bool) -> None:
+        """Take note."""
+        self.outcomes.append((request, ok))
 
     async def count_tokens(
         self, texts: Sequence[str], target: str, deadline_s: float
@@ -163,8 +179,9 @@ class ScriptedModels:
 
 
 class _ScriptedAnswer:
-    def __init__(self, script: Script, role: Role) -> None:
+    def __init__(self, script: Script, role: Role, name: str) -> None:
         self._script = script
+        self.request = name
         self.model = f"scripted-{role}"
         self.role: Role | None = role
         self.reason = "it is in the script"

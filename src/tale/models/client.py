@@ -39,6 +39,7 @@ from tale.models._http import BROKEN, fetch, open_session, read_body, send, tran
 from tale.models._patience import DEADLINE_HEADER, Deadline, Missing
 from tale.models.backend import ChatRequest, Chunk, FinishReason, Role, Usage
 from tale.models.caller import HeldUp, Purpose
+from tale.telemetry import get_logger
 from tale.wire.peers import PeerSource
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "MODEL_HEADER",
     "OWN_HEADER",
     "REASON_HEADER",
+    "REQUEST_HEADER",
     "ROLE_HEADER",
     "SESSION_HEADER",
     "Answer",
@@ -56,6 +58,8 @@ __all__ = [
     "models_url",
 ]
 
+log = get_logger(__name__)
+
 MODEL_HEADER: Final = "x-tale-model"
 """Response header: the real name of the model that answers."""
 ROLE_HEADER: Final = "x-tale-role"
@@ -63,6 +67,8 @@ ROLE_HEADER: Final = "x-tale-role"
 REASON_HEADER: Final = "x-tale-reason"
 """Response header: why it was chosen (routing, fallback)."""
 
+REQUEST_HEADER: Final = "x-tale-request"
+"""Response header: what the request is called, for what is said of its answer later."""
 KIND_HEADER: Final = "x-tale-kind"
 """Request header: what is asked for, where the text of the last message doesn't show it."""
 SESSION_HEADER: Final = "x-tale-session"
@@ -74,6 +80,7 @@ BaseUrl = str | Callable[[], str | Awaitable[str]]
 """The models server's address (scheme, host and port), or how to find it now."""
 
 _WHOSE = "The models server"
+_OUTCOME_SECONDS: Final = 1.0
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
 _GRACE_SECONDS: Final = 0.3
 """How long the server may be missing without a word: a person notices silence after that."""
@@ -118,12 +125,14 @@ class Answer(AsyncIterator[Chunk]):
         model: The real name of the model that answers.
         role: The role it has; None for an optional model.
         reason: Why it was chosen.
+        request: What the request is called, for `ModelClient.outcome`.
     """
 
     def __init__(self, response: ClientResponse, deadline: Deadline) -> None:
         self.model = response.headers.get(MODEL_HEADER, "")
         self.role: Role | None = _role(response.headers.get(ROLE_HEADER, ""))
         self.reason = response.headers.get(REASON_HEADER, "")
+        self.request = response.headers.get(REQUEST_HEADER, "")
         self._content = response.content
         self._deadline = deadline
         self._decoder = ChatDecoder(_WHOSE, lambda detail: _fault(detail, status_of(detail)))
@@ -244,6 +253,22 @@ class ModelClient:
                 usage = chunk.usage or usage
                 finish = chunk.finish or finish
         return Completion("".join(text), answer.model, answer.role, usage, finish, answer.reason)
+
+    async def outcome(self, request: str, *, ok: bool) -> None:
+        """Say, once that is known, whether an answer was good; never raises, may be lost."""
+        session = self._session = self._session or open_session()
+        try:
+            with Deadline.after(_OUTCOME_SECONDS).enforced():
+                await fetch(
+                    session,
+                    "POST",
+                    f"{await self._find()}/pool/outcome",
+                    whose=_WHOSE,
+                    headers=self._headers,
+                    body={"id": request, "ok": ok},
+                )
+        except TaleError as error:
+            log.info("outcome.lost", request=request, reason=error.message)
 
     async def count_tokens(
         self, texts: Sequence[str], target: str, deadline_s: float
