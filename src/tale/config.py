@@ -11,7 +11,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, cast, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Len
 from pydantic import (
@@ -21,7 +21,9 @@ from pydantic import (
     SecretStr,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from tale.errors import ConfigError
@@ -33,7 +35,9 @@ __all__ = [
     "GatewaySettings",
     "ModelServerSettings",
     "ModelsSettings",
+    "RemoteSettings",
     "RoleSettings",
+    "RoutingSettings",
     "ServerSettings",
     "Settings",
     "UxSettings",
@@ -96,6 +100,79 @@ class ModelsSettings(_Section):
     stall_seconds: Annotated[float, Ge(1)] = Field(
         default=60, description="Silence in a running request after which its model is restarted."
     )
+
+
+# As in `tale.models.assess` and `tale.models.backend`, which are above this module.
+_Kind = Literal[
+    "talk", "question", "summarise", "extract", "transform", "write", "code", "plan", "act"
+]
+_AnyKind = _Kind | Literal["*"]
+_CoreRole = Literal["ux", "task"]
+_ModelName = Annotated[str, StringConstraints(pattern=r"^\S+$")]
+_RemoteName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+
+
+class RemoteSettings(_Section):
+    """An OpenAI-compatible endpoint that helps out; it is sent nothing unless it is in a chain."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+")] = Field(
+        description="Base URL, ending in /v1."
+    )
+    name: _ModelName = Field(description="Name of the model there.")
+    api_key: SecretStr = Field(default=SecretStr(""), description="Bearer token.")
+    context: Annotated[int, Ge(512), Le(1_048_576)] = Field(
+        default=32_768, description="Tokens of its window."
+    )
+
+
+class RoutingSettings(_Section):
+    """Who answers what. A model is named by its role (ux, task), its own name, or a remote's name.
+
+    What tale decides by itself is changed only as far as something stands here.
+    """
+
+    pin: dict[_Kind, _ModelName] = Field(
+        default_factory=dict[_Kind, str], description="The model that answers a kind of request."
+    )
+    forbid: dict[_AnyKind, tuple[_ModelName, ...]] = Field(
+        default_factory=dict[_AnyKind, tuple[str, ...]],
+        description='Models that never answer a kind; "*" is every kind.',
+    )
+    weight: dict[_AnyKind, dict[_ModelName, Annotated[float, Gt(0), Le(100)]]] = Field(
+        default_factory=dict[_AnyKind, dict[str, float]],
+        description="Multiplies a model's chances, by kind; 1 changes nothing.",
+    )
+    fallback: dict[_CoreRole, tuple[_ModelName, ...]] = Field(
+        default_factory=dict[_CoreRole, tuple[str, ...]],
+        description="Who answers, in this order, when the model of a role can't.",
+    )
+    remotes: dict[_RemoteName, RemoteSettings] = Field(
+        default_factory=dict, description="Endpoints that a fallback chain may name."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        """Refuse what contradicts itself, because nobody could tell what was meant."""
+        listed = {name for chain in self.fallback.values() for name in chain}
+        for name in self.remotes:
+            if name in {"ux", "task", "auto"}:
+                raise _contradiction(f"remotes.{name}", "that name is taken by tale")
+        for role, chain in self.fallback.items():
+            if role in chain:
+                raise _contradiction(f"fallback.{role}", f"{role} can't stand in for itself")
+            if len(set(chain)) < len(chain):
+                raise _contradiction(f"fallback.{role}", "a model is named twice")
+        for kind, name in self.pin.items():
+            if name in (*self.forbid.get(kind, ()), *self.forbid.get("*", ())):
+                raise _contradiction(f"pin.{kind}", f"{name} is forbidden for {kind} as well")
+            if name in self.remotes and name not in listed:
+                why = f"the remote {name} is in no fallback chain, so it may be sent nothing"
+                raise _contradiction(f"pin.{kind}", why)
+        return self
+
+
+def _contradiction(key: str, why: str) -> PydanticCustomError:
+    return PydanticCustomError("contradiction", "{key}: {why}", {"key": key, "why": why})
 
 
 class GatewaySettings(_Section):
@@ -167,6 +244,7 @@ class Settings(_Section):
     """Everything a user can set. Sections are the tables of `tale.toml`."""
 
     models: ModelsSettings = ModelsSettings()
+    routing: RoutingSettings = RoutingSettings()
     gateway: GatewaySettings = GatewaySettings()
     model_server: ModelServerSettings = ModelServerSettings()
     execution: ExecutionSettings = ExecutionSettings()
@@ -187,6 +265,7 @@ class _Environment(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TALE_", env_nested_delimiter="__")
 
     models: ModelsSettings
+    routing: RoutingSettings
     gateway: GatewaySettings
     model_server: ModelServerSettings
     execution: ExecutionSettings
@@ -245,15 +324,21 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> _Table:
 
 def _explain(fault: Mapping[str, Any], file: Path, text: str, table: _Table) -> str:
     """Say of one fault where it stands, which key it is, and what would be allowed."""
-    keys = [str(part) for part in fault["loc"]]
+    # pydantic marks a fault in the key itself by a last part of its own.
+    bad_key = fault["loc"][-1] == "[key]"
+    keys = [str(part) for part in fault["loc"] if part != "[key]"]
+    if fault["type"] == "contradiction":
+        keys += str(fault["ctx"]["key"]).split(".")
     name = ".".join(keys)
     if _holds(table, keys):
         line = _line_of(text, keys)
         where = f"{file}, line {line}" if line else str(file)
     else:
         where = f"environment, {'TALE_' + '__'.join(keys).upper()}"
-    if fault["type"] == "extra_forbidden":
-        allowed = _fields_at(keys[:-1])
+    if fault["type"] == "contradiction":
+        return f"{where}: {name} is not allowed: {fault['ctx']['why']}."
+    if fault["type"] == "extra_forbidden" or (bad_key and _names_at(keys[:-1])):
+        allowed = _names_at(keys[:-1])
         close = difflib.get_close_matches(keys[-1], allowed, n=1)
         meant = f" Did you mean {close[0]!r}?" if close else ""
         return f"{where}: unknown key {name!r}.{meant} Allowed here: {', '.join(allowed)}."
@@ -263,6 +348,8 @@ def _explain(fault: Mapping[str, Any], file: Path, text: str, table: _Table) -> 
 def _holds(table: _Table, keys: Sequence[str]) -> bool:
     here: object = table
     for key in keys:
+        if isinstance(here, list):
+            return True  # what is left of the keys counts its elements
         if not isinstance(here, dict) or key not in here:
             return False
         here = here[key]  # pyright: ignore[reportUnknownVariableType]
@@ -286,15 +373,22 @@ def _line_of(text: str, keys: Sequence[str]) -> int:
     return 0
 
 
-def _fields_at(keys: Sequence[str]) -> list[str]:
-    here: type[BaseModel] = Settings
-    named = iter(keys)
-    for key in named:
-        inner = here.model_fields[key].annotation
-        if get_origin(inner) is dict:
-            next(named, None)  # a name of the user's
-            inner = get_args(inner)[1]
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+def _names_at(keys: Sequence[str]) -> list[str]:
+    """List the keys that are allowed in a table; empty where they are the user's own."""
+    here: object = Settings
+    for key in keys:
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            here = here.model_fields[key].annotation if key in here.model_fields else None
+        elif get_origin(here) is dict:
+            here = get_args(here)[1]
+        else:
             return []
-        here = inner
-    return list(here.model_fields)
+    if isinstance(here, type) and issubclass(here, BaseModel):
+        return list(here.model_fields)
+    return _literals(get_args(here)[0]) if get_origin(here) is dict else []
+
+
+def _literals(annotation: object) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation)]
+    return [value for part in get_args(annotation) for value in _literals(part)]

@@ -17,6 +17,7 @@ one of these at the boundary where it enters, and crosses process borders by its
     │   └── ServiceUnavailable   not there now; may be soon
     ├── ModelError               models and their backends
     │   ├── UnknownModel
+    │   ├── ModelForbidden       the settings forbid every model that could answer
     │   ├── CoreModelPinned      a core role can't be unloaded
     │   ├── InsufficientMemory   the machine can't hold what was asked for
     │   ├── ModelFileDamaged
@@ -59,6 +60,7 @@ __all__ = [
     "LoadFailed",
     "ModelError",
     "ModelFileDamaged",
+    "ModelForbidden",
     "PortInUse",
     "PromptRejected",
     "ServiceUnavailable",
@@ -200,6 +202,14 @@ class UnknownModel(ModelError):
     code = "unknown_model"
     exit_code = 2
     status = 404
+
+
+class ModelForbidden(ModelError):
+    """The user's settings forbid every model that could answer."""
+
+    code = "model_forbidden"
+    exit_code = 2
+    status = 403
 
 
 class CoreModelPinned(ModelError):

@@ -70,7 +70,7 @@ def default_specs(settings: Settings) -> tuple[ServerSpec, ...]:
             (*_PYTHON, "tale.servers.models"),
             probe=_PROBE,
             may_manage=True,
-            reads=_read(settings, "models", "model_server", "log_level"),
+            reads=_read(settings, "models", "routing", "model_server", "log_level"),
         ),
         *_fork_server(),
         _forked(
@@ -152,5 +152,7 @@ def _read(settings: Settings, *names: str) -> str:
     """Digest the part of the settings that a server reads at its start."""
     values = settings.model_dump_json(include=set(names))
     secrets = [settings.models.ux.api_key, settings.models.task.api_key]
+    if "routing" in names:
+        secrets += [remote.api_key for remote in settings.routing.remotes.values()]
     known = [key.get_secret_value() for key in secrets] if "models" in names else []
     return hashlib.blake2b(f"{values}{known}".encode(), digest_size=8).hexdigest()

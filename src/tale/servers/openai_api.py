@@ -24,7 +24,7 @@ from tale.errors import InvalidRequest, ServiceUnavailable, TaleError, UnknownMo
 from tale.models.answer import Answer, Completion
 from tale.models.client import DEADLINE_HEADER, MODEL_HEADER, REASON_HEADER, ROLE_HEADER
 from tale.models.model_pool import ModelPool
-from tale.models.router import RouteRequest, route
+from tale.models.router import Refusal, RouteRequest, route
 from tale.servers.openai_shapes import ChatCall, parse_chat, parse_deadline, parse_name
 from tale.servers.openai_sse import EventWriter, completion_body, error_body
 from tale.telemetry import get_logger
@@ -199,7 +199,9 @@ def _target(call: ChatCall) -> tuple[str, str]:
         return call.model, ""
     wants_tools = bool(call.request.options.get("tools"))
     decision = route(RouteRequest(call.last_user_text, wants_tools))
-    return decision.role, decision.reason
+    if isinstance(decision, Refusal):
+        raise decision.error
+    return decision.target, decision.reason
 
 
 async def _send_stream(send: Send, call: ChatCall, answer: Answer, why: str) -> None:

@@ -1,0 +1,132 @@
+"""How long an answer is to be: the words told to the model, and the limit in tokens. Pure.
+
+A model that is told how much it may say says less and loses little (Token-Budget-Aware LLM
+Reasoning, arXiv 2412.18547: 67% fewer output tokens). What it is told depends on the text alone, so
+that the earlier turns of a conversation can be built again byte for byte and their prefix stays
+cached; the limit, which no prompt shows, is learned. Above: `router`. Below: `assess`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from tale.models.assess import BANDS, Band, Kind
+
+__all__ = ["RAISE", "Budget", "Length", "budget", "prior_length", "word_hint"]
+
+RAISE: Final = 4
+"""What a limit is multiplied by, once, when an answer was cut off. Doubling would often cut it
+again, and each time the whole answer is generated anew."""
+
+# Above what nine in ten answers need: a limit ends what runs away, it doesn't shape the answer.
+_SLACK: Final = 1.5
+# Limits are of this many tokens or a multiple, so that learning a little changes nothing.
+_STEP: Final = 64
+# A translation, or a converted table, may have more tokens than its source.
+_TRANSFORMED: Final = 1.5
+
+
+class Length(NamedTuple):
+    """Tokens of an answer: what half of all answers stay under, and what nine in ten do."""
+
+    median: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many tokens an answer may have. Both are positive and fit into the window.
+
+    Attributes:
+        limit: Sent to the model as `max_tokens`.
+        raised: The limit of a second try, where the first was cut off. Equal to `limit` where the
+            window or the caller allows no more.
+    """
+
+    limit: int
+    raised: int
+
+
+# Tokens, by band from easy to hard: what the embedded pair and models of 7 to 14 billion parameters
+# answer when told how much (`_WORDS`), with four tokens for three words of English.
+_LENGTHS: Final[dict[Kind, tuple[Length, Length, Length]]] = {
+    "talk": (Length(25, 80), Length(40, 120), Length(80, 200)),
+    "question": (Length(60, 160), Length(110, 260), Length(180, 450)),
+    "summarise": (Length(70, 170), Length(110, 260), Length(180, 400)),
+    "extract": (Length(30, 120), Length(70, 250), Length(140, 500)),
+    "transform": (Length(60, 200), Length(150, 500), Length(300, 900)),
+    "write": (Length(130, 320), Length(300, 700), Length(600, 1400)),
+    "code": (Length(180, 600), Length(350, 1100), Length(700, 2400)),
+    "plan": (Length(200, 600), Length(350, 900), Length(600, 1500)),
+    "act": (Length(120, 600), Length(250, 1100), Length(500, 2400)),
+}
+
+# Few and far apart: a model doesn't tell 60 words from 70, and each wording is a prefix of its own.
+# Code is as long as it has to be, and what is transformed as long as its source.
+_WORDS: Final[dict[Kind, tuple[int, int, int]]] = {
+    "talk": (30, 50, 80),
+    "question": (50, 80, 150),
+    "summarise": (60, 100, 150),
+    "write": (150, 250, 500),
+}
+
+# Whoever says how long it is to be, or to see everything, is not contradicted.
+_OWN_LENGTH: Final = re.compile(
+    r"\b(?:words?|sentences?|paragraphs?|pages?|lines?|characters?|letters|bullets?|verses?|stanzas?"
+    r"|w[oö]rter|s[äa]tzen?|mots|phrases|palabras|frases"
+    r"|in (?:full )?detail|detailed|at length|in depth|step[ -]by[ -]step|thorough(?:ly)?"
+    r"|complete(?:ly)?|comprehensive|exhaustive|long(?:er)?|short(?:er)?|brief(?:ly)?|concise(?:ly)?"
+    r"|everything|every|all|each|ausf[üu]hrlich|kurz)\b",
+    re.IGNORECASE,
+)
+# It stands at the beginning or the end of what is asked; in between is the material.
+_LOOKED_AT: Final = 400
+
+
+def prior_length(kind: Kind, band: Band) -> Length:
+    """Tell how long an answer is before anything was learned."""
+    return _LENGTHS[kind][BANDS.index(band)]
+
+
+def word_hint(text: str, kind: Kind, band: Band) -> str:
+    """Tell the model in words how much to say; empty where it is to judge for itself.
+
+    The same text always gives the same words, whatever was learned in between. Not for answers with
+    tools or in JSON: these are as long as their form.
+
+    Args:
+        text: The user's message. If it says how long the answer is to be, nothing is added.
+        kind: What it asks for.
+        band: How hard that is.
+    """
+    steps = _WORDS.get(kind)
+    if steps is None or _OWN_LENGTH.search(f"{text[:_LOOKED_AT]} {text[-_LOOKED_AT:]}"):
+        return ""
+    return f"Answer in at most {steps[BANDS.index(band)]} words."
+
+
+def budget(
+    kind: Kind, most: float, *, source: int, room: int, asked: int | None = None
+) -> Budget | None:
+    """Set the limit of an answer.
+
+    Args:
+        kind: What is asked for.
+        most: Tokens that nine in ten answers of this sort stay under.
+        source: Tokens of the user's message, which what is transformed has again.
+        room: Tokens that the window leaves beside the prompt.
+        asked: The caller's own `max_tokens`; never exceeded.
+
+    Returns:
+        None where the window or the caller leaves no room for a single token.
+    """
+    ceiling = room if asked is None else min(room, asked)
+    if ceiling < 1:
+        return None
+    needed = most * _SLACK
+    if kind == "transform":
+        needed = max(needed, source * _TRANSFORMED)
+    limit = -(-int(needed) // _STEP) * _STEP or _STEP
+    return Budget(min(limit, ceiling), min(limit * RAISE, ceiling))
