@@ -53,8 +53,13 @@ class Paths:
 
     @property
     def database(self) -> Path:
-        """The SQLite file that holds tasks, conversations and the ledger."""
+        """The SQLite file that holds tasks and conversations."""
         return self.data / "tale.db"
+
+    @property
+    def ledger(self) -> Path:
+        """The SQLite file in which the models server keeps what each request took."""
+        return self.data / "ledger.db"
 
     @property
     def models(self) -> Path:

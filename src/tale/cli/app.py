@@ -48,6 +48,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
     *_panel(
         "Models",
         ("models", "models", "Show the models; pull, load or unload one."),
+        ("usage", "usage", "Show the tokens spent, and what was saved."),
         ("bench", "bench", "Measure first tokens, speed, and what switching models costs."),
     ),
     *_panel(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 __all__ = [
     "Backend",
@@ -20,6 +20,7 @@ __all__ = [
     "Message",
     "Residency",
     "Role",
+    "Tokenizer",
     "Usage",
 ]
 
@@ -144,4 +145,13 @@ class Backend(Protocol):
 
     def chat(self, request: ChatRequest) -> AsyncIterator[Chunk]:
         """Generate. Closing the iterator stops the generation."""
+        ...
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """A backend that can count tokens without generating; not every one can."""
+
+    async def count_tokens(self, text: str) -> int:
+        """Count a bare text, without any template; raises as `Backend` does."""
         ...

@@ -11,9 +11,12 @@ from collections.abc import AsyncGenerator, Sequence
 
 import psutil
 from aiohttp import ClientSession
+from pydantic import BaseModel, ValidationError
 
-from tale.errors import BackendUnavailable, ModelError, TaleError
+from tale.errors import BackendFailed, BackendUnavailable, ModelError, TaleError
 from tale.models._chat_stream import request_body
+from tale.models._faults import model_fault, read_error
+from tale.models._http import fetch
 from tale.models.backend import ChatRequest, Chunk, Residency
 from tale.models.launcher import Launcher, same_process
 from tale.models.openai_http import stream_chat
@@ -23,6 +26,9 @@ from tale.wire.leash import Peer
 __all__ = ["EmbeddedBackend"]
 
 log = get_logger(__name__)
+
+# Counting takes a millisecond; where it takes longer an estimate does as well.
+_COUNT_SECONDS = 1.0
 
 
 class EmbeddedBackend:
@@ -152,6 +158,32 @@ class EmbeddedBackend:
                 self._suspect = peer
             await answer.aclose()
 
+    async def count_tokens(self, text: str) -> int:
+        """Count with the model's own tokenizer; llama.cpp does it beside a running generation.
+
+        Raises:
+            ModelError: The process isn't there, or didn't count in time.
+        """
+        peer = self._launcher.peer(self._name)
+        if peer is None:
+            raise BackendUnavailable(f"The process {self._name} with {self._model} is not ready.")
+        whose = f"{self._model} in {self._name}"
+        status, body = await fetch(
+            self._session,
+            "POST",
+            f"{peer.url}/tokenize",
+            whose=whose,
+            headers=self._headers,
+            body={"content": text},
+            seconds=_COUNT_SECONDS,
+        )
+        if status != 200:
+            raise model_fault(read_error(body), status, whose)
+        try:
+            return len(_Tokens.model_validate_json(body).tokens)
+        except ValidationError as error:
+            raise BackendFailed(f"{whose} counted tokens in an unknown way.") from error
+
     async def _start(self) -> None:
         await self._launcher.start(self._name, self._module_args, self._nice)
         await self._come_up()
@@ -171,6 +203,10 @@ class EmbeddedBackend:
         return BackendUnavailable(
             f"{self._model} can't be brought up in {self._name}: {error.message}", hint=error.hint
         )
+
+
+class _Tokens(BaseModel):
+    tokens: tuple[int, ...]
 
 
 def _alive(pid: int) -> bool:

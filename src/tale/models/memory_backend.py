@@ -169,6 +169,13 @@ class InMemoryBackend:
             self.running -= 1
             self.cancelled += not ended
 
+    async def count_tokens(self, text: str) -> int:
+        """Count words, as its prompts are counted."""
+        await anyio.lowlevel.checkpoint()
+        if not self._resident:
+            raise self._unavailable()
+        return len(text.split())
+
     def _fails(self, *kinds: Failure) -> Failure | None:
         """Use up one injected failure if it is of these kinds."""
         if self._failure not in kinds or self._failures_left == 0:

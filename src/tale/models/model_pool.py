@@ -18,9 +18,9 @@ from typing import Final, Self
 import anyio
 import anyio.abc
 
-from tale.errors import CoreModelPinned, UnknownModel
+from tale.errors import CoreModelPinned, ModelError, UnknownModel
 from tale.models.answer import Answer, Completion
-from tale.models.backend import Backend, ChatRequest, Role
+from tale.models.backend import Backend, ChatRequest, Role, Tokenizer
 from tale.models.dispatch import Dispatch
 from tale.models.further import (
     FurtherModels,
@@ -227,6 +227,21 @@ class ModelPool:
     def names(self) -> tuple[str, ...]:
         """Real names of the models that may be asked for, the core ones first."""
         return self._roster.names()
+
+    def named(self, target: str) -> tuple[str, Role | None]:
+        """Give the real name and the core role of a model that is asked for."""
+        core = self._roster.core_named(target)
+        return (core.backend.model, core.role) if core else (target, None)
+
+    async def count_tokens(self, name: str, text: str) -> int | None:
+        """Count with the tokenizer of a model that is loaded; None where that can't be done."""
+        model = self._roster.core_named(name) or self._roster.further.get(name)
+        if model is None or not model.ready or not isinstance(model.backend, Tokenizer):
+            return None
+        try:
+            return await model.backend.count_tokens(text)
+        except ModelError:
+            return None
 
     async def status(self) -> PoolStatus:
         """Look at every model and sum up."""

@@ -24,6 +24,7 @@ from tale.models.embedded_library import EmbeddedLibrary, ModelProcess
 from tale.models.embedded_pair import EmbeddedModel, EmbeddedPair, server_name
 from tale.models.further import MemoryGuard, ModelSource, PlainMemory
 from tale.models.launcher import Launcher, LeashLauncher
+from tale.models.ledger import Ledger
 from tale.models.machine import MachineMemory
 from tale.models.model_pool import ModelPool
 from tale.models.ollama import TASK_MODEL, UX_MODEL, OllamaBackend
@@ -33,6 +34,7 @@ from tale.prompts import CHAT_SYSTEM, WORK_SYSTEM
 from tale.servers.lazy_mcp import LazyMcp
 from tale.servers.openai_api import CHAT_PATH, ChatCompletions, http_error, model_routes
 from tale.servers.runner import ServerContext
+from tale.servers.usage_api import usage_routes
 
 __all__ = ["build_app", "policy_of", "remote_backend", "serve_models"]
 
@@ -96,8 +98,10 @@ async def serve_models(
             processes_changed=leash.wait_change,
             loading_since=loading_since,
         )
-        async with pool, LazyMcp(pool) as mcp:
-            yield build_app(pool, mcp)
+        # Opens its file in the background: neither the start nor a request waits for it.
+        ledger = Ledger(context.paths.ledger, count=pool.count_tokens)
+        async with pool, ledger, LazyMcp(pool) as mcp:
+            yield build_app(pool, mcp, ledger)
 
 
 def _process_of(model: EmbeddedModel) -> ModelProcess:
@@ -106,11 +110,15 @@ def _process_of(model: EmbeddedModel) -> ModelProcess:
     return ModelProcess(name, model.file.name, model.context, (), model.tuning.nice)
 
 
-def build_app(pool: ModelPool, mcp: LazyMcp) -> ASGIApp:
-    """Put the routes together."""
-    routes = [*model_routes(pool), Route("/mcp", mcp, methods=["GET", "POST", "DELETE"])]
+def build_app(pool: ModelPool, mcp: LazyMcp, ledger: Ledger | None = None) -> ASGIApp:
+    """Put the routes together; without a ledger nothing is noted."""
+    routes = [
+        *model_routes(pool, ledger),
+        *(usage_routes(ledger) if ledger else ()),
+        Route("/mcp", mcp, methods=["GET", "POST", "DELETE"]),
+    ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: http_error})
-    chat = ChatCompletions(pool)
+    chat = ChatCompletions(pool, ledger)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         # Chat goes past Starlette's layers, each of which would touch every token once more.

@@ -2,13 +2,12 @@
 
 Handlers only: shapes are in `openai_shapes` and `openai_sse`, all decisions in the pool and the
 router. Chat completions are raw ASGI, one write a token and nothing between it and the backend.
-Above: `servers.models` puts the routes into an application. Below: `ModelPool`.
+Above: `servers.model_app` puts the routes into an application. Below: `ModelPool`, `recording`.
 """
 
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -22,14 +21,30 @@ from starlette.types import Receive, Scope, Send
 
 from tale.errors import InvalidRequest, ServiceUnavailable, TaleError, UnknownModel
 from tale.models.answer import Answer, Completion
-from tale.models.client import DEADLINE_HEADER, MODEL_HEADER, REASON_HEADER, ROLE_HEADER
+from tale.models.client import (
+    DEADLINE_HEADER,
+    MODEL_HEADER,
+    REASON_HEADER,
+    REQUEST_HEADER,
+    ROLE_HEADER,
+)
+from tale.models.ledger import Noting
 from tale.models.model_pool import ModelPool
 from tale.models.router import Refusal, RouteRequest, route
 from tale.servers.openai_shapes import ChatCall, parse_chat, parse_deadline, parse_name
 from tale.servers.openai_sse import EventWriter, completion_body, error_body
+from tale.servers.recording import Recording
 from tale.telemetry import get_logger
 
-__all__ = ["CHAT_PATH", "MAX_BODY", "ChatCompletions", "http_error", "model_routes"]
+__all__ = [
+    "CHAT_PATH",
+    "MAX_BODY",
+    "ChatCompletions",
+    "answering",
+    "http_error",
+    "model_routes",
+    "read_body",
+]
 
 log = get_logger(__name__)
 
@@ -68,7 +83,7 @@ class _Disconnected(Exception):
 CHAT_PATH: Final = "/v1/chat/completions"
 
 
-def model_routes(pool: ModelPool) -> list[Route]:
+def model_routes(pool: ModelPool, ledger: Noting | None = None) -> list[Route]:
     """Give the routes of `/v1` and `/pool`."""
     started = int(time.time())
 
@@ -90,12 +105,12 @@ def model_routes(pool: ModelPool) -> list[Route]:
         return _json(await pool.status())
 
     async def load(request: Request) -> Response:
-        name = parse_name(await _read_body(request.receive, request.headers.get("content-length")))
+        name = parse_name(await read_body(request.receive, request.headers.get("content-length")))
         await pool.load(name, parse_deadline(request.headers.get(DEADLINE_HEADER)))
         return _json(await pool.status())
 
     async def unload(request: Request) -> Response:
-        name = parse_name(await _read_body(request.receive, request.headers.get("content-length")))
+        name = parse_name(await read_body(request.receive, request.headers.get("content-length")))
         await pool.unload(name)
         return _json(await pool.status())
 
@@ -106,14 +121,14 @@ def model_routes(pool: ModelPool) -> list[Route]:
         )
 
     return [
-        Route(CHAT_PATH, ChatCompletions(pool), methods=["POST"]),
-        Route("/v1/models", _answering(models), methods=["GET"]),
-        Route("/v1/models/{name:path}", _answering(model), methods=["GET"]),
-        Route("/v1/completions", _answering(unsupported), methods=["POST"]),
-        Route("/v1/embeddings", _answering(unsupported), methods=["POST"]),
-        Route("/pool", _answering(status), methods=["GET"]),
-        Route("/pool/load", _answering(load), methods=["POST"]),
-        Route("/pool/unload", _answering(unload), methods=["POST"]),
+        Route(CHAT_PATH, ChatCompletions(pool, ledger), methods=["POST"]),
+        Route("/v1/models", answering(models), methods=["GET"]),
+        Route("/v1/models/{name:path}", answering(model), methods=["GET"]),
+        Route("/v1/completions", answering(unsupported), methods=["POST"]),
+        Route("/v1/embeddings", answering(unsupported), methods=["POST"]),
+        Route("/pool", answering(status), methods=["GET"]),
+        Route("/pool/load", answering(load), methods=["POST"]),
+        Route("/pool/unload", answering(unload), methods=["POST"]),
     ]
 
 
@@ -127,7 +142,7 @@ async def http_error(request: Request, error: Exception) -> Response:
     return Response(error_body(found, status), status, media_type="application/json")
 
 
-def _answering(
+def answering(
     handler: Callable[[Request], Awaitable[Response]],
 ) -> Callable[[Request], Awaitable[Response]]:
     """Turn what a handler raises into an error body."""
@@ -146,51 +161,58 @@ def _answering(
 class ChatCompletions:
     """`POST /v1/chat/completions`, as an ASGI application."""
 
-    def __init__(self, pool: ModelPool) -> None:
+    def __init__(self, pool: ModelPool, ledger: Noting | None = None) -> None:
+        """Requests go to the pool; what they took is noted in the ledger, if there is one."""
         self._pool = pool
+        self._ledger = ledger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; the generation stops when the client goes."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
         try:
-            body = await _read_body(receive, _text(headers.get(b"content-length")))
+            body = await read_body(receive, _text(headers.get(b"content-length")))
         except _Disconnected:
             return
         except TaleError as error:
-            await _send_error(send, error)
+            await _Reply(send).error(error)
             return
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
-            await self._answer(body, _text(headers.get(DEADLINE_HEADER.encode())), send)
-            tasks.cancel_scope.cancel()
+        recording = Recording(headers)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
+                await self._answer(body, recording, _Reply(send, recording.id))
+                tasks.cancel_scope.cancel()
+        finally:
+            if self._ledger is not None and (entry := recording.entry()):
+                self._ledger.note(entry)
 
-    async def _answer(self, body: bytes, deadline_header: str | None, send: Send) -> None:
+    async def _answer(self, body: bytes, recording: Recording, reply: _Reply) -> None:
         try:
             call = parse_chat(body)
-            deadline = parse_deadline(deadline_header)
+            deadline = parse_deadline(recording.header(DEADLINE_HEADER))
             target, why = _target(call)
+            recording.asked(call, *self._pool.named(target))
             if call.stream:
                 answer = await self._pool.chat(target, call.request, deadline)
                 try:
-                    await _send_stream(send, call, answer, why)
+                    await _send_stream(reply, call, answer, why, recording)
                 finally:
                     await answer.aclose()
             else:
                 whole = await self._pool.complete(target, call.request, deadline)
-                reply = completion_body(_new_id(), int(time.time()), whole)
-                await _send_whole(send, 200, reply, _tale_headers(whole, why))
+                recording.completed(whole)
+                content = completion_body(recording.id, int(time.time()), whole)
+                await reply.whole(200, content, _tale_headers(whole, why))
         except TaleError as error:
             log.info("chat.refused", code=error.code, reason=error.message)
-            await _send_error(send, error)
+            recording.failed(error)
+            await reply.error(error)
         except Exception:
             # The dispatcher ends here: the caller gets a word, the log the traceback.
             log.exception("chat.crashed")
-            await _send_error(
-                send,
-                TaleError(
-                    "The models server failed.", hint="`tale logs models` has the traceback."
-                ),
-            )
+            error = TaleError("The models server failed.", hint=_LOG_HINT)
+            recording.failed(error)
+            await reply.error(error)
 
 
 def _target(call: ChatCall) -> tuple[str, str]:
@@ -204,43 +226,72 @@ def _target(call: ChatCall) -> tuple[str, str]:
     return decision.target, decision.reason
 
 
-async def _send_stream(send: Send, call: ChatCall, answer: Answer, why: str) -> None:
+async def _send_stream(
+    reply: _Reply, call: ChatCall, answer: Answer, why: str, recording: Recording
+) -> None:
     """Send an answer as it comes. An error in between is told inside the stream."""
+    recording.answered_by(answer)
     writer = EventWriter(
-        _new_id(), int(time.time()), answer.model, include_usage=call.include_usage
+        recording.id, int(time.time()), answer.model, include_usage=call.include_usage
     )
-    headers = _tale_headers(answer, why)
-    headers += [(b"content-type", b"text/event-stream; charset=utf-8")]
-    headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await reply.begin_stream(_tale_headers(answer, why))
     try:
         async for chunk in answer.chunks:
+            recording.saw(chunk)
             if event := writer.event(chunk):
-                await send({"type": "http.response.body", "body": event, "more_body": True})
+                await reply.piece(event)
+        recording.ended()
         last = writer.end()
     except TaleError as error:
         log.warning("chat.broke_off", model=answer.model, code=error.code, reason=error.message)
+        recording.failed(error)
         last = writer.error(error)
     except Exception:
         log.exception("chat.crashed", model=answer.model)
-        last = writer.error(TaleError("The answer broke off.", hint=_LOG_HINT))
-    await send({"type": "http.response.body", "body": last})
+        error = TaleError("The answer broke off.", hint=_LOG_HINT)
+        recording.failed(error)
+        last = writer.error(error)
+    await reply.piece(last, more=False)
 
 
-async def _send_error(send: Send, error: TaleError) -> None:
-    headers = [(b"x-should-retry", b"false")]  # the pool has tried whoever could answer
-    if isinstance(error, ServiceUnavailable):
-        headers = [(b"retry-after", b"1")]
-    await _send_whole(send, error.status, error_body(error), headers)
+class _Reply:
+    """What goes back to the caller of one chat completion; every reply names the request."""
+
+    def __init__(self, send: Send, request_id: str = "") -> None:
+        self._send = send
+        self._id: _Headers = [(REQUEST_HEADER.encode(), request_id.encode())] if request_id else []
+
+    async def whole(self, status: int, body: bytes, headers: _Headers) -> None:
+        """Send everything at once."""
+        sizes = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await self._begin(status, headers + sizes)
+        await self.piece(body, more=False)
+
+    async def error(self, error: TaleError) -> None:
+        """Send what went wrong."""
+        headers = [(b"x-should-retry", b"false")]  # the pool has tried whoever could answer
+        if isinstance(error, ServiceUnavailable):
+            headers = [(b"retry-after", b"1")]
+        await self.whole(error.status, error_body(error), headers)
+
+    async def begin_stream(self, headers: _Headers) -> None:
+        """Say that an answer comes piece by piece."""
+        kind = [(b"content-type", b"text/event-stream; charset=utf-8")]
+        await self._begin(
+            200, headers + kind + [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+        )
+
+    async def piece(self, body: bytes, *, more: bool = True) -> None:
+        """Send a piece."""
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def _begin(self, status: int, headers: _Headers) -> None:
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": headers + self._id}
+        )
 
 
-async def _send_whole(send: Send, status: int, body: bytes, headers: _Headers) -> None:
-    sizes = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers + sizes})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _read_body(receive: Receive, announced: str | None) -> bytes:
+async def read_body(receive: Receive, announced: str | None) -> bytes:
     """Read a whole body.
 
     Raises:
@@ -297,10 +348,6 @@ def _model_fields(name: str, created: int) -> dict[str, object]:
 
 def _json(value: object) -> Response:
     return Response(orjson.dumps(value), media_type="application/json")
-
-
-def _new_id() -> str:
-    return f"chatcmpl-{uuid.uuid4().hex}"
 
 
 def _text(header: bytes | None) -> str | None:

@@ -1,0 +1,159 @@
+"""What is seen of one chat completion on its way through, for the ledger.
+
+A handler tells it what happens; at the end it is an `Entry`. Whatever takes time (judging the text,
+measuring its bytes) is done there, after the last byte of the answer. Above: `openai_api`. Below:
+`models.entry`, `models.assess`.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Final, cast, get_args
+
+from tale.errors import (
+    ContextExceeded,
+    DeadlineExceeded,
+    InvalidRequest,
+    ModelError,
+    TaleError,
+    UnknownModel,
+)
+from tale.models.answer import Answer, Completion
+from tale.models.assess import Kind, assess
+from tale.models.backend import Chunk, FinishReason, Message, Role, Usage
+from tale.models.client import KIND_HEADER, OWN_HEADER, SESSION_HEADER
+from tale.models.entry import Entry
+from tale.servers.openai_shapes import ChatCall
+
+__all__ = ["CLIENT_GONE", "Recording"]
+
+CLIENT_GONE: Final = "client_gone"
+"""The error code of a request whose caller went away before the answer's end."""
+
+_KINDS: Final = frozenset(get_args(Kind))
+_LONGEST_SESSION: Final = 200
+# English takes about four bytes a token, code three; only for answers that told no usage.
+_BYTES_PER_TOKEN: Final = 4
+
+
+class Recording:
+    """One request, from its headers on.
+
+    Attributes:
+        id: The request's id, which is the completion's too.
+    """
+
+    def __init__(
+        self,
+        headers: Mapping[bytes, bytes],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Begin; `clock` gives monotonic seconds, `wall` Unix time."""
+        self.id = f"chatcmpl-{uuid.uuid4().hex}"
+        self._headers = headers
+        self._clock = clock
+        self._at = wall()
+        self._begun = clock()
+        self._call: ChatCall | None = None
+        self._model = ""
+        self._role: Role | None = None
+        self._fell_back = False
+        self._chunks = 0
+        self._first: float | None = None
+        self._usage: Usage | None = None
+        self._finish: FinishReason | None = None
+        self._error: TaleError | None = None
+
+    def header(self, name: str) -> str | None:
+        """Give a header of the request."""
+        value = self._headers.get(name.encode())
+        return None if value is None else value.decode("latin-1")
+
+    def asked(self, call: ChatCall, model: str, role: Role | None) -> None:
+        """Tell what is asked, and of whom."""
+        self._call, self._model, self._role = call, model, role
+
+    def answered_by(self, answer: Answer | Completion) -> None:
+        """Tell who answers."""
+        self._model, self._role = answer.model, answer.role
+        self._fell_back = answer.fell_back
+
+    def saw(self, chunk: Chunk) -> None:
+        """Tell of a piece of the answer."""
+        if chunk.text or chunk.tool_calls:
+            self._chunks += 1
+            if self._first is None:
+                self._first = self._clock() - self._begun
+        self._usage = chunk.usage or self._usage
+        self._finish = chunk.finish or self._finish
+
+    def ended(self) -> None:
+        """Tell that a stream came to its end; some backends end one without a word."""
+        self._finish = self._finish or "stop"
+
+    def completed(self, whole: Completion) -> None:
+        """Tell of a whole answer."""
+        self.answered_by(whole)
+        self._usage, self._finish = whole.usage, whole.finish
+
+    def failed(self, error: TaleError) -> None:
+        """Tell how it failed."""
+        self._error = error
+
+    def entry(self) -> Entry | None:
+        """Sum up, once it has ended; None for what no model was asked."""
+        if self._call is None or isinstance(self._error, InvalidRequest | UnknownModel):
+            return None
+        messages = self._call.request.messages
+        assessment = assess(self._call.last_user_text)
+        kind = self.header(KIND_HEADER) or ""
+        size = sum(len(message.content.encode(errors="replace")) for message in messages)
+        session = self.header(SESSION_HEADER) or ""
+        failed = self._error is not None or self._finish is None
+        return Entry(
+            id=self.id,
+            at=self._at,
+            session=session[:_LONGEST_SESSION] or None,
+            own=self.header(OWN_HEADER) == "1",
+            model=self._model,
+            role=self._role,
+            kind=cast("Kind", kind) if kind in _KINDS else assessment.kind,
+            band=assessment.band,
+            usage=self._usage or self._estimated(size),
+            said=_new_text(messages),
+            prompt_bytes=size,
+            first_token=self._first,
+            seconds=self._clock() - self._begun,
+            finish=None if failed else self._finish,
+            fell_back=self._fell_back,
+            error=self._error.code if self._error else CLIENT_GONE if failed else "",
+            ok=False if _is_models_fault(self._error) else None,
+        )
+
+    def _estimated(self, size: int) -> Usage:
+        """Give what an answer took that broke off, and so told nothing; nothing without a token."""
+        if not self._chunks:
+            return Usage()
+        return Usage(max(1, size // _BYTES_PER_TOKEN), self._chunks)
+
+
+def _new_text(messages: tuple[Message, ...]) -> str:
+    """Give what came after the last answer: what the user, or a tool, said."""
+    texts: list[str] = []
+    for message in reversed(messages):
+        if message.role == "assistant":
+            break
+        if message.role != "system":
+            texts.append(message.content)
+    return "\n".join(reversed(texts))
+
+
+def _is_models_fault(error: TaleError | None) -> bool:
+    """Say whether a failure tells something about the model."""
+    return isinstance(error, ModelError | DeadlineExceeded) and not isinstance(
+        error, ContextExceeded
+    )
