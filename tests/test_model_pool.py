@@ -480,9 +480,11 @@ async def test_a_break_after_the_first_chunk_is_the_streaming_callers_to_see(ben
 
 async def test_a_break_after_the_first_chunk_is_met_for_whole_answers(bench: Bench) -> None:
     async with bench.running() as pool:
-        bench.ux.inject("break", times=2)
-        assert (await pool.complete("ux", ask("one two"))).text == "one two"
-        bench.ux.inject("break")
+        bench.ux.inject("break", times=1)
+        answer = await pool.complete("ux", ask("one two"))
+        assert (answer.text, answer.model) == ("one two", "large")
+        bench.ux.inject("break", times=1)
+        bench.task.inject("break", times=1)
         with pytest.raises(BackendFailed, match="break off"):
             await pool.complete("ux", ask("one two"))
 
@@ -822,24 +824,22 @@ BUSY = Candidate("other", "task", "loading", usable=False)
 
 
 @pytest.mark.parametrize("wanted", list(candidates()))
-@pytest.mark.parametrize("other", [SPARE, BUSY, None])
+@pytest.mark.parametrize("others", [(SPARE,), (BUSY,), (), (BUSY, SPARE)])
 @pytest.mark.parametrize("remaining", [0.0, 1.0, 60.0, math.inf])
 def test_a_choice_never_uses_what_is_not_usable_and_never_waits_in_vain(
-    wanted: Candidate, other: Candidate | None, remaining: float
+    wanted: Candidate, others: tuple[Candidate, ...], remaining: float
 ) -> None:
-    match choose(wanted, other, remaining=remaining):
-        case Use(fallback, reason):
-            used = other if fallback else wanted
-            assert used is not None
-            assert used.usable
-            assert bool(reason) == fallback
+    match choose(wanted, others, remaining=remaining):
+        case Use(place, reason):
+            assert (wanted, *others)[place].usable
+            assert bool(reason) == (place > 0)
         case Wait(seconds):
             assert 0 < seconds <= remaining
             assert wanted.refusal is None
-            assert not (wanted.role == "ux" and other is SPARE)
+            assert not (wanted.role == "ux" and SPARE in others)
         case Refuse(error):
             assert error is wanted.refusal
-            assert other is not SPARE
+            assert SPARE not in others
 
 
 def test_the_first_token_may_take_as_long_as_the_slowest_prefill() -> None:

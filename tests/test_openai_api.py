@@ -19,7 +19,7 @@ from openai import APIError, AsyncOpenAI, BadRequestError, NotFoundError
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
 from tale.errors import BackendFailed, InvalidRequest
-from tale.models.answer import Completion
+from tale.models.answer import Completion, merge_tool_calls
 from tale.models.backend import ChatRequest, Chunk, Message, Usage
 from tale.models.client import ModelClient
 from tale.models.further import PlainMemory
@@ -35,7 +35,6 @@ from tale.servers.openai_sse import (
     EventWriter,
     completion_body,
     error_body,
-    merge_tool_calls,
 )
 
 pytestmark = pytest.mark.anyio

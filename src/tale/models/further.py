@@ -13,9 +13,10 @@ from typing import Protocol
 
 import anyio
 
-from tale.errors import UnknownModel
+from tale.errors import TaleError, UnknownModel
 from tale.models.admission import Admission, Evict, Load, TooLarge, WaitForIdle, admit
 from tale.models.backend import Backend
+from tale.models.choice import Candidate, Miss
 from tale.models.keeper import Keeper
 from tale.models.pool_policy import Policy
 from tale.models.resident import ResidentModel
@@ -123,6 +124,21 @@ class FurtherModels:
         """Give a model that is or will soon be ready; not one that is going."""
         model = self._models.get(name)
         return None if model is None or model.condition.state == "unloading" else model
+
+    def candidate(self, name: str, miss: Miss | None = None) -> Candidate:
+        """Show a model that isn't loaded to `choose`: usable if it fits and nobody has to go."""
+        try:
+            fits = isinstance(self._admission(name, self._memory.need(name)), Load)
+        except TaleError:
+            fits = False
+        return Candidate(
+            name,
+            None,
+            "loading",
+            usable=fits and miss is None,
+            expected=self._policy.expected_load_seconds,
+            miss=miss.what if miss else "",
+        )
 
     async def load(self, name: str) -> ResidentModel:
         """Make a model resident, evicting idle ones for it.

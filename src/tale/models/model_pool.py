@@ -31,12 +31,16 @@ from tale.models.further import (
     PlainMemory,
 )
 from tale.models.keeper import Keeper
+from tale.models.order import Order, as_order
 from tale.models.pool_policy import Policy
 from tale.models.pool_stats import PoolStatus
 from tale.models.preparation import Preparation
+from tale.models.remote import RemoteModel
 from tale.models.resident import ResidentModel
 from tale.models.roster import Roster
+from tale.models.trail import Trail
 from tale.models.waiting import Changes, Deadline
+from tale.models.whole import WholeAnswers
 
 __all__ = ["ModelPool"]
 
@@ -61,6 +65,7 @@ class ModelPool:
         policy: Policy | None = None,
         memory: MemoryGuard | None = None,
         source: ModelSource | None = None,
+        remotes: Mapping[str, Backend] | None = None,
         preparation: Preparation | None = None,
         processes_changed: Callable[[], Awaitable[object]] | None = None,
         loading_since: float | None = None,
@@ -76,6 +81,7 @@ class ModelPool:
             policy: The numbers.
             memory: What the machine can hold; without it, no further model fits.
             source: Where further models come from.
+            remotes: Models on other servers, by the names under which they may be asked for.
             preparation: What must be done before the core models load.
             processes_changed: Returns when processes came or went, so that a death shows at once.
             loading_since: Clock reading at which the core models' processes were already asked for.
@@ -118,8 +124,13 @@ class ModelPool:
             )
             for role, model in models.items()
         )
-        self._roster = Roster(models, further)
+        elsewhere = {
+            name: RemoteModel(name, backend, policy=self._policy, clock=clock)
+            for name, backend in (remotes or {}).items()
+        }
+        self._roster = Roster(models, further, elsewhere)
         self._dispatch = Dispatch(self._roster, self._changes)
+        self._whole = WholeAnswers(self._dispatch)
 
     async def __aenter__(self) -> Self:
         self._tasks = await anyio.create_task_group().__aenter__()
@@ -150,14 +161,14 @@ class ModelPool:
     # -- requests ----------------------------------------------------------------------------------
 
     async def chat(
-        self, target: str, request: ChatRequest, deadline: float | None = None
+        self, target: str | Order, request: ChatRequest, deadline: float | None = None
     ) -> Answer:
         """Have a request answered, by the model it names or the one that can.
 
         A failure before the first chunk is met here; one after it is raised by the iteration.
 
         Args:
-            target: `ux`, `task` or a model's real name.
+            target: What was decided, or plainly `ux`, `task` or a model's name.
             request: What to generate.
             deadline: Seconds within which the answer must be complete; None waits
                 `Policy.wait_seconds` for a model, and for the answer as long as tokens come.
@@ -169,17 +180,21 @@ class ModelPool:
             DeadlineExceeded: The deadline passed.
             ModelError: Every model that could answer failed.
         """
-        return await self._dispatch.chat(target, request, self._deadline(deadline))
+        until = self._deadline(deadline)
+        return (await self._dispatch.begin(as_order(target), request, until, Trail())).answer
 
     async def complete(
-        self, target: str, request: ChatRequest, deadline: float | None = None
+        self, target: str | Order, request: ChatRequest, deadline: float | None = None
     ) -> Completion:
-        """Have a request answered as a whole; a model that dies half-way is met by a new try.
+        """Have a request answered as a whole.
+
+        A model that dies half-way is met by a new try, one whose answer is no good by the next of
+        the chain. If every answer is, the last one is given, with its `fault`.
 
         Raises:
             TaleError: As `chat` does.
         """
-        return await self._dispatch.complete(target, request, self._deadline(deadline))
+        return await self._whole.complete(as_order(target), request, self._deadline(deadline))
 
     async def ensure_ready(self, name: str, deadline: float | None = None) -> None:
         """Return once a model is ready, loading it if it is a further one.
@@ -193,7 +208,7 @@ class ModelPool:
         until = self._deadline(deadline)
         while until.remaining > 0:
             model = await self._roster.present(name, until)
-            if model.ready:
+            if isinstance(model, RemoteModel) or model.ready:
                 return
             if refusal := model.condition.refusal:
                 raise refusal
@@ -251,7 +266,7 @@ class ModelPool:
                 for model in models:
                     looks.start_soon(model.look)
         return PoolStatus(
-            models=tuple(model.status() for model in models),
+            models=tuple(model.status() for model in (*models, *self._roster.remotes.values())),
             switching=self._dispatch.switching(),
             available_bytes=self._memory.available(),
             reserve_bytes=self._policy.reserve_bytes,

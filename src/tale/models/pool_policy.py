@@ -36,6 +36,7 @@ class Policy:
         expected_load_seconds: What a load is taken to last until one was measured.
         shortest_load_seconds: What a recovery takes at least: a process has to be started.
         wait_seconds: How long a request without a deadline waits for a model.
+        longest_line: Requests that wait for a model before others are used in its place.
         first_backoff: Pause after the first failed attempt; it doubles each time.
         longest_backoff: Where the doubling ends.
         stable_seconds: A model that dies sooner than this after it came is in a crash loop.
@@ -49,6 +50,7 @@ class Policy:
     expected_load_seconds: float = 30.0
     shortest_load_seconds: float = 1.0
     wait_seconds: float = 300.0
+    longest_line: int = 16
     first_backoff: float = 0.5
     longest_backoff: float = 30.0
     stable_seconds: float = 10.0

@@ -13,7 +13,7 @@ import anyio
 
 from tale.errors import BackendFailed, BackendStalled, BackendUnavailable, ModelError
 from tale.models.backend import Backend, ChatRequest, Residency, Role
-from tale.models.choice import Candidate
+from tale.models.choice import Candidate, Miss
 from tale.models.condition import Broke, Condition, Event, UnloadAsked, transition
 from tale.models.generation import Generation
 from tale.models.pool_policy import Policy
@@ -100,6 +100,11 @@ class ResidentModel:
         return self.role or self.backend.model
 
     @property
+    def epoch(self) -> int:
+        """How often it became ready: which life of the model this is."""
+        return self.condition.epoch
+
+    @property
     def ready(self) -> bool:
         """Whether a request may go to it now."""
         return self.condition.state == "ready"
@@ -166,17 +171,20 @@ class ResidentModel:
 
     # -- what is seen ------------------------------------------------------------------------------
 
-    def candidate(self, failed_epoch: int | None = None) -> Candidate:
-        """Show it to `choose`, for a request that failed on it in `failed_epoch`."""
+    def candidate(self, miss: Miss | None = None) -> Candidate:
+        """Show it to `choose`, for a request that it failed as `miss` says."""
         now, policy = self.condition, self._policy
         measured = self.stats.load_seconds or policy.expected_load_seconds
+        missed = miss is not None and miss.epoch in (None, now.epoch)
         return Candidate(
             self.backend.model,
             self.role,
             now.state,
-            usable=self.ready and now.epoch != failed_epoch,
+            usable=self.ready and not missed,
             down_for=0.0 if self.ready else self._clock() - self._since,
             expected=max(measured, policy.shortest_load_seconds),
+            full=self._free.statistics().tasks_waiting >= policy.longest_line,
+            miss=miss.what if miss and missed else "",
             refusal=now.refusal,
         )
 

@@ -6,16 +6,16 @@ small `orjson.dumps` and a concatenation. Above: `openai_api`. Requests: `openai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final, cast
+from collections.abc import Mapping
+from typing import Final
 
 import orjson
 
 from tale.errors import InvalidRequest, TaleError
-from tale.models.answer import Completion
+from tale.models.answer import Completion, merge_tool_calls
 from tale.models.backend import Chunk, Usage
 
-__all__ = ["DONE", "EventWriter", "completion_body", "error_body", "merge_tool_calls"]
+__all__ = ["DONE", "EventWriter", "completion_body", "error_body"]
 
 DONE: Final = b"data: [DONE]\n\n"
 _TYPES: Final[Mapping[int, str]] = {
@@ -115,21 +115,6 @@ def completion_body(answer_id: str, created: int, answer: Completion) -> bytes:
             "usage": _usage_fields(answer.usage) if answer.usage else None,
         }
     )
-
-
-def merge_tool_calls(deltas: Iterable[Mapping[str, object]]) -> list[dict[str, object]]:
-    """Put the tool calls of a stream together: by index, arguments joined."""
-    calls: dict[object, tuple[dict[str, object], dict[str, str]]] = {}
-    for position, delta in enumerate(deltas):
-        fresh: tuple[dict[str, object], dict[str, str]] = ({"id": "", "type": "function"}, {})
-        call, function = calls.setdefault(delta.get("index", position), fresh)
-        call |= {key: delta[key] for key in ("id", "type") if delta.get(key)}
-        given = delta.get("function")
-        if isinstance(given, Mapping):
-            for key, value in cast("Mapping[str, object]", given).items():
-                if isinstance(value, str):
-                    function[key] = function.get(key, "") + value
-    return [{**call, "function": function} for call, function in calls.values()]
 
 
 def error_body(error: TaleError, status: int | None = None) -> bytes:
