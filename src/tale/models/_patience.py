@@ -15,13 +15,12 @@ import anyio
 
 from tale.errors import DeadlineExceeded, ServiceUnavailable, TaleError
 from tale.models.caller import HeldUp
+from tale.models.headers import DEADLINE_HEADER
 
-__all__ = ["DEADLINE_HEADER", "Deadline", "Missing"]
+__all__ = ["Deadline", "Missing"]
 
 _T = TypeVar("_T")
 
-DEADLINE_HEADER: Final = "x-tale-deadline"
-"""Request header: seconds that the caller still has."""
 _COMING: Final = (
     "The models are not there just now. They are being brought back, the answer follows."
 )

@@ -36,21 +36,22 @@ from tale.errors import (
 from tale.models._chat_stream import ChatDecoder, request_body
 from tale.models._faults import ErrorDetail, model_fault, read_error, status_of
 from tale.models._http import BROKEN, fetch, open_session, read_body, send, transport_fault
-from tale.models._patience import DEADLINE_HEADER, Deadline, Missing
+from tale.models._patience import Deadline, Missing
 from tale.models.backend import ChatRequest, Chunk, FinishReason, Role, Usage
 from tale.models.caller import HeldUp, Purpose
+from tale.models.headers import (
+    KIND_HEADER,
+    MODEL_HEADER,
+    OWN_HEADER,
+    REASON_HEADER,
+    REQUEST_HEADER,
+    ROLE_HEADER,
+    SESSION_HEADER,
+)
 from tale.telemetry import get_logger
 from tale.wire.peers import PeerSource
 
 __all__ = [
-    "DEADLINE_HEADER",
-    "KIND_HEADER",
-    "MODEL_HEADER",
-    "OWN_HEADER",
-    "REASON_HEADER",
-    "REQUEST_HEADER",
-    "ROLE_HEADER",
-    "SESSION_HEADER",
     "Answer",
     "BaseUrl",
     "Completion",
@@ -59,30 +60,6 @@ __all__ = [
 ]
 
 log = get_logger(__name__)
-
-MODEL_HEADER: Final = "x-tale-model"
-"""Response header: the real name of the model that answers."""
-ROLE_HEADER: Final = "x-tale-role"
-"""Response header: the role it has, `ux` or `task`; empty for an optional model."""
-REASON_HEADER: Final = "x-tale-reason"
-"""Response header: why it was chosen (routing, fallback)."""
-REQUEST_HEADER: Final = "x-tale-request"
-"""Response header: the request's id in the ledger, by which its outcome can be told."""
-SESSION_HEADER: Final = "x-tale-session"
-"""Request header: the conversation that the request is part of, for the ledger."""
-OWN_HEADER: Final = "x-tale-own"
-"""Request header: `1` where tale asks for itself, as for a summary, and not for the user."""
-KIND_HEADER: Final = "x-tale-kind"
-"""Request header: what is asked for (`assess.Kind`), where the caller knows."""
-
-REQUEST_HEADER: Final = "x-tale-request"
-"""Response header: what the request is called, for what is said of its answer later."""
-KIND_HEADER: Final = "x-tale-kind"
-"""Request header: what is asked for, where the text of the last message doesn't show it."""
-SESSION_HEADER: Final = "x-tale-session"
-"""Request header: the conversation or task that a request belongs to."""
-OWN_HEADER: Final = "x-tale-own"
-"""Request header: `1` where tale itself wants the answer, and not whoever uses it."""
 
 BaseUrl = str | Callable[[], str | Awaitable[str]]
 """The models server's address (scheme, host and port), or how to find it now."""

@@ -21,8 +21,9 @@ from starlette.types import Receive, Scope, Send
 
 from tale.errors import InvalidRequest, ServiceUnavailable, TaleError, UnknownModel
 from tale.models.answer import Answer, Completion
-from tale.models.client import (
+from tale.models.headers import (
     DEADLINE_HEADER,
+    FELL_BACK_HEADER,
     MODEL_HEADER,
     REASON_HEADER,
     REQUEST_HEADER,
@@ -51,7 +52,6 @@ log = get_logger(__name__)
 MAX_BODY: Final = 8 << 20
 """Largest request body in bytes; a prompt that fills a window of a million tokens is smaller."""
 
-_FELL_BACK_HEADER: Final = "x-tale-fell-back"
 _ROLES: Final = ("auto", "ux", "task")
 _LOG_HINT: Final = "`tale logs models` has the traceback."
 
@@ -337,7 +337,7 @@ def _tale_headers(answer: Answer | Completion, why: str) -> _Headers:
             (MODEL_HEADER, answer.model),
             (ROLE_HEADER, answer.role or ""),
             (REASON_HEADER, " ".join(reason.split())),
-            (_FELL_BACK_HEADER, "true" if answer.fell_back else "false"),
+            (FELL_BACK_HEADER, "true" if answer.fell_back else "false"),
         )
     ]
 

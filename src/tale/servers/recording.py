@@ -23,8 +23,8 @@ from tale.errors import (
 from tale.models.answer import Answer, Completion
 from tale.models.assess import Kind, assess
 from tale.models.backend import Chunk, FinishReason, Message, Role, Usage
-from tale.models.client import KIND_HEADER, OWN_HEADER, SESSION_HEADER
 from tale.models.entry import Entry
+from tale.models.headers import KIND_HEADER, OWN_HEADER, SESSION_HEADER
 from tale.servers.openai_shapes import ChatCall
 
 __all__ = ["CLIENT_GONE", "Recording"]
