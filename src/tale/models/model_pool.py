@@ -22,6 +22,7 @@ from tale.errors import CoreModelPinned, ModelError, UnknownModel
 from tale.models.answer import Answer, Completion
 from tale.models.backend import Backend, ChatRequest, Role, Tokenizer
 from tale.models.dispatch import Dispatch
+from tale.models.facts import facts_of
 from tale.models.further import (
     FurtherModels,
     Keep,
@@ -35,6 +36,7 @@ from tale.models.order import Order, as_order
 from tale.models.pool_policy import Policy
 from tale.models.pool_stats import PoolStatus
 from tale.models.preparation import Preparation
+from tale.models.prospects import ModelFacts
 from tale.models.remote import RemoteModel
 from tale.models.resident import ResidentModel
 from tale.models.roster import Roster
@@ -257,6 +259,10 @@ class ModelPool:
             return await model.backend.count_tokens(text)
         except ModelError:
             return None
+
+    def facts(self) -> tuple[ModelFacts, ...]:
+        """Describe every model that may be asked for, as the router sees it."""
+        return facts_of(self._roster)
 
     async def status(self) -> PoolStatus:
         """Look at every model and sum up."""

@@ -50,9 +50,9 @@ class ModelFacts:
         name: Its real name.
         role: Its core role; None for a further model or a remote endpoint.
         context: Tokens of its window, the answer included.
-        up: It can answer now.
+        up: It can answer, now or as soon as `ready_in` says: a load that takes its usual course.
         state: What it is doing, in a word that follows "is".
-        ready_in: Seconds until it is up again; None if unknown. Only where it isn't up.
+        ready_in: Seconds until it can answer; None if unknown, or if it can now.
         slots: Requests that it generates side by side.
         in_flight: Requests that it is generating.
         waiting: Requests that wait for one of its slots.
@@ -221,9 +221,8 @@ def _skill(role: Role | None, demand: Demand) -> float:
 
 def _wait(model: ModelFacts, work: float) -> float:
     """Estimate the seconds until a model begins: until it is up, and until a slot is free."""
-    coming = 0.0
-    if not model.up:
-        coming = _UNKNOWN_WAIT if model.ready_in is None else max(0.0, model.ready_in)
+    unsaid = 0.0 if model.up else _UNKNOWN_WAIT
+    coming = unsaid if model.ready_in is None else max(0.0, model.ready_in)
     slots = max(1, model.slots)
     before = model.in_flight + model.waiting - slots + 1
     # Those before are taken to need as long as this one, and to be half done.

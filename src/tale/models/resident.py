@@ -109,6 +109,16 @@ class ResidentModel:
         """Whether a request may go to it now."""
         return self.condition.state == "ready"
 
+    @property
+    def slots(self) -> int:
+        """Requests that it generates side by side."""
+        return self._slots
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for one of its slots."""
+        return self._free.statistics().tasks_waiting
+
     # -- what is reported --------------------------------------------------------------------------
 
     def apply(self, event: Event) -> None:
@@ -183,7 +193,7 @@ class ResidentModel:
             usable=self.ready and not missed,
             down_for=0.0 if self.ready else self._clock() - self._since,
             expected=max(measured, policy.shortest_load_seconds),
-            full=self._free.statistics().tasks_waiting >= policy.longest_line,
+            full=self.waiting >= policy.longest_line,
             miss=miss.what if miss and missed else "",
             refusal=now.refusal,
         )
@@ -193,8 +203,8 @@ class ResidentModel:
         now, stats = self.condition, self.stats
         usual = f" (a load takes {stats.load_seconds:.1f} s)" if stats.load_seconds else ""
         if self.ready:
-            busy = self._free.statistics().tasks_waiting
-            return f"{self.key} ({self.backend.model}) is ready, {busy} requests wait for it"
+            name = f"{self.key} ({self.backend.model})"
+            return f"{name} is ready, {self.waiting} requests wait for it"
         why = f", {detail.rstrip('.')}" if (detail := self._detail()) else ""
         down = self._clock() - self._since
         return f"{self.key} ({self.backend.model}) is {now.state} for {down:.1f} s{usual}{why}"
@@ -202,7 +212,7 @@ class ResidentModel:
     def status(self) -> ModelStatus:
         """Sum it up."""
         now, seen, stats = self.condition, self.residency, self.stats
-        waiting = self._free.statistics().tasks_waiting
+        waiting = self.waiting
         return ModelStatus(
             role=self.role,
             name=self.backend.model,
