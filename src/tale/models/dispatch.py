@@ -20,6 +20,7 @@ from tale.errors import (
 )
 from tale.models.answer import Answer
 from tale.models.backend import ChatRequest
+from tale.models.budget import limited, watch_for
 from tale.models.choice import Candidate, Refuse, Use, Wait, choose
 from tale.models.generation import Generation
 from tale.models.order import Order
@@ -76,7 +77,7 @@ class Dispatch:
         for _ in range(len(self._roster.chain(order)) + 2):
             pick = await self._take(order, until, trail)
             member, name, epoch = pick.member, pick.member.backend.model, pick.member.epoch
-            generation = self._generate(member, request, until)
+            generation = self._generate(member, order, request, until)
             try:
                 await generation.start()
             except ELSEWHERE as error:
@@ -94,6 +95,11 @@ class Dispatch:
             )
             return Begun(answer, member.key, epoch)
         raise self._refusal(order, until, trail)
+
+    def real_name(self, target: str) -> str:
+        """Give the real name of a role's model; any other name as it is."""
+        core = self._roster.core_named(target)
+        return core.backend.model if core else target
 
     def switching(self) -> tuple[Switching, ...]:
         """Sum up what changing between the core models costs each of them."""
@@ -184,7 +190,9 @@ class Dispatch:
         figures = ", ".join(f"{key} {window:,}" for key, window in windows.items())
         return ContextExceeded(f"{error.message} Windows in tokens: {figures}.", hint=error.hint)
 
-    def _generate(self, model: Member, request: ChatRequest, until: Deadline) -> Generation:
+    def _generate(
+        self, model: Member, order: Order, request: ChatRequest, until: Deadline
+    ) -> Generation:
         role = model.role
         switched = None if role is None else self._switching.began(role)
 
@@ -192,4 +200,9 @@ class Dispatch:
             if role is not None and sample is not None:
                 self._switching.record(role, sample, switched=switched)
 
-        return model.generate(request, until.of_generation, measured)
+        return model.generate(
+            limited(order, request),
+            until.of_generation,
+            measured,
+            budget=watch_for(order, request),
+        )

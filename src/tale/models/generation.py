@@ -14,6 +14,7 @@ import anyio
 
 from tale.errors import BackendFailed, BackendStalled, DeadlineExceeded, ModelError
 from tale.models.backend import Backend, ChatRequest, Chunk, Usage
+from tale.models.budget import BudgetWatch
 from tale.models.pool_policy import Policy, estimated_tokens, first_token_limit
 from tale.models.pool_stats import Sample
 
@@ -44,6 +45,7 @@ class Generation:
         clock: Callable[[], float],
         first: bool = False,
         until: float = math.inf,
+        budget: BudgetWatch | None = None,
         on_failure: Callable[[ModelError], None] = lambda _: None,
         on_end: Callable[[Sample | None], None] = lambda _: None,
     ) -> None:
@@ -56,6 +58,7 @@ class Generation:
             clock: Monotonic seconds, for the measurement.
             first: Whether it is the first request since the model was loaded.
             until: Deadline on `anyio.current_time`.
+            budget: Says when an answer that only repeats itself has used enough.
             on_failure: Hears of the backend's failure before the caller does.
             on_end: Called exactly once when nothing more comes, with the measurement if the answer
                 ended by itself.
@@ -69,6 +72,7 @@ class Generation:
         self._clock = clock
         self._first = first
         self._until = until
+        self._budget = budget
         self._on_failure = on_failure
         self._on_end = on_end
         self._silence = first_token_limit(request, policy)
@@ -122,6 +126,8 @@ class Generation:
         """Take the next chunk off the backend, or None at the end; closes on any failure."""
         if self._ended:
             return None
+        if self._budget is not None and self._budget.wasted:
+            return await self._cut_off(self._budget)
         try:
             chunk = await self._watched()
         except ModelError as error:
@@ -141,8 +147,17 @@ class Generation:
                 self._first_at = self._last_at
                 self._silence = self._policy.stall_seconds
             self._count += 1
+            if self._budget is not None:
+                self._budget.take(chunk.text)
         self._usage = chunk.usage or self._usage
         return chunk
+
+    async def _cut_off(self, budget: BudgetWatch) -> Chunk:
+        """End the answer; who stops a stream isn't told its tokens, so the prompt's are guessed."""
+        self._usage = Usage(estimated_tokens(self._request), budget.tokens)
+        self._measure()
+        await self.aclose()
+        return Chunk(finish="length", usage=self._usage)
 
     async def _watched(self) -> Chunk | None:
         if self._chunks is None:

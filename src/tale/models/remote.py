@@ -14,6 +14,7 @@ import anyio.lowlevel
 
 from tale.errors import ModelError
 from tale.models.backend import Backend, ChatRequest, Role
+from tale.models.budget import BudgetWatch
 from tale.models.choice import Candidate, Miss
 from tale.models.generation import Generation
 from tale.models.pool_policy import Policy
@@ -102,6 +103,8 @@ class RemoteModel:
         request: ChatRequest,
         until: float,
         on_end: Callable[[Sample | None], None] = lambda _: None,
+        *,
+        budget: BudgetWatch | None = None,
     ) -> Generation:
         """Begin a request in the slot that `acquire` gave; its end frees the slot."""
         self.stats.requests += 1
@@ -121,6 +124,7 @@ class RemoteModel:
             policy=self._policy,
             clock=self._clock,
             until=until,
+            budget=budget,
             on_failure=failed,
             on_end=ended,
         )

@@ -13,6 +13,7 @@ import anyio
 
 from tale.errors import BackendFailed, BackendStalled, BackendUnavailable, ModelError
 from tale.models.backend import Backend, ChatRequest, Residency, Role
+from tale.models.budget import BudgetWatch
 from tale.models.choice import Candidate, Miss
 from tale.models.condition import Broke, Condition, Event, UnloadAsked, transition
 from tale.models.generation import Generation
@@ -270,6 +271,8 @@ class ResidentModel:
         request: ChatRequest,
         until: float,
         on_end: Callable[[Sample | None], None] = lambda _: None,
+        *,
+        budget: BudgetWatch | None = None,
     ) -> Generation:
         """Begin a request in the slot that `acquire` gave; its end frees the slot."""
         epoch = self.condition.epoch
@@ -290,6 +293,7 @@ class ResidentModel:
             clock=self._clock,
             first=first,
             until=until,
+            budget=budget,
             on_failure=lambda error: self.failed(error, epoch),
             on_end=ended,
         )

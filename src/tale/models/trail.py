@@ -34,6 +34,7 @@ class Trail:
     narrow: int = 0
     absent: Candidate | None = None
     patient: bool = True
+    _rejected: set[str] = field(default_factory=set[str])
     _broken: set[str] = field(default_factory=set[str])
 
     def failed(self, key: str, model: str, epoch: int, error: TaleError) -> None:
@@ -61,5 +62,10 @@ class Trail:
     def rejected(self, key: str, model: str, fault: str, usage: Usage | None) -> None:
         """Note that a model's whole answer was no good; it isn't asked again."""
         self.misses[key] = Miss(fault)
+        self._rejected.add(model)
         self.tries.append(Try(model, fault, usage))
         self.patient = False
+
+    def was_rejected(self, model: str) -> bool:
+        """Tell whether a model gave a whole answer that was no good."""
+        return model in self._rejected

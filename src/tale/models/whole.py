@@ -1,7 +1,8 @@
 """Whole answers: read to their end, checked, and asked of the next model if they are no good.
 
 The cascade is this: a small model tries, its answer is checked, a larger one takes over. Above:
-`model_pool`. Below: `dispatch` for each try, `checks` for what is wrong with an answer.
+`model_pool`. Below: `dispatch` for each try, `checks` for what is wrong with an answer,
+`exact_cache` for calls that were made before.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from tale.models.answer import Completion, collect
 from tale.models.backend import ChatRequest
 from tale.models.checks import broken_format
 from tale.models.dispatch import ELSEWHERE, Begun, Dispatch
+from tale.models.exact_cache import ExactCache, OneAtATime, key_of
 from tale.models.order import Order
 from tale.models.trail import Trail
 from tale.models.waiting import Deadline
@@ -23,16 +25,37 @@ __all__ = ["WholeAnswers"]
 class WholeAnswers:
     """Has requests answered as a whole."""
 
-    def __init__(self, dispatch: Dispatch) -> None:
+    def __init__(self, dispatch: Dispatch, cache: ExactCache | None = None) -> None:
+        """Without a `cache`, a new one is kept."""
         self._dispatch = dispatch
+        self._cache = cache or ExactCache()
+        self._turns = OneAtATime()
 
     async def complete(self, order: Order, request: ChatRequest, until: Deadline) -> Completion:
+        """Have a request answered, or give what was answered to the very same before."""
+        if not order.cacheable:
+            return await self._checked(order, request, until, Trail())
+        model = self._dispatch.real_name(order.target)
+        key = key_of(model, request, order.budget, order.raised)
+        async with self._turns.of(key, until.at):
+            known = self._cache.get(key)
+            if known is not None and not _fault(order, request, known):
+                return known
+            trail = Trail()
+            answer = await self._checked(order, request, until, trail)
+            # A substitute's answer is not that of the model asked, unless that one's was no good.
+            if not answer.fell_back or trail.was_rejected(model):
+                self._cache.put(key, answer)
+            return answer
+
+    async def _checked(
+        self, order: Order, request: ChatRequest, until: Deadline, trail: Trail
+    ) -> Completion:
         """Have a request answered; each model's answer is judged once.
 
         If no answer is good, the last one is given all the same, with its fault: a caller can do
         more with it than with an error, and the last in the chain is the best there is.
         """
-        trail = Trail()
         given: Completion | None = None
         own = 0
         while True:
@@ -43,9 +66,7 @@ class WholeAnswers:
                     raise
                 tries = (*trail.tries[:own], *trail.tries[own + 1 :])
                 return replace(given, tries=tries)
-            fault = broken_format(request, answer)
-            if not fault and order.check is not None:
-                fault = order.check(answer)
+            fault = _fault(order, request, answer)
             if not fault:
                 return answer
             own = len(trail.tries)
@@ -65,3 +86,8 @@ class WholeAnswers:
                 trail.broke_off(begun.key, begun.answer.model, begun.epoch, error)
             finally:
                 await begun.answer.aclose()
+
+
+def _fault(order: Order, request: ChatRequest, answer: Completion) -> str:
+    fault = broken_format(request, answer)
+    return fault or (order.check(answer) if order.check else "")
