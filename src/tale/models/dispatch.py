@@ -20,7 +20,7 @@ from tale.errors import (
 )
 from tale.models.answer import Answer
 from tale.models.backend import ChatRequest
-from tale.models.budget import limited, watch_for
+from tale.models.budget_watch import limited, watch_for
 from tale.models.choice import Candidate, Refuse, Use, Wait, choose
 from tale.models.generation import Generation
 from tale.models.order import Order

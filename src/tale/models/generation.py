@@ -14,7 +14,7 @@ import anyio
 
 from tale.errors import BackendFailed, BackendStalled, DeadlineExceeded, ModelError
 from tale.models.backend import Backend, ChatRequest, Chunk, Usage
-from tale.models.budget import BudgetWatch
+from tale.models.budget_watch import BudgetWatch
 from tale.models.pool_policy import Policy, estimated_tokens, first_token_limit
 from tale.models.pool_stats import Sample
 

@@ -14,7 +14,7 @@ import anyio.lowlevel
 
 from tale.errors import ModelError
 from tale.models.backend import Backend, ChatRequest, Role
-from tale.models.budget import BudgetWatch
+from tale.models.budget_watch import BudgetWatch
 from tale.models.choice import Candidate, Miss
 from tale.models.generation import Generation
 from tale.models.pool_policy import Policy

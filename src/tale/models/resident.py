@@ -13,7 +13,7 @@ import anyio
 
 from tale.errors import BackendFailed, BackendStalled, BackendUnavailable, ModelError
 from tale.models.backend import Backend, ChatRequest, Residency, Role
-from tale.models.budget import BudgetWatch
+from tale.models.budget_watch import BudgetWatch
 from tale.models.choice import Candidate, Miss
 from tale.models.condition import Broke, Condition, Event, UnloadAsked, transition
 from tale.models.generation import Generation

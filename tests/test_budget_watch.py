@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tale.models.backend import ChatRequest, Message, Usage
-from tale.models.budget import BudgetWatch, limited, watch_for
+from tale.models.budget_watch import BudgetWatch, limited, watch_for
 from tale.models.memory_backend import InMemoryBackend
 from tale.models.model_pool import ModelPool
 from tale.models.order import Order
