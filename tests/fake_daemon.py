@@ -149,6 +149,8 @@ class FakeDaemon:
             "available_bytes": 20 << 30,
             "reserve_bytes": 512 << 20,
         }
+        self.usage: Json = {}
+        self.usage_queries: list[str] = []
         self.wire: Json = {"made": [], "served": [], "instances": []}
         self.events: dict[str, list[Json]] = {"t1": default_events()}
         # How many events a stream sends before it breaks off; empty: all of them.
@@ -302,6 +304,9 @@ class _Web(BaseHTTPRequestHandler):
             self._json(200, self.server.fake.wire)
         elif url.path == "/pool":
             self._json(200, self.server.fake.pool)
+        elif url.path == "/pool/usage":
+            self.server.fake.usage_queries.append(url.query)
+            self._json(200, self.server.fake.usage)
         elif url.path == "/api/events":
             query = parse_qs(url.query)
             self._events(query["task"][0], int(query["after"][0]))

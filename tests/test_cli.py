@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,12 @@ from fake_daemon import FakeDaemon, ToolError, default_events, event, model, ser
 from tale import __version__
 from tale.cli.app import COMMANDS
 from tale.cli.main import run
+from tale.models.backend import Usage
+from tale.models.entry import Entry, Row
+from tale.models.ledger_file import LedgerFile
+from tale.models.naive import Naive
+from tale.models.usage import Tally, report
+from tale.paths import Paths
 
 
 @dataclass(frozen=True)
@@ -523,6 +529,68 @@ class TestModels:
         done = tale("models", "pull", "gpt-9")
         assert done.code == 2
         assert "smollm2-135m" in done.err
+
+
+class TestUsageOfTokens:
+    REPORT = report(
+        [
+            Tally("tiny-ux", "ux", "talk", 30, 1, 41_000, 33_000, 2_500, 61_000, 2_500, 3_300),
+            Tally("tiny-task", "task", "code", 4, 0, 6_000, 1_000, 3_000, 9_000, 3_000, 9_000),
+        ],
+        None,
+    )
+
+    def test_a_running_daemon_is_asked(self, tale: Tale, daemon: FakeDaemon) -> None:
+        daemon.usage = asdict(self.REPORT)
+        done = tale("usage", "--since", "2026-11-01T00:00+00:00")
+        assert done.code == 0
+        assert daemon.usage_queries == ["since=1793491200"]
+        head, talk, code, total = done.out.splitlines()[:4]
+        assert head.split() == ["MODEL", "KIND", "REQUESTS", "IN", "CACHED", "COMPUTED", "OUT"]
+        assert talk.split() == ["tiny-ux", "talk", "30", "41,000", "33,000", "8,000", "2,500"]
+        assert code.split() == ["tiny-task", "code", "4", "6,000", "1,000", "5,000", "3,000"]
+        assert total.split() == ["total", "34", "47,000", "34,000", "13,000", "5,500"]
+        assert "would have taken 75,500 tokens" in done.out
+        assert "tale took 52,500: 30 % fewer." in done.out
+        assert "1 request failed." in done.out
+        assert tale("usage", "--json").json["total"]["requests"] == 34
+        assert daemon.usage_queries[1] == ""
+
+    def test_without_a_daemon_the_file_is_read_and_nothing_started(
+        self, tale: Tale, home: Path
+    ) -> None:
+        paths = Paths.from_environment()
+        file = LedgerFile.open(paths.ledger)
+        entry = Entry(
+            "r1", 2e9, None, False, "tiny", "task", "code", "hard", Usage(1234, 56, 34), "", 1,
+            None, 1.0, "stop",
+        )  # fmt: skip
+        file.append([Row.of(entry, 10, Naive(1234, 56, 66))], {})
+        file.close()
+        done = tale("usage")
+        assert done.out.splitlines()[1].split()[:4] == ["tiny", "code", "1", "1,234"]
+        assert tale("usage", "--json").json["lines"][0]["computed"] == 1200
+        assert not paths.runtime_file.exists()
+
+    def test_nothing_yet_is_said(self, tale: Tale, home: Path) -> None:
+        done = tale("usage", "--since", "7d")
+        assert (done.code, done.out) == (0, "")
+        assert "No model was asked anything since 7d." in done.err
+        assert tale("usage", "--json").json["sent_saved"] is None
+        assert not home.exists()
+
+    def test_a_damaged_ledger_is_named(self, tale: Tale, home: Path) -> None:
+        home.mkdir()
+        (home / "ledger.db").write_bytes(b"something else entirely" * 100)
+        done = tale("usage")
+        assert done.code == 1
+        assert str(home / "ledger.db") in done.err
+
+    def test_a_wrong_since_says_what_is_allowed(self, tale: Tale) -> None:
+        done = tale("usage", "--since", "soon")
+        assert done.code == 2
+        assert "'soon'" in done.err
+        assert "2026-11-01" in done.err
 
 
 class TestBench:

@@ -23,6 +23,7 @@ from tale.models.answer import Completion, merge_tool_calls
 from tale.models.backend import ChatRequest, Chunk, Message, Usage
 from tale.models.client import ModelClient
 from tale.models.further import PlainMemory
+from tale.models.ledger import Ledger
 from tale.models.memory_backend import InMemoryBackend, echo
 from tale.models.model_pool import ModelPool
 from tale.models.pool_policy import Policy
@@ -85,7 +86,9 @@ class Shelf:
 
 @asynccontextmanager
 async def serving(
-    mcp_wait: float = 20, answer: Callable[[ChatRequest], str] = echo
+    mcp_wait: float = 20,
+    answer: Callable[[ChatRequest], str] = echo,
+    ledger: Ledger | None = None,
 ) -> AsyncGenerator[Served]:
     ux, task = InMemoryBackend("small", answer=answer), InMemoryBackend("large", answer=answer)
     memory = PlainMemory(lambda: 2**40, {"extra": 1})
@@ -95,7 +98,7 @@ async def serving(
         async with pool, LazyMcp(pool, wait_seconds=mcp_wait) as mcp:
             await pool.ensure_ready("ux")
             await pool.ensure_ready("task")
-            config = uvicorn.Config(build_app(pool, mcp), log_config=None, ws="none")
+            config = uvicorn.Config(build_app(pool, mcp, ledger), log_config=None, ws="none")
             server = uvicorn.Server(config)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(server.serve, [sock])

@@ -3,7 +3,7 @@
 Not in tale's database: these are statistics about this machine's models, which can be set aside
 where tasks can not, and the models server starts without SQLAlchemy. Old rows are thinned into
 hourly sums, so that totals stay and the file is bounded. Synchronous, for one thread at a time.
-Above: `ledger`, and `tale usage` while no daemon runs.
+Above: `ledger`, and `tale usage` while no daemon runs. Below: `ledger_schema`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from tale.errors import StorageError, StorageReadOnly
+from tale.models.ledger_schema import (
+    COLUMNS,
+    SUMS,
+    check_version,
+    faults,
+    is_blank,
+    prepare,
+)
 from tale.models.naive import History, Naive
 from tale.models.usage import Tally
 from tale.telemetry import get_logger
@@ -33,77 +41,15 @@ KEEP_SECONDS: Final = 30 * 86400.0
 KEEP_ROWS: Final = 100_000
 """Most rows that are kept one by one: some 20 MB."""
 
-_VERSION: Final = 1
-_APPLICATION: Final = 0x74616C65  # "tale"
 _HOUR: Final = 3600
 # A conversation that nobody went on with for so long begins anew for the naive loop too.
 _SESSION_SECONDS: Final = 90 * 86400.0
 _BUSY_SECONDS: Final = 1.0
-# What passes by itself, or once somebody made room; all else means that the file is no use.
-# Primary result codes of https://sqlite.org/rescode.html
-_PASSING: Final = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_NOMEM,
-}
-_SUMS: Final = (
-    "requests",
-    "failed",
-    "prompt",
-    "cached",
-    "completion",
-    "naive_prompt",
-    "naive_completion",
-    "naive_computed",
-)
-_SCHEMA: Final = f"""
-CREATE TABLE IF NOT EXISTS requests (
-    number INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    at REAL NOT NULL,
-    session TEXT,
-    own INTEGER NOT NULL,
-    model TEXT NOT NULL,
-    role TEXT,
-    kind TEXT NOT NULL,
-    band TEXT NOT NULL,
-    prompt INTEGER NOT NULL,
-    completion INTEGER NOT NULL,
-    cached INTEGER NOT NULL,
-    said INTEGER NOT NULL,
-    first_token REAL,
-    seconds REAL NOT NULL,
-    finish TEXT,
-    fell_back INTEGER NOT NULL,
-    error TEXT NOT NULL,
-    ok INTEGER,
-    naive_prompt INTEGER NOT NULL,
-    naive_completion INTEGER NOT NULL,
-    naive_computed INTEGER NOT NULL
-);
-CREATE INDEX IF NOT EXISTS requests_at ON requests (at);
-CREATE TABLE IF NOT EXISTS hours (
-    hour INTEGER NOT NULL, model TEXT NOT NULL, role TEXT NOT NULL, kind TEXT NOT NULL,
-    {", ".join(f"{name} INTEGER NOT NULL" for name in _SUMS)},
-    PRIMARY KEY (hour, model, role, kind)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sessions (
-    id TEXT PRIMARY KEY, system INTEGER NOT NULL, told INTEGER NOT NULL, at REAL NOT NULL
-) WITHOUT ROWID;
-PRAGMA application_id = {_APPLICATION};
-PRAGMA user_version = {_VERSION};
-"""
-_COLUMNS: Final = """
-    id, at, session, own, model, role, kind, band, prompt, completion, cached, said, first_token,
-    seconds, finish, fell_back, error, ok, naive_prompt, naive_completion, naive_computed
-"""
 _SUM_ROWS: Final = """
     COUNT(*), SUM(error != ''), SUM(prompt), SUM(cached), SUM(completion), SUM(naive_prompt),
     SUM(naive_completion), SUM(naive_computed)
 """
-_SUM_HOURS: Final = ", ".join(f"SUM({name})" for name in _SUMS)
+_SUM_HOURS: Final = ", ".join(f"SUM({name})" for name in SUMS)
 
 
 class LedgerFile:
@@ -135,7 +81,7 @@ class LedgerFile:
 
     @classmethod
     def _open(cls, path: Path) -> Self:
-        with _faults(path):
+        with faults(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with suppress(IsADirectoryError, PermissionError):  # SQLite says it better
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -143,7 +89,7 @@ class LedgerFile:
                 path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             try:
-                _prepare(db, path)
+                prepare(db, path)
             except BaseException:
                 db.close()
                 raise
@@ -159,7 +105,7 @@ class LedgerFile:
         at = time.time()
         with self._transaction() as db:
             db.executemany(
-                f"INSERT OR IGNORE INTO requests ({_COLUMNS}) VALUES ({','.join('?' * 21)})",  # noqa: S608 - no value in it
+                f"INSERT OR IGNORE INTO requests ({COLUMNS}) VALUES ({','.join('?' * 21)})",  # noqa: S608 - no value in it
                 map(_fields, rows),
             )
             db.executemany(
@@ -171,23 +117,23 @@ class LedgerFile:
         """Mark a row as good or not; gives it as it now is, None if it is unknown or was so."""
         with self._transaction() as db:
             found = db.execute(
-                f"UPDATE requests SET ok = ? WHERE id = ? AND ok IS NOT ? RETURNING {_COLUMNS}",  # noqa: S608
+                f"UPDATE requests SET ok = ? WHERE id = ? AND ok IS NOT ? RETURNING {COLUMNS}",  # noqa: S608
                 (ok, request_id, ok),
             ).fetchall()
         return _row(found[0]) if found else None
 
     def newest(self, count: int) -> tuple[Row, ...]:
         """Give the newest rows, the oldest of them first."""
-        with _faults(self._path):
+        with faults(self._path):
             found = self._db.execute(
-                f"SELECT {_COLUMNS} FROM requests ORDER BY number DESC LIMIT ?",  # noqa: S608
+                f"SELECT {COLUMNS} FROM requests ORDER BY number DESC LIMIT ?",  # noqa: S608
                 (count,),
             ).fetchall()
         return tuple(map(_row, reversed(found)))
 
     def history(self, session: str) -> History | None:
         """Give what the naive loop holds of a conversation."""
-        with _faults(self._path):
+        with faults(self._path):
             found = self._db.execute(
                 "SELECT system, told FROM sessions WHERE id = ?", (session,)
             ).fetchone()
@@ -195,7 +141,7 @@ class LedgerFile:
 
     def sums(self, since: float | None = None) -> tuple[Tally, ...]:
         """Sum up what came since a unix time; what is thinned counts by whole hours."""
-        with _faults(self._path):
+        with faults(self._path):
             return _sums(self._db, since)
 
     def thin(self, before: float, keep_rows: int = KEEP_ROWS) -> int:
@@ -213,7 +159,7 @@ class LedgerFile:
             ).fetchone()
             old = "at < ? OR number <= ?"
             limits = (before // _HOUR * _HOUR, surplus)
-            summed = ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
+            summed = ", ".join(f"{name} = {name} + excluded.{name}" for name in SUMS)
             db.execute(
                 f"INSERT INTO hours SELECT CAST(at / {_HOUR} AS INTEGER) * {_HOUR} AS h, model,"  # noqa: S608
                 f" IFNULL(role, '') AS r, kind, {_SUM_ROWS} FROM requests WHERE {old}"
@@ -227,7 +173,7 @@ class LedgerFile:
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
-        with _faults(self._path):
+        with faults(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -247,12 +193,12 @@ def read_usage(path: Path, since: float | None = None) -> tuple[Tally, ...]:
     if not path.exists():
         return ()
     with (
-        _faults(path),
+        faults(path),
         closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as db,
     ):
-        if _is_blank(db):
+        if is_blank(db):
             return ()  # it is being made
-        _check_version(db, path)
+        check_version(db, path)
         return _sums(db, since)
 
 
@@ -271,26 +217,6 @@ def set_aside(path: Path, reason: str) -> None:
     except OSError as error:
         raise StorageReadOnly(f"{path} can't be moved: {error.strerror}.") from error
     log.warning("ledger.set_aside", file=str(kept), reason=reason)
-
-
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    if _is_blank(db):
-        db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-    _check_version(db, path)
-    # A power cut may take the last second with it, and never damages the file.
-    db.execute("PRAGMA synchronous = NORMAL")
-
-
-def _is_blank(db: sqlite3.Connection) -> bool:
-    return not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-
-
-def _check_version(db: sqlite3.Connection, path: Path) -> None:
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if (application, version) != (_APPLICATION, _VERSION):
-        raise StorageError(f"{path} is not a ledger of this version of tale.", hint=_HINT)
 
 
 def _sums(db: sqlite3.Connection, since: float | None) -> tuple[Tally, ...]:
@@ -333,26 +259,8 @@ def _fields(row: Row) -> tuple[object, ...]:
 def _row(fields: tuple[object, ...]) -> Row:
     from tale.models.entry import Row  # noqa: PLC0415 - `tale usage` needs sums only
 
-    found = dict(zip(_COLUMNS.replace(",", " ").split(), fields, strict=True))
+    found = dict(zip(COLUMNS.replace(",", " ").split(), fields, strict=True))
     shares = [found.pop(f"naive_{name}") for name in ("prompt", "completion", "computed")]
     for name in ("own", "fell_back", "ok"):
         found[name] = None if found[name] is None else bool(found[name])
     return Row(**found, naive=Naive(*shares))  # pyright: ignore[reportArgumentType] - as written
-
-
-_HINT: Final = (
-    "It is set aside when the daemon starts next (`tale restart models`); only statistics are lost."
-)
-
-
-@contextmanager
-def _faults(path: Path) -> Generator[None]:
-    """Turn the errors of SQLite and of files into tale's."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code: int | None = getattr(error, "sqlite_errorcode", None)
-        kind = StorageReadOnly if code is not None and code & 0xFF in _PASSING else StorageError
-        raise kind(f"{path} can't be used: {error}.", hint=_HINT) from error
-    except OSError as error:
-        raise StorageReadOnly(f"{path} can't be used: {error.strerror or error!r}.") from error

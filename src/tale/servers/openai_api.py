@@ -19,19 +19,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from tale.errors import InvalidRequest, ServiceUnavailable, TaleError, UnknownModel
+from tale.errors import InvalidRequest, TaleError, UnknownModel
 from tale.models.answer import Answer, Completion
 from tale.models.headers import (
     DEADLINE_HEADER,
     FELL_BACK_HEADER,
     MODEL_HEADER,
     REASON_HEADER,
-    REQUEST_HEADER,
     ROLE_HEADER,
 )
 from tale.models.ledger import Noting
 from tale.models.model_pool import ModelPool
 from tale.models.router import Refusal, RouteRequest, route
+from tale.servers.chat_reply import ChatReply, Headers
 from tale.servers.openai_shapes import ChatCall, parse_chat, parse_deadline, parse_name
 from tale.servers.openai_sse import EventWriter, completion_body, error_body
 from tale.servers.recording import Recording
@@ -54,8 +54,6 @@ MAX_BODY: Final = 8 << 20
 
 _ROLES: Final = ("auto", "ux", "task")
 _LOG_HINT: Final = "`tale logs models` has the traceback."
-
-_Headers = list[tuple[bytes, bytes]]
 
 
 class _TooLarge(InvalidRequest):
@@ -174,19 +172,19 @@ class ChatCompletions:
         except _Disconnected:
             return
         except TaleError as error:
-            await _Reply(send).error(error)
+            await ChatReply(send).error(error)
             return
         recording = Recording(headers)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
-                await self._answer(body, recording, _Reply(send, recording.id))
+                await self._answer(body, recording, ChatReply(send, recording.id))
                 tasks.cancel_scope.cancel()
         finally:
             if self._ledger is not None and (entry := recording.entry()):
                 self._ledger.note(entry)
 
-    async def _answer(self, body: bytes, recording: Recording, reply: _Reply) -> None:
+    async def _answer(self, body: bytes, recording: Recording, reply: ChatReply) -> None:
         try:
             call = parse_chat(body)
             deadline = parse_deadline(recording.header(DEADLINE_HEADER))
@@ -227,7 +225,7 @@ def _target(call: ChatCall) -> tuple[str, str]:
 
 
 async def _send_stream(
-    reply: _Reply, call: ChatCall, answer: Answer, why: str, recording: Recording
+    reply: ChatReply, call: ChatCall, answer: Answer, why: str, recording: Recording
 ) -> None:
     """Send an answer as it comes. An error in between is told inside the stream."""
     recording.answered_by(answer)
@@ -252,43 +250,6 @@ async def _send_stream(
         recording.failed(error)
         last = writer.error(error)
     await reply.piece(last, more=False)
-
-
-class _Reply:
-    """What goes back to the caller of one chat completion; every reply names the request."""
-
-    def __init__(self, send: Send, request_id: str = "") -> None:
-        self._send = send
-        self._id: _Headers = [(REQUEST_HEADER.encode(), request_id.encode())] if request_id else []
-
-    async def whole(self, status: int, body: bytes, headers: _Headers) -> None:
-        """Send everything at once."""
-        sizes = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        await self._begin(status, headers + sizes)
-        await self.piece(body, more=False)
-
-    async def error(self, error: TaleError) -> None:
-        """Send what went wrong."""
-        headers = [(b"x-should-retry", b"false")]  # the pool has tried whoever could answer
-        if isinstance(error, ServiceUnavailable):
-            headers = [(b"retry-after", b"1")]
-        await self.whole(error.status, error_body(error), headers)
-
-    async def begin_stream(self, headers: _Headers) -> None:
-        """Say that an answer comes piece by piece."""
-        kind = [(b"content-type", b"text/event-stream; charset=utf-8")]
-        await self._begin(
-            200, headers + kind + [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-        )
-
-    async def piece(self, body: bytes, *, more: bool = True) -> None:
-        """Send a piece."""
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
-
-    async def _begin(self, status: int, headers: _Headers) -> None:
-        await self._send(
-            {"type": "http.response.start", "status": status, "headers": headers + self._id}
-        )
 
 
 async def read_body(receive: Receive, announced: str | None) -> bytes:
@@ -328,7 +289,7 @@ def _too_large() -> _TooLarge:
     )
 
 
-def _tale_headers(answer: Answer | Completion, why: str) -> _Headers:
+def _tale_headers(answer: Answer | Completion, why: str) -> Headers:
     """Say which model answered, and why."""
     reason = "; ".join(part for part in (why, answer.reason) if part)
     return [
