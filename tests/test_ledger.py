@@ -147,14 +147,21 @@ class TestNoting:
         assert (await ledger.usage(since=1_000_005.0)).total.requests == 1
 
     async def test_said_is_counted_by_the_tokenizer_where_there_is_one(self, path: Path) -> None:
+        asked: list[str] = []
+
         async def count(model: str, text: str) -> int | None:
+            asked.append(model)
             return len(text) if model == "small" else None
 
         async with Ledger(path, count=count, clock=now) as ledger:
             ledger.note(entry(1, said="seven c"))
-            ledger.note(entry(2, model="other"))
+            for number in (2, 3):
+                ledger.note(entry(number, model="other"))
+            ledger.note(entry(4, said="four"))
+            ledger.note(entry(5, said="x" * 100_000, prompt_bytes=200_000))
         with closing(_opened(path)) as file:
-            assert [row.said for row in file.newest(9)] == [7, 10]
+            assert [row.said for row in file.newest(9)] == [7, 10, 10, 4, 50]
+        assert asked == ["small", "other", "small"]
 
     async def test_said_is_else_estimated_from_the_prompt_itself(self, ledger: Ledger) -> None:
         assert entry(said="x" * 40, prompt_bytes=400, usage=Usage(prompt=100)).estimated_said == 10

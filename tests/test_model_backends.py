@@ -468,6 +468,33 @@ async def test_each_request_goes_to_where_the_process_is_now(session: ClientSess
     assert sent.json["return_progress"] is True
 
 
+@pytest.mark.parametrize(
+    ("reply", "count"),
+    [
+        (answer("200 OK", b'{"tokens": [7, 8, 9]}'), 3),
+        (answer("200 OK", b'{"tokens": "many"}'), None),
+        (answer("500 Oops", b"{}"), None),
+    ],
+)
+async def test_tokens_are_counted_by_the_process(
+    session: ClientSession, reply: Reply, count: int | None
+) -> None:
+    launcher = InMemoryLauncher()
+    backend = embedded(launcher, session)
+    with pytest.raises(BackendUnavailable):
+        await backend.count_tokens("a b c")
+    async with raw_server(reply) as server:
+        launcher.comes_up("model-ux", server.url)
+        await backend.load()
+        if count is None:
+            with pytest.raises(BackendFailed):
+                await backend.count_tokens("a b c")
+        else:
+            assert await backend.count_tokens("a b c") == count
+    assert server.requests[0].json == {"content": "a b c"}
+    assert server.requests[0].headers["authorization"] == "Bearer secret"
+
+
 async def test_without_a_process_the_model_is_unavailable(session: ClientSession) -> None:
     with pytest.raises(BackendUnavailable, match="model-ux"):
         await collect(embedded(InMemoryLauncher(), session))

@@ -322,6 +322,17 @@ async def test_a_request_goes_to_its_role_or_name(bench: Bench) -> None:
             await answer.aclose()
 
 
+async def test_tokens_are_counted_by_a_model_that_is_there(bench: Bench) -> None:
+    async with bench.running() as pool:
+        name, role = pool.named("task")
+        assert role == "task"
+        assert await pool.count_tokens(name, "one two three") == 3
+        assert pool.named("nobody") == ("nobody", None)
+        assert await pool.count_tokens("nobody", "one two three") is None
+        bench.task.evict()
+        assert await pool.count_tokens(name, "one two three") is None
+
+
 async def test_a_whole_answer_carries_what_the_stream_did(bench: Bench) -> None:
     async with bench.running() as pool:
         whole = await pool.complete("ux", ask("one two three", max_tokens=2))

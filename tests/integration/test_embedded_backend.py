@@ -152,6 +152,26 @@ async def test_a_real_model_answers_and_its_prefix_is_cached(backend: EmbeddedBa
     assert residency.memory_bytes > 100 << 20
 
 
+async def test_tokens_are_counted_as_the_prompt_counts_them(backend: EmbeddedBackend) -> None:
+    async def prompt_tokens(text: str) -> int:
+        request = ChatRequest(messages=(Message("user", text),), max_tokens=1)
+        chunks = await collect(backend, request)
+        return next(chunk.usage.prompt for chunk in chunks if chunk.usage)
+
+    short, long = "Hi", "Hi, naïve reader: def f(x): return x ** 2  # 平方"
+    more = await prompt_tokens(long) - await prompt_tokens(short)
+    assert await backend.count_tokens(long) - await backend.count_tokens(short) == more
+    assert await backend.count_tokens("") == 0
+
+
+async def test_tokens_are_counted_while_the_only_slot_generates(backend: EmbeddedBackend) -> None:
+    async with aclosing(backend.chat(ENDLESS)) as chunks:
+        async for chunk in chunks:
+            if chunk.text:
+                break
+        assert await backend.count_tokens("one two three") >= 3
+
+
 async def test_the_same_process_serves_as_any_openai_url(
     backend: EmbeddedBackend, launcher: ProcessLauncher, session: ClientSession
 ) -> None:

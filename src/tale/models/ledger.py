@@ -20,6 +20,7 @@ from typing import Final, Protocol, Self, TypeVar
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 from anyio.to_thread import run_sync
 
 from tale.errors import StorageError, StorageReadOnly
@@ -50,8 +51,11 @@ class Noting(Protocol):
 
 _DELAY_SECONDS: Final = 1.0
 _LEARNED_ROWS: Final = 5000
+_LEARNED_AT_ONCE: Final = 100
 # While the file can't be written: a few days of one user's requests, some 10 MB.
 _HELD_ROWS: Final = 20_000
+# A longer text takes a model's process more than 50 ms, and is estimated well.
+_COUNTED_LENGTH: Final = 64 << 10
 _THIN_EVERY: Final = 1000
 _CLOSE_SECONDS: Final = 5.0
 
@@ -159,12 +163,10 @@ class Ledger:
     async def _settle(self) -> None:
         """Bring everything noted to the file, or hold it here. Under the lock."""
         await self._replay()
-        counting = True
+        countless: set[str] = set()
         while self._fresh:
             entry = self._fresh[0]
-            said = await self._exact(entry) if counting else None
-            counting = counting and said is not None
-            row = await self._row(entry, entry.estimated_said if said is None else said)
+            row = await self._row(entry, await self._said(entry, countless))
             self._fresh.popleft()  # not before: whoever is cancelled above leaves it to the next
             self._held.append(row)
             self._tell(self._learn, row)
@@ -188,13 +190,18 @@ class Ledger:
         newest = await self._try(lambda file: file.newest(_LEARNED_ROWS))
         if newest is not None:
             self._replayed = True
-            for row in newest:
+            for number, row in enumerate(newest):
                 self._tell(self._learn, row)
+                if number % _LEARNED_AT_ONCE == 0:
+                    await anyio.lowlevel.checkpoint()  # requests go first
 
-    async def _exact(self, entry: Entry) -> int | None:
-        if self._count is None or not entry.usage.prompt:
-            return None
-        return await self._count(entry.model, entry.said)
+    async def _said(self, entry: Entry, countless: set[str]) -> int:
+        """Count the tokens of what was new; `countless` are models that didn't count just now."""
+        if self._count and entry.model not in countless and 0 < len(entry.said) <= _COUNTED_LENGTH:
+            if (said := await self._count(entry.model, entry.said)) is not None:
+                return said
+            countless.add(entry.model)
+        return entry.estimated_said
 
     async def _row(self, entry: Entry, said: int) -> Row:
         history = None
