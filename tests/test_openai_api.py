@@ -27,9 +27,9 @@ from tale.models.ledger import Ledger
 from tale.models.memory_backend import InMemoryBackend, echo
 from tale.models.model_pool import ModelPool
 from tale.models.pool_policy import Policy
+from tale.servers.http_body import MAX_BODY
 from tale.servers.lazy_mcp import LazyMcp
 from tale.servers.model_app import build_app
-from tale.servers.openai_api import MAX_BODY
 from tale.servers.openai_shapes import parse_chat, parse_deadline, parse_name
 from tale.servers.openai_sse import (
     DONE,
@@ -98,7 +98,7 @@ async def serving(
         async with pool, LazyMcp(pool, wait_seconds=mcp_wait) as mcp:
             await pool.ensure_ready("ux")
             await pool.ensure_ready("task")
-            config = uvicorn.Config(build_app(pool, mcp, ledger), log_config=None, ws="none")
+            config = uvicorn.Config(build_app(pool, mcp, ledger=ledger), log_config=None, ws="none")
             server = uvicorn.Server(config)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(server.serve, [sock])

@@ -32,6 +32,7 @@ class Entry:
         band: How hard it was taken to be.
         usage: Tokens spent.
         said: The text that is new in it: what came after the last answer.
+        estimated: Tokens that the prompt was taken to have before it was sent.
         prompt_bytes: Size of all its messages in UTF-8.
         first_token: Seconds to the first token; None where none came or nobody looked.
         seconds: Seconds to the end.
@@ -58,6 +59,7 @@ class Entry:
     fell_back: bool = False
     error: str = ""
     ok: bool | None = None
+    estimated: int = 0
 
     @property
     def estimated_said(self) -> int:
@@ -92,6 +94,7 @@ class Row:
     completion: int
     cached: int
     said: int
+    estimated: int
     first_token: float | None
     seconds: float
     finish: FinishReason | None
@@ -116,6 +119,7 @@ class Row:
             entry.usage.completion,
             entry.usage.cached,
             said,
+            entry.estimated,
             entry.first_token,
             entry.seconds,
             entry.finish,
@@ -146,4 +150,5 @@ def outcome_of(row: Row) -> Outcome:
         first_token=row.first_token,
         seconds=row.seconds,
         finish=row.finish,
+        estimated=row.estimated,
     )

@@ -220,6 +220,13 @@ class Estimates:
             cell.length.add(outcome.completion * stretch)
         self._learn_speeds(outcome)
 
+    def judged(self, outcome: Outcome) -> None:
+        """Take in what was said later of an answer that was learned before."""
+        cell = self._cells.get((outcome.model, outcome.kind, outcome.band))
+        if cell is not None and outcome.ok is not None:
+            cell.good += outcome.ok
+            cell.bad += not outcome.ok
+
     def _learn_speeds(self, outcome: Outcome) -> None:
         speeds = self._speeds.setdefault(outcome.model, _Speeds())
         if outcome.estimated > 0 and outcome.prompt > 0:

@@ -14,6 +14,7 @@ __all__ = [
     "MODEL_HEADER",
     "OWN_HEADER",
     "REASON_HEADER",
+    "REPEATABLE_HEADER",
     "REQUEST_HEADER",
     "ROLE_HEADER",
     "SESSION_HEADER",
@@ -27,6 +28,8 @@ SESSION_HEADER: Final = "x-tale-session"
 """Request: the conversation or task that it belongs to, for the ledger."""
 OWN_HEADER: Final = "x-tale-own"
 """Request: `1` where tale asks for itself, as for a summary, and not for the user."""
+REPEATABLE_HEADER: Final = "x-tale-repeatable"
+"""Request: `1` where the same request may be given the same answer (a plan, a summary)."""
 
 REQUEST_HEADER: Final = "x-tale-request"
 """Response: the request's id in the ledger, by which its outcome can be told."""

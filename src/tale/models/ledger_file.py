@@ -36,6 +36,7 @@ __all__ = ["KEEP_ROWS", "KEEP_SECONDS", "LedgerFile", "read_usage"]
 
 log = get_logger(__name__)
 
+_PLACES: Final = ",".join("?" for _ in COLUMNS.split(","))
 KEEP_SECONDS: Final = 30 * 86400.0
 """Age at which a row becomes part of an hourly sum."""
 KEEP_ROWS: Final = 100_000
@@ -105,7 +106,7 @@ class LedgerFile:
         at = time.time()
         with self._transaction() as db:
             db.executemany(
-                f"INSERT OR IGNORE INTO requests ({COLUMNS}) VALUES ({','.join('?' * 21)})",  # noqa: S608 - no value in it
+                f"INSERT OR IGNORE INTO requests ({COLUMNS}) VALUES ({_PLACES})",  # noqa: S608 - no value in it
                 map(_fields, rows),
             )
             db.executemany(
@@ -244,6 +245,7 @@ def _fields(row: Row) -> tuple[object, ...]:
         row.completion,
         row.cached,
         row.said,
+        row.estimated,
         row.first_token,
         row.seconds,
         row.finish,

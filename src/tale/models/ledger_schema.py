@@ -51,6 +51,7 @@ CREATE TABLE IF NOT EXISTS requests (
     completion INTEGER NOT NULL,
     cached INTEGER NOT NULL,
     said INTEGER NOT NULL,
+    estimated INTEGER NOT NULL,
     first_token REAL,
     seconds REAL NOT NULL,
     finish TEXT,
@@ -74,8 +75,9 @@ PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {_VERSION};
 """
 COLUMNS: Final = """
-    id, at, session, own, model, role, kind, band, prompt, completion, cached, said, first_token,
-    seconds, finish, fell_back, error, ok, naive_prompt, naive_completion, naive_computed
+    id, at, session, own, model, role, kind, band, prompt, completion, cached, said, estimated,
+    first_token, seconds, finish, fell_back, error, ok, naive_prompt,
+    naive_completion, naive_computed
 """
 _HINT: Final = (
     "It is set aside when the daemon starts next (`tale restart models`); only statistics are lost."

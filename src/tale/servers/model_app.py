@@ -30,9 +30,13 @@ from tale.models.model_pool import ModelPool
 from tale.models.ollama import TASK_MODEL, UX_MODEL, OllamaBackend
 from tale.models.openai_http import OpenAIBackend, open_session
 from tale.models.pool_policy import Policy
+from tale.models.preferences import preferences_of
 from tale.prompts import CHAT_SYSTEM, WORK_SYSTEM
+from tale.servers.chat_completions import CHAT_PATH, ChatCompletions
+from tale.servers.http_body import http_error
 from tale.servers.lazy_mcp import LazyMcp
-from tale.servers.openai_api import CHAT_PATH, ChatCompletions, http_error, model_routes
+from tale.servers.openai_api import model_routes, pool_routes
+from tale.servers.routing import Routing
 from tale.servers.runner import ServerContext
 from tale.servers.usage_api import usage_routes
 
@@ -99,9 +103,15 @@ async def serve_models(
             loading_since=loading_since,
         )
         # Opens its file in the background: neither the start nor a request waits for it.
-        ledger = Ledger(context.paths.ledger, count=pool.count_tokens)
+        routing = Routing(pool, preferences_of(context.settings.routing))
+        ledger = Ledger(
+            context.paths.ledger,
+            count=pool.count_tokens,
+            learn=routing.estimates.learn,
+            judged=routing.estimates.judged,
+        )
         async with pool, ledger, LazyMcp(pool) as mcp:
-            yield build_app(pool, mcp, ledger)
+            yield build_app(pool, mcp, routing, ledger)
 
 
 def _process_of(model: EmbeddedModel) -> ModelProcess:
@@ -110,15 +120,20 @@ def _process_of(model: EmbeddedModel) -> ModelProcess:
     return ModelProcess(name, model.file.name, model.context, (), model.tuning.nice)
 
 
-def build_app(pool: ModelPool, mcp: LazyMcp, ledger: Ledger | None = None) -> ASGIApp:
+def build_app(
+    pool: ModelPool, mcp: LazyMcp, routing: Routing | None = None, ledger: Ledger | None = None
+) -> ASGIApp:
     """Put the routes together; without a ledger nothing is noted."""
+    routing = routing or Routing(pool)
+    chat = ChatCompletions(pool, routing, ledger)
     routes = [
-        *model_routes(pool, ledger),
+        Route(CHAT_PATH, chat, methods=["POST"]),
+        *model_routes(pool),
+        *pool_routes(pool, routing),
         *(usage_routes(ledger) if ledger else ()),
         Route("/mcp", mcp, methods=["GET", "POST", "DELETE"]),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: http_error})
-    chat = ChatCompletions(pool, ledger)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         # Chat goes past Starlette's layers, each of which would touch every token once more.

@@ -17,7 +17,7 @@ import orjson
 from tale.errors import InvalidRequest
 from tale.models.backend import ChatRequest, Message
 
-__all__ = ["ChatCall", "parse_chat", "parse_deadline", "parse_name"]
+__all__ = ["ChatCall", "parse_chat", "parse_deadline", "parse_name", "parse_text", "parse_texts"]
 
 _MAX_STOPS: Final = 16
 # Fields that say nothing to a local model, or that are interpreted here.
@@ -123,6 +123,33 @@ def parse_name(body: bytes) -> str:
     if not isinstance(name, str) or not name:
         raise _bad("model", "must be a model's name")
     return name
+
+
+def parse_text(body: bytes) -> str:
+    """Read the body of a request about a text: `{"text": …}`.
+
+    Raises:
+        InvalidRequest: It has none.
+    """
+    text = _object_of(body).get("text")
+    if not isinstance(text, str):
+        raise _bad("text", "must be a string")
+    return text
+
+
+def parse_texts(body: bytes) -> tuple[str, list[str]]:
+    """Read the body of a request about texts: `{"model": …, "texts": […]}`.
+
+    Raises:
+        InvalidRequest: It isn't one.
+    """
+    texts = _object_of(body).get("texts")
+    if not isinstance(texts, list):
+        raise _bad("texts", "must be a list of strings")
+    strings = [text for text in cast("list[object]", texts) if isinstance(text, str)]
+    if len(strings) < len(cast("list[object]", texts)):
+        raise _bad("texts", "must be a list of strings")
+    return parse_name(body), strings
 
 
 def _object_of(body: bytes) -> _Object:

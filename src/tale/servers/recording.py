@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Final, cast, get_args
+from dataclasses import replace
+from typing import Final
 
 from tale.errors import (
     ContextExceeded,
@@ -18,13 +19,13 @@ from tale.errors import (
     InvalidRequest,
     ModelError,
     TaleError,
-    UnknownModel,
 )
-from tale.models.answer import Answer, Completion
-from tale.models.assess import Kind, assess
+from tale.models.answer import Answer, Completion, Try
 from tale.models.backend import Chunk, FinishReason, Message, Role, Usage
+from tale.models.decision import Decision
 from tale.models.entry import Entry
-from tale.models.headers import KIND_HEADER, OWN_HEADER, SESSION_HEADER
+from tale.models.headers import OWN_HEADER, SESSION_HEADER
+from tale.models.pool_policy import estimated_tokens
 from tale.servers.openai_shapes import ChatCall
 
 __all__ = ["CLIENT_GONE", "Recording"]
@@ -32,7 +33,7 @@ __all__ = ["CLIENT_GONE", "Recording"]
 CLIENT_GONE: Final = "client_gone"
 """The error code of a request whose caller went away before the answer's end."""
 
-_KINDS: Final = frozenset(get_args(Kind))
+_TRY_FAILED: Final = "try_failed"
 _LONGEST_SESSION: Final = 200
 # English takes about four bytes a token, code three; only for answers that told no usage.
 _BYTES_PER_TOKEN: Final = 4
@@ -59,6 +60,8 @@ class Recording:
         self._at = wall()
         self._begun = clock()
         self._call: ChatCall | None = None
+        self._decision: Decision | None = None
+        self._tries: tuple[Try, ...] = ()
         self._model = ""
         self._role: Role | None = None
         self._fell_back = False
@@ -73,13 +76,20 @@ class Recording:
         value = self._headers.get(name.encode())
         return None if value is None else value.decode("latin-1")
 
-    def asked(self, call: ChatCall, model: str, role: Role | None) -> None:
+    @property
+    def session(self) -> str | None:
+        """The conversation or task that the request belongs to."""
+        return (self.header(SESSION_HEADER) or "")[:_LONGEST_SESSION] or None
+
+    def decided(self, call: ChatCall, decision: Decision) -> None:
         """Tell what is asked, and of whom."""
-        self._call, self._model, self._role = call, model, role
+        self._call, self._decision = call, decision
+        self._model, self._role = decision.target, decision.role
 
     def answered_by(self, answer: Answer | Completion) -> None:
         """Tell who answers."""
         self._model, self._role = answer.model, answer.role
+        self._tries = answer.tries
         self._fell_back = answer.fell_back
 
     def saw(self, chunk: Chunk) -> None:
@@ -104,28 +114,30 @@ class Recording:
         """Tell how it failed."""
         self._error = error
 
-    def entry(self) -> Entry | None:
-        """Sum up, once it has ended; None for what no model was asked."""
-        if self._call is None or isinstance(self._error, InvalidRequest | UnknownModel):
-            return None
-        messages = self._call.request.messages
-        assessment = assess(self._call.last_user_text)
-        kind = self.header(KIND_HEADER) or ""
+    def entries(self) -> tuple[Entry, ...]:
+        """Sum up, once it has ended: the tries that came to nothing, and the answer.
+
+        Nothing for what no model was asked.
+        """
+        call, decision = self._call, self._decision
+        if call is None or decision is None or isinstance(self._error, InvalidRequest):
+            return ()
+        messages = call.request.messages
         size = sum(len(message.content.encode(errors="replace")) for message in messages)
-        session = self.header(SESSION_HEADER) or ""
         failed = self._error is not None or self._finish is None
-        return Entry(
+        answer = Entry(
             id=self.id,
             at=self._at,
-            session=session[:_LONGEST_SESSION] or None,
+            session=self.session,
             own=self.header(OWN_HEADER) == "1",
             model=self._model,
             role=self._role,
-            kind=cast("Kind", kind) if kind in _KINDS else assessment.kind,
-            band=assessment.band,
+            kind=decision.kind,
+            band=decision.band,
             usage=self._usage or self._estimated(size),
             said=_new_text(messages),
             prompt_bytes=size,
+            estimated=estimated_tokens(call.request),
             first_token=self._first,
             seconds=self._clock() - self._begun,
             finish=None if failed else self._finish,
@@ -133,12 +145,30 @@ class Recording:
             error=self._error.code if self._error else CLIENT_GONE if failed else "",
             ok=False if _is_models_fault(self._error) else None,
         )
+        return (*(_try_of(answer, one, n) for n, one in enumerate(self._tries, 1)), answer)
 
     def _estimated(self, size: int) -> Usage:
         """Give what an answer took that broke off, and so told nothing; nothing without a token."""
         if not self._chunks:
             return Usage()
         return Usage(max(1, size // _BYTES_PER_TOKEN), self._chunks)
+
+
+def _try_of(answer: Entry, tried: Try, number: int) -> Entry:
+    """Give the entry of a try that came to nothing, which a naive loop wouldn't have made."""
+    return replace(
+        answer,
+        id=f"{answer.id}-{number}",
+        own=True,
+        model=tried.model,
+        role=None,
+        usage=tried.usage or Usage(),
+        first_token=None,
+        finish=None,
+        fell_back=False,
+        error=_TRY_FAILED,
+        ok=False,
+    )
 
 
 def _new_text(messages: tuple[Message, ...]) -> str:

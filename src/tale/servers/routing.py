@@ -16,6 +16,7 @@ from tale.models.checks import check_for
 from tale.models.estimates import Estimates
 from tale.models.model_pool import ModelPool
 from tale.models.order import Order
+from tale.models.pool_policy import estimated_tokens
 from tale.models.preferences import Preferences
 from tale.models.router import Decision, Refusal, RouteRequest, route
 from tale.servers.openai_shapes import ChatCall
@@ -23,8 +24,6 @@ from tale.servers.openai_shapes import ChatCall
 __all__ = ["Asked", "Routing", "kind_named"]
 
 _KINDS = frozenset(get_args(Kind))
-_BYTES_PER_TOKEN = 3
-_MESSAGE_TOKENS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +93,14 @@ def kind_named(name: str | None) -> Kind | None:
 
 
 def _request_of(call: ChatCall, asked: Asked) -> RouteRequest:
-    options, messages = call.request.options, call.request.messages
-    size = sum(len(message.content.encode(errors="replace")) for message in messages)
+    options = call.request.options
     return RouteRequest(
         call.last_user_text,
         wants_tools=bool(options.get("tools")),
         wants_json="response_format" in options,
         model=call.model,
         kind=asked.kind,
-        prompt_tokens=size // _BYTES_PER_TOKEN + _MESSAGE_TOKENS * len(messages),
+        prompt_tokens=estimated_tokens(call.request),
         max_tokens=call.request.max_tokens,
         deadline=asked.deadline,
         checkable=not call.stream,

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from tale.errors import InvalidRequest
 from tale.models.ledger import Ledger
-from tale.servers.openai_api import answering, read_body
+from tale.servers.http_body import answering, body_of
 
 __all__ = ["usage_routes"]
 
@@ -30,7 +30,7 @@ def usage_routes(ledger: Ledger) -> list[Route]:
         return Response(orjson.dumps(report), media_type="application/json")
 
     async def outcome(request: Request) -> Response:
-        body = await read_body(request.receive, request.headers.get("content-length"))
+        body = await body_of(request)
         ledger.outcome(*_word(body))
         return Response(b"{}", media_type="application/json")
 

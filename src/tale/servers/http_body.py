@@ -1,0 +1,113 @@
+"""What the routes of the models server share: reading a body, and errors in OpenAI's shape.
+
+Above: `openai_api`, `chat_completions`, `usage_api`. Below: `openai_sse` for the error body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive
+
+from tale.errors import InvalidRequest, TaleError
+from tale.servers.openai_sse import error_body
+
+__all__ = [
+    "MAX_BODY",
+    "Disconnected",
+    "answering",
+    "body_of",
+    "http_error",
+    "json_reply",
+    "read_body",
+]
+
+MAX_BODY: Final = 8 << 20
+"""Largest request body in bytes; a prompt that fills a window of a million tokens is smaller."""
+
+
+class _TooLarge(InvalidRequest):
+    """The body is over the limit."""
+
+    status = 413
+
+
+class _NotFound(InvalidRequest):
+    """Nothing is served there, or not with this method."""
+
+    status = 404
+
+
+class Disconnected(Exception):
+    """The client is gone."""
+
+
+async def http_error(request: Request, error: Exception) -> Response:
+    """Give Starlette's own errors (no such path, wrong method) OpenAI's shape."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    found = _NotFound(
+        f"{request.method} {request.url.path} is not served here.",
+        hint="POST /v1/chat/completions, GET /v1/models, GET /pool.",
+    )
+    return Response(error_body(found, status), status, media_type="application/json")
+
+
+def answering(
+    handler: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """Turn what a handler raises into an error body."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except TaleError as error:
+            headers = {"x-should-retry": "false"}
+            body = error_body(error)
+            return Response(body, error.status, headers, media_type="application/json")
+
+    return answer
+
+
+async def body_of(request: Request) -> bytes:
+    """Read the whole body of a request; raises as `read_body` does."""
+    return await read_body(request.receive, request.headers.get("content-length"))
+
+
+async def read_body(receive: Receive, announced: str | None) -> bytes:
+    """Read a whole body.
+
+    Raises:
+        InvalidRequest: It is larger than `MAX_BODY` (413).
+    """
+    if announced and announced.isdigit() and int(announced) > MAX_BODY:
+        raise _too_large()
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        piece: bytes = message.get("body", b"")
+        size += len(piece)
+        if size > MAX_BODY:
+            raise _too_large()
+        pieces.append(piece)
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+
+
+def json_reply(value: object) -> Response:
+    """Give a value, or a dataclass, as JSON."""
+    return Response(orjson.dumps(value), media_type="application/json")
+
+
+def _too_large() -> _TooLarge:
+    return _TooLarge(
+        f"The body is larger than {MAX_BODY >> 20} MiB.",
+        hint="No model's window holds that much; send the part that matters.",
+    )
