@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from tale.models.assess import BANDS, Band, Kind
 
-__all__ = ["RAISE", "Budget", "Length", "budget", "prior_length", "word_hint"]
+__all__ = ["RAISE", "Budget", "Length", "budget", "has_own_length", "prior_length", "word_hint"]
 
 RAISE: Final = 4
 """What a limit is multiplied by, once, when an answer was cut off. Doubling would often cut it
@@ -52,7 +52,7 @@ class Budget:
 # Tokens, by band from easy to hard: what the embedded pair and models of 7 to 14 billion parameters
 # answer when told how much (`_WORDS`), with four tokens for three words of English.
 _LENGTHS: Final[dict[Kind, tuple[Length, Length, Length]]] = {
-    "talk": (Length(25, 80), Length(40, 120), Length(80, 200)),
+    "talk": (Length(25, 140), Length(40, 180), Length(80, 260)),
     "question": (Length(60, 160), Length(110, 260), Length(180, 450)),
     "summarise": (Length(70, 170), Length(110, 260), Length(180, 400)),
     "extract": (Length(30, 120), Length(70, 250), Length(140, 500)),
@@ -102,21 +102,34 @@ def word_hint(text: str, kind: Kind, band: Band) -> str:
         band: How hard that is.
     """
     steps = _WORDS.get(kind)
-    if steps is None or _OWN_LENGTH.search(f"{text[:_LOOKED_AT]} {text[-_LOOKED_AT:]}"):
+    if steps is None or has_own_length(text):
         return ""
     return f"Answer in at most {steps[BANDS.index(band)]} words."
 
 
+def has_own_length(text: str) -> bool:
+    """Tell whether a message says how long the answer is to be."""
+    looked_at = text if len(text) <= 2 * _LOOKED_AT else f"{text[:_LOOKED_AT]} {text[-_LOOKED_AT:]}"
+    return _OWN_LENGTH.search(looked_at) is not None
+
+
 def budget(
-    kind: Kind, most: float, *, source: int, room: int, asked: int | None = None
+    kind: Kind,
+    most: float,
+    *,
+    room: int,
+    source: int = 0,
+    own_length: bool = False,
+    asked: int | None = None,
 ) -> Budget | None:
     """Set the limit of an answer.
 
     Args:
         kind: What is asked for.
         most: Tokens that nine in ten answers of this sort stay under.
-        source: Tokens of the user's message, which what is transformed has again.
         room: Tokens that the window leaves beside the prompt.
+        source: Tokens of the user's message, which what is transformed has again.
+        own_length: The message says how long the answer is to be: it gets the raised limit at once.
         asked: The caller's own `max_tokens`; never exceeded.
 
     Returns:
@@ -129,4 +142,5 @@ def budget(
     if kind == "transform":
         needed = max(needed, source * _TRANSFORMED)
     limit = -(-int(needed) // _STEP) * _STEP or _STEP
-    return Budget(min(limit, ceiling), min(limit * RAISE, ceiling))
+    raised = min(limit * RAISE, ceiling)
+    return Budget(raised if own_length else min(limit, ceiling), raised)

@@ -92,6 +92,7 @@ class Demand:
         band: How hard that is.
         prompt: Tokens of the whole prompt, as estimated.
         source: Tokens of the user's own message.
+        own_length: The message says how long the answer is to be.
         max_tokens: The caller's limit of the answer.
         wants_tools: Tools are offered.
         wants_json: The answer has to be JSON.
@@ -102,6 +103,7 @@ class Demand:
     band: Band
     prompt: int
     source: int = 0
+    own_length: bool = False
     max_tokens: int | None = None
     wants_tools: bool = False
     wants_json: bool = False
@@ -165,6 +167,7 @@ def prospect(
         demand.kind,
         expected.completion_most,
         source=demand.source,
+        own_length=demand.own_length,
         room=model.context - prompt,
         asked=demand.max_tokens,
     )

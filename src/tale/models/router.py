@@ -18,7 +18,7 @@ from typing import Final
 from tale.errors import ContextExceeded, ModelForbidden, ServiceUnavailable, TaleError, UnknownModel
 from tale.models.assess import Assessment, Band, Kind, assess
 from tale.models.backend import Role
-from tale.models.budgets import word_hint
+from tale.models.budgets import has_own_length, word_hint
 from tale.models.comparison import Choice, alone, compare, label
 from tale.models.decision import Decision, Refusal, RouteRequest
 from tale.models.estimates import Estimate, Estimates
@@ -95,14 +95,15 @@ def _demand(request: RouteRequest, assessment: Assessment) -> Demand:
     source = len(request.text.encode(errors="replace")) // _BYTES_PER_TOKEN + 1
     prompt = source + _TEMPLATE_TOKENS if request.prompt_tokens is None else request.prompt_tokens
     return Demand(
-        request.kind or assessment.kind,
-        assessment.band,
-        max(1, prompt),
-        source,
-        request.max_tokens,
-        request.wants_tools,
-        request.wants_json,
-        request.deadline,
+        kind=request.kind or assessment.kind,
+        band=assessment.band,
+        prompt=max(1, prompt),
+        source=source,
+        own_length=has_own_length(request.text),
+        max_tokens=request.max_tokens,
+        wants_tools=request.wants_tools,
+        wants_json=request.wants_json,
+        deadline=request.deadline,
     )
 
 
@@ -149,7 +150,7 @@ def _enter(
     found = _Field([], [], [], [])
     for model in models:
         if model.role is None and model.name not in order:
-            found.rejected.append((model.name, f"is not in the fallback chain of {order[0]}"))
+            found.rejected.append((model.name, "is in no fallback chain for this"))
         elif preferences.forbids(demand.kind, model.names):
             found.forbidden.append(model)
             found.rejected.append((model.name, f"is forbidden for {demand.kind} by [routing]"))
