@@ -18,6 +18,7 @@ LAYERS = {
     "ids": 0,
     "paths": 0,
     "config": 0,
+    "config_faults": 0,
     "telemetry": 0,
     "trace": 0,
     "prompts": 0,

@@ -662,11 +662,14 @@ class TestDaemonCommands:
 class TestConfig:
     def test_show_is_toml_that_reads_back_the_same(self, tale: Tale, home: Path) -> None:
         home.mkdir()
-        (home / "tale.toml").write_text('[gateway]\nport = 9999\n[models.ux]\nname = "a\\"b"\n')
+        (home / "tale.toml").write_text(
+            '[gateway]\nport = 9999\n[models.ux]\nname = "a\\"b"\n[routing.forbid]\n"*" = ["b"]\n'
+        )
         out = tale("config", "show").out
         assert "port = 9999  # default: 7433" in out
         shown = tomllib.loads(out)
         assert shown["models"]["ux"]["name"] == 'a"b'
+        assert shown["routing"]["forbid"] == {"*": ["b"]}
         as_json = tale("config", "show", "--json").json
         assert as_json["gateway"] == {"port": 9999}
 

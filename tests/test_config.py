@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from tale.config import load_settings
+from tale.config import RoutingSettings, load_settings
 from tale.errors import ConfigError
+from tale.models.assess import Kind
+from tale.models.backend import Role
+from tale.models.preferences import preferences_of
 from tale.paths import Paths
 
 
@@ -51,6 +55,20 @@ def test_the_environment_overrides_the_file_and_flags_override_both(
         ("gateway.port = 99999\n", 1, ["gateway.port", "65535"]),
         ("models = { ux = { slots = 0 } }\n", 1, ["models.ux.slots", "greater"]),
         ("\n[gateway]\nport = 'x'\n", 3, ["gateway.port", "integer"]),
+        ("[routing.pin]\ncoed = 'task'\n", 2, ["routing.pin.coed", "'code'", "summarise"]),
+        ("[routing.weight]\n'*' = { ux = 0 }\n", 2, ["routing.weight.*.ux", "greater"]),
+        ("[routing]\nforbid = { code = 'ux' }\n", 2, ["routing.forbid.code", "'ux'", "tuple"]),
+        ("[routing.forbid]\ncode = ['ux', 'a b']\n", 2, ["routing.forbid.code.1", "'a b'"]),
+        ("[routing.fallback]\nux = ['ux']\n", 2, ["routing.fallback.ux", "itself"]),
+        ("[routing.fallback]\nux = ['a', 'a']\n", 2, ["routing.fallback.ux", "twice"]),
+        ("[routing.remotes.far]\nname = 'm'\n", 1, ["routing.remotes.far.url", "required"]),
+        ("[routing.remotes.far]\nurl = 'far'\nname = 'm'\n", 2, ["remotes.far.url", "http"]),
+        ("[routing.remotes.ux]\nurl = 'http://f/v1'\nname = 'm'\n", 1, ["ux", "taken"]),
+        (
+            "[routing]\npin = { code = 'ux' }\nforbid = { '*' = ['ux'] }\n",
+            2,
+            ["routing.pin.code", "forbidden"],
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_its_line_and_what_is_allowed(
@@ -63,6 +81,61 @@ def test_a_wrong_value_is_named_with_its_line_and_what_is_allowed(
     assert f"{paths.config_file}, line {line}:" in message
     for word in words:
         assert word in message
+
+
+ROUTING = """
+[routing]
+pin = { code = "task" }
+forbid = { plan = ["ux"], "*" = ["old"] }
+weight = { talk = { task = 1.5 } }
+fallback = { task = ["far", "ux"] }
+[routing.remotes.far]
+url = "https://far.example/v1"
+name = "big"
+api_key = "sk-hidden"
+"""
+
+
+def test_the_users_wishes_reach_the_router(paths: Paths) -> None:
+    write(paths, ROUTING)
+    settings = load_settings(paths)
+    preferences = preferences_of(settings.routing)
+    assert preferences.pin == {"code": "task"}
+    assert preferences.forbids("plan", ("small", "ux"))
+    assert preferences.forbids("talk", ("old",))
+    assert not preferences.forbids("talk", ("small", "ux"))
+    assert preferences.weight_of("talk", ("large", "task")) == 1.5
+    assert preferences.chain("task") == ("far", "ux")
+    assert preferences.chain("ux") == ("task",)
+    assert settings.routing.remotes["far"].context == 32_768
+    assert "sk-hidden" not in repr(settings)
+
+
+def test_a_fault_in_the_routing_shows_no_secret(paths: Paths) -> None:
+    write(paths, ROUTING.replace('["far", "ux"]', '["ux"]') + "[routing.pin]\n")
+    with pytest.raises(ConfigError):
+        load_settings(paths)
+    write(paths, ROUTING.replace('["far", "ux"]', '["ux"]').replace('"task" }', '"far" }', 1))
+    with pytest.raises(ConfigError, match=r"routing\.pin\.code.* no fallback chain") as caught:
+        load_settings(paths)
+    assert "sk-hidden" not in str(caught.value)
+
+
+def test_the_routing_can_be_set_by_the_environment(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALE_ROUTING__PIN__CODE", "task")
+    monkeypatch.setenv("TALE_ROUTING__FALLBACK__TASK", '["ux"]')
+    routing = load_settings(paths).routing
+    assert routing.pin == {"code": "task"}
+    assert routing.fallback == {"task": ("ux",)}
+
+
+def test_kinds_and_roles_are_those_of_the_models() -> None:
+    for key in get_args(Kind):
+        RoutingSettings.model_validate({"pin": {key: "task"}, "forbid": {key: ["x"]}})
+    for role in get_args(Role):
+        RoutingSettings.model_validate({"fallback": {role: ["x"]}})
 
 
 def test_a_wrong_variable_is_named_as_one(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:

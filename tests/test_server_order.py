@@ -102,6 +102,7 @@ def test_users_servers_that_wait_for_each_other_are_refused() -> None:
         ({"models": {"pulse_seconds": 9}}, {"models", "gateway", "ux"}),
         ({"models": {"ux": {"api_key": "new"}}}, {"models", "gateway", "ux"}),
         ({"model_server": {"port": 2}}, {"models"}),
+        ({"routing": {"pin": {"code": "task"}}}, {"models"}),
         ({"execution": {"replicas": 2}}, {"gateway"}),
         ({}, set[str]()),
     ],
@@ -110,3 +111,11 @@ def test_a_setting_concerns_those_who_read_it(change: dict[str, Any], changed: s
     before = {s.name: s for s in default_specs(Settings())}
     after = {s.name: s for s in default_specs(Settings.model_validate(change))}
     assert {name for name in before if before[name] != after[name]} == changed
+
+
+def test_another_key_of_a_remote_concerns_the_models_server() -> None:
+    def spec(key: str) -> object:
+        remote = {"url": "http://far/v1", "name": "m", "api_key": key}
+        return default_specs(Settings.model_validate({"routing": {"remotes": {"far": remote}}}))[0]
+
+    assert spec("old") != spec("new")

@@ -7,11 +7,10 @@ the line, the key, and what is allowed.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, cast
 
 from annotated_types import Ge, Gt, Le, Len
 from pydantic import (
@@ -23,9 +22,9 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
+from tale.config_faults import contradiction, explain
 from tale.errors import ConfigError
 from tale.paths import Paths
 
@@ -156,23 +155,19 @@ class RoutingSettings(_Section):
         listed = {name for chain in self.fallback.values() for name in chain}
         for name in self.remotes:
             if name in {"ux", "task", "auto"}:
-                raise _contradiction(f"remotes.{name}", "that name is taken by tale")
+                raise contradiction(f"remotes.{name}", "that name is taken by tale")
         for role, chain in self.fallback.items():
             if role in chain:
-                raise _contradiction(f"fallback.{role}", f"{role} can't stand in for itself")
+                raise contradiction(f"fallback.{role}", f"{role} can't stand in for itself")
             if len(set(chain)) < len(chain):
-                raise _contradiction(f"fallback.{role}", "a model is named twice")
+                raise contradiction(f"fallback.{role}", "a model is named twice")
         for kind, name in self.pin.items():
             if name in (*self.forbid.get(kind, ()), *self.forbid.get("*", ())):
-                raise _contradiction(f"pin.{kind}", f"{name} is forbidden for {kind} as well")
+                raise contradiction(f"pin.{kind}", f"{name} is forbidden for {kind} as well")
             if name in self.remotes and name not in listed:
                 why = f"the remote {name} is in no fallback chain, so it may be sent nothing"
-                raise _contradiction(f"pin.{kind}", why)
+                raise contradiction(f"pin.{kind}", why)
         return self
-
-
-def _contradiction(key: str, why: str) -> PydanticCustomError:
-    return PydanticCustomError("contradiction", "{key}: {why}", {"key": key, "why": why})
 
 
 class GatewaySettings(_Section):
@@ -293,7 +288,9 @@ def load_settings(paths: Paths, *, flags: Mapping[str, Any] | None = None) -> Se
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
-        faults = [_explain(fault, paths.config_file, text, table) for fault in error.errors()]
+        faults = [
+            explain(fault, paths.config_file, text, table, Settings) for fault in error.errors()
+        ]
         raise ConfigError("\n".join(faults)) from None
 
 
@@ -320,75 +317,3 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> _Table:
             else value
         )
     return merged
-
-
-def _explain(fault: Mapping[str, Any], file: Path, text: str, table: _Table) -> str:
-    """Say of one fault where it stands, which key it is, and what would be allowed."""
-    # pydantic marks a fault in the key itself by a last part of its own.
-    bad_key = fault["loc"][-1] == "[key]"
-    keys = [str(part) for part in fault["loc"] if part != "[key]"]
-    if fault["type"] == "contradiction":
-        keys += str(fault["ctx"]["key"]).split(".")
-    name = ".".join(keys)
-    if _holds(table, keys):
-        line = _line_of(text, keys)
-        where = f"{file}, line {line}" if line else str(file)
-    else:
-        where = f"environment, {'TALE_' + '__'.join(keys).upper()}"
-    if fault["type"] == "contradiction":
-        return f"{where}: {name} is not allowed: {fault['ctx']['why']}."
-    if fault["type"] == "extra_forbidden" or (bad_key and _names_at(keys[:-1])):
-        allowed = _names_at(keys[:-1])
-        close = difflib.get_close_matches(keys[-1], allowed, n=1)
-        meant = f" Did you mean {close[0]!r}?" if close else ""
-        return f"{where}: unknown key {name!r}.{meant} Allowed here: {', '.join(allowed)}."
-    return f"{where}: {name} = {fault['input']!r} is not allowed: {fault['msg']}."
-
-
-def _holds(table: _Table, keys: Sequence[str]) -> bool:
-    here: object = table
-    for key in keys:
-        if isinstance(here, list):
-            return True  # what is left of the keys counts its elements
-        if not isinstance(here, dict) or key not in here:
-            return False
-        here = here[key]  # pyright: ignore[reportUnknownVariableType]
-    return True
-
-
-def _line_of(text: str, keys: Sequence[str]) -> int:
-    """Find the line that sets a key; 0 where the file writes it in a way this does not follow."""
-    section: list[str] = []
-    for number, raw in enumerate(text.splitlines(), start=1):
-        line = raw.split("#", 1)[0].strip()
-        if line.startswith("["):
-            section = [part.strip(' "') for part in line.strip("[]").split(".")]
-            if section == list(keys):
-                return number
-        elif "=" in line:
-            dotted = [part.strip(' "') for part in line.split("=", 1)[0].split(".")]
-            here = section + dotted
-            if here == list(keys) or (here == list(keys[: len(here)]) and "{" in line):
-                return number
-    return 0
-
-
-def _names_at(keys: Sequence[str]) -> list[str]:
-    """List the keys that are allowed in a table; empty where they are the user's own."""
-    here: object = Settings
-    for key in keys:
-        if isinstance(here, type) and issubclass(here, BaseModel):
-            here = here.model_fields[key].annotation if key in here.model_fields else None
-        elif get_origin(here) is dict:
-            here = get_args(here)[1]
-        else:
-            return []
-    if isinstance(here, type) and issubclass(here, BaseModel):
-        return list(here.model_fields)
-    return _literals(get_args(here)[0]) if get_origin(here) is dict else []
-
-
-def _literals(annotation: object) -> list[str]:
-    if get_origin(annotation) is Literal:
-        return [str(value) for value in get_args(annotation)]
-    return [value for part in get_args(annotation) for value in _literals(part)]

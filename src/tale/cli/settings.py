@@ -6,6 +6,7 @@ Below: `tale.config`, which this group alone (and `doctor`) imports.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -92,19 +93,24 @@ def toml_lines(
         if isinstance(value, dict):
             continue
         if value is None:
-            yield f"# {key} =", False
+            yield f"# {_key(key)} =", False
             continue
         default = defaults.get(key)
         changed = value != default
         note = f"  # default: {_value(default)}" if changed and default is not None else ""
-        yield f"{key} = {_value(value)}{note}", changed
+        yield f"{_key(key)} = {_value(value)}{note}", changed
     for key, value in settings.items():
         if isinstance(value, dict):
-            name = f"{table}.{key}" if table else key
+            name = f"{table}.{_key(key)}" if table else _key(key)
             below = defaults.get(key)
             yield "", False
             yield f"[{name}]", False
             yield from toml_lines(value, below if isinstance(below, dict) else {}, name)
+
+
+def _key(key: str) -> str:
+    """Write a key, in quotes where TOML wants them: the user's own names, and `*`."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
 
 
 def _value(value: JsonValue) -> str:
