@@ -185,6 +185,27 @@ def test_a_small_model_that_failed_loses_even_talk() -> None:
     assert decided(route(asked("talk"), PAIR, expected=right("ux", 0.3))).role == "task"
 
 
+def test_an_endpoint_is_known_by_what_its_answers_are_signed_with() -> None:
+    seen: list[str] = []
+
+    def expected(name: str, role: Role | None, kind: Kind, band: Band) -> Estimate:
+        seen.append(name)
+        return prior(role, kind, band)
+
+    far = replace(HOSTED, learned_as="big-model")
+    chained = Preferences(fallback={"task": ("hosted",)})
+    decision = decided(route(asked("code"), (*PAIR, far), chained, expected))
+    assert "big-model" in seen
+    assert decision.chain == ("hosted",)
+
+
+def test_one_model_in_both_roles_is_told_apart_by_role() -> None:
+    both = (replace(UX, name="one"), replace(TASK, name="one"))
+    assert decided(route(asked("talk"), both)).key == "ux"
+    assert decided(route(asked("code"), both)).key == "task"
+    assert decided(route(asked("code"), both)).chain == ()
+
+
 # Cascade
 
 

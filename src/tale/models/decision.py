@@ -90,6 +90,11 @@ class Decision:
     cascade: bool = False
     rejected: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def key(self) -> str:
+        """What the pool knows the target by. Both roles may be played by one model."""
+        return self.role or self.target
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:

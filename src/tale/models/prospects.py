@@ -47,7 +47,7 @@ class ModelFacts:
     """One model as it stands now.
 
     Attributes:
-        name: Its real name.
+        name: What it is asked for by: its real name, or that of the endpoint in the settings.
         role: Its core role; None for a further model or a remote endpoint.
         context: Tokens of its window, the answer included.
         up: It can answer, now or as soon as `ready_in` says: a load that takes its usual course.
@@ -58,6 +58,7 @@ class ModelFacts:
         waiting: Requests that wait for one of its slots.
         local: It runs on the user's own machines.
         per_token: Measured seconds for a token of an answer; None takes the learned ones.
+        learned_as: The name under which its outcomes are kept, where that is another.
     """
 
     name: str
@@ -71,6 +72,7 @@ class ModelFacts:
     waiting: int = 0
     local: bool = True
     per_token: float | None = None
+    learned_as: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:

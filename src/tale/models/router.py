@@ -133,7 +133,7 @@ def _suited(
 
     def worth(role: Role) -> float:
         model = next((model for model in models if model.role == role), ModelFacts(role, role))
-        estimate = expected(model.name, role, demand.kind, demand.band)
+        estimate = expected(model.learned_as or model.name, role, demand.kind, demand.band)
         return core_worth(role, demand, estimate, preferences.weight_of(demand.kind, model.names))
 
     return max(_ROLES, key=worth)
@@ -156,7 +156,9 @@ def _enter(
             found.rejected.append((model.name, f"is forbidden for {demand.kind} by [routing]"))
         else:
             weight = preferences.weight_of(demand.kind, model.names)
-            estimate = expected(model.name, model.role, demand.kind, demand.band)
+            estimate = expected(
+                model.learned_as or model.name, model.role, demand.kind, demand.band
+            )
             if promise := prospect(model, demand, estimate, weight):
                 found.prospects.append(promise)
             else:
