@@ -117,6 +117,16 @@ def test_a_question_does_not_queue_behind_work() -> None:
     assert "task is busy" in decision.reason
 
 
+def test_work_waits_for_a_short_recovery_and_not_for_a_long_load() -> None:
+    request = asked("code", "medium")
+    coming = replace(TASK, state="recovering", ready_in=3.0)
+    assert decided(route(request, (UX, coming))).role == "task"
+    loading = replace(TASK, state="loading", ready_in=90.0)
+    decision = decided(route(request, (UX, loading)))
+    assert decision.role == "ux"
+    assert "task is loading for about 90 s" in decision.reason
+
+
 def test_a_deadline_that_the_large_model_cannot_meet_gives_the_small_one() -> None:
     decision = decided(route(replace(asked("code"), deadline=6.0), PAIR))
     assert decision.role == "ux"
@@ -292,6 +302,8 @@ def test_a_pin_wins_while_its_model_can_answer() -> None:
     assert "[routing.pin]" in decision.reason
     down = (UX, replace(TASK, up=False, state="recovering"))
     assert decided(route(asked("talk"), down, preferences)).target == "small"
+    gone = Preferences(pin={"talk": "gone"})
+    assert "gone isn't there" in decided(route(asked("talk"), PAIR, gone)).reason
 
 
 def test_a_weight_tips_the_scales() -> None:
@@ -306,6 +318,8 @@ def test_a_forbidden_model_neither_answers_nor_stands_in() -> None:
     preferences = Preferences(forbid={"code": frozenset({"ux"})})
     decision = decided(route(asked("code"), PAIR, preferences))
     assert decision.chain == ()
+    for_talk = Preferences(forbid={"talk": frozenset({"ux"})})
+    assert "ux is forbidden for talk" in decided(route(asked("talk"), PAIR, for_talk)).reason
     assert ("small", "is forbidden for code by [routing]") in decision.rejected
 
 

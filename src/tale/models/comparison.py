@@ -107,7 +107,8 @@ def _why(best: Prospect, other: Prospect, demand: Demand) -> str:
     mine, its = label(best), label(other)
     deadline = demand.deadline
     if other.wait >= _TELLING_WAIT and other.worth + other.wait_cost > best.worth:
-        why = f"{its} is busy for about {other.wait:.0f} s"
+        state = "busy" if other.model.state == "ready" else other.model.state
+        why = f"{its} is {state} for about {other.wait:.0f} s"
     elif deadline is not None and best.seconds <= deadline < other.seconds:
         why = f"{its} would take {other.seconds:.0f} s, and only {deadline:.0f} s are left"
     elif best.weight != other.weight and best.success - best.cost < other.success - other.cost:

@@ -87,7 +87,7 @@ def route(
         entered.prospects += helped.prospects
         entered.rejected += helped.rejected
     else:
-        choice = _choose(request.checkable, demand, entered.prospects, preferences, order)
+        choice = _choose(request.checkable, demand, entered, preferences, order)
     return _decision(request, demand, entered, choice, order, assessment=assessment)
 
 
@@ -170,24 +170,33 @@ def _enter(
 def _choose(
     checkable: bool,
     demand: Demand,
-    prospects: Sequence[Prospect],
+    entered: _Field,
     preferences: Preferences,
     order: tuple[str, ...],
 ) -> Choice:
     """Choose among those that can answer now; only if there is none, among those that will."""
-    best_standing = min(map(_standing, prospects))
-    able = [promise for promise in prospects if _standing(promise) == best_standing]
+    best_standing = min(map(_standing, entered.prospects))
+    able = [promise for promise in entered.prospects if _standing(promise) == best_standing]
     in_order = [promise for name in order for promise in able if name in promise.model.names]
     core = [promise for promise in able if promise.model.role is not None]
     first = in_order[0] if in_order else max(core, key=lambda promise: promise.worth)
     if order[0] not in first.model.names:
-        unable = (promise for promise in prospects if order[0] in promise.model.names)
-        why = next((f"{order[0]} {_unable(promise)}" for promise in unable), "")
-        return Choice(first, why or f"{order[0]} can't answer this")
+        return Choice(first, f"{order[0]} {_why_not(order[0], entered)}")
     if preferences.pin.get(demand.kind) in first.model.names:
         return Choice(first, f"[routing.pin] gives {demand.kind} to {label(first)}")
     others = [promise for promise in core if promise is not first]
     return compare(first, others, demand, checkable=checkable) if others else alone(first)
+
+
+def _why_not(name: str, entered: _Field) -> str:
+    """Say why the model that suits best doesn't answer."""
+    for promise in entered.prospects:
+        if name in promise.model.names:
+            return _unable(promise)
+    for model in (*entered.forbidden, *entered.too_small):
+        if name in model.names:
+            return dict(entered.rejected)[model.name]
+    return "isn't there"
 
 
 def _standing(promise: Prospect) -> tuple[bool, bool]:
