@@ -92,6 +92,8 @@ def loaded_by(statement: str) -> set[str]:
         ("import tale.cli.main", {"pydantic", "aiohttp", "mcp", "sqlalchemy", "httpx2", "uvicorn"}),
         ("import tale.orchestration.daemon", {"aiohttp", "mcp", "sqlalchemy", "starlette"}),
         ("import tale.servers.models", {"mcp", "sqlalchemy", "alembic"}),
+        ("import tale.servers.model_app", {"mcp", "sqlalchemy", "alembic"}),
+        ("import tale.cli.usage, tale.models.ledger_file", {"pydantic", "aiohttp", "sqlalchemy"}),
         ("import tale.servers.gateway", {"alembic", "xllamacpp", "textual"}),
     ],
 )

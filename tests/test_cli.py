@@ -556,10 +556,7 @@ class TestUsageOfTokens:
         assert tale("usage", "--json").json["total"]["requests"] == 34
         assert daemon.usage_queries[1] == ""
 
-    def test_without_a_daemon_the_file_is_read_and_nothing_started(
-        self, tale: Tale, home: Path
-    ) -> None:
-        paths = Paths.from_environment()
+    def kept(self, paths: Paths) -> None:
         file = LedgerFile.open(paths.ledger)
         entry = Entry(
             "r1", 2e9, None, False, "tiny", "task", "code", "hard", Usage(1234, 56, 34), "", 1,
@@ -567,10 +564,24 @@ class TestUsageOfTokens:
         )  # fmt: skip
         file.append([Row.of(entry, 10, Naive(1234, 56, 66))], {})
         file.close()
+
+    def test_without_a_daemon_the_file_is_read_and_nothing_started(
+        self, tale: Tale, home: Path
+    ) -> None:
+        paths = Paths.from_environment()
+        self.kept(paths)
         done = tale("usage")
         assert done.out.splitlines()[1].split()[:4] == ["tiny", "code", "1", "1,234"]
         assert tale("usage", "--json").json["lines"][0]["computed"] == 1200
         assert not paths.runtime_file.exists()
+
+    def test_while_the_models_server_is_down_the_file_is_read(
+        self, tale: Tale, daemon: FakeDaemon
+    ) -> None:
+        self.kept(daemon.paths)
+        daemon.not_ready = 1
+        assert "1,234" in tale("usage").out
+        assert daemon.usage_queries == []
 
     def test_nothing_yet_is_said(self, tale: Tale, home: Path) -> None:
         done = tale("usage", "--since", "7d")

@@ -1,7 +1,7 @@
 """`tale usage`: the tokens that the models took, and what one naive loop would have taken.
 
-Asks the models server of a running daemon, and reads the ledger's file itself where none runs; it
-starts nothing. Below: `connection`, `usage_view`, `models.ledger_file`.
+Asks the models server of a running daemon, and reads the ledger's file itself where none answers;
+it starts nothing and waits for nobody. Below: `connection`, `usage_view`, `models.ledger_file`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tale.cli.connection import Connection
 from tale.cli.record import Record
 from tale.cli.render import Column, Screen, plural
 from tale.cli.usage_view import UsageLine, UsageView
-from tale.errors import ConfigError, DaemonUnreachable
+from tale.errors import ConfigError, DaemonUnreachable, DeadlineExceeded
 from tale.orchestration import control_client
 from tale.paths import Paths
 
@@ -30,6 +30,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 _AGO: Final = re.compile(r"([0-9]{1,6})([mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_READY_SECONDS: Final = 1.0
 _SILENCE_SECONDS: Final = 15.0
 
 
@@ -133,9 +134,11 @@ def _report(since: float | None) -> Record:
     paths = Paths.from_environment()
     if control_client.read_runtime(paths) is not None:
         query = "" if since is None else f"?since={since:.0f}"
-        # Without a daemon after all (its file was left behind), the ledger's own file does.
-        with suppress(DaemonUnreachable):
+        # A daemon that has just gone, or whose models server is being started, isn't waited for:
+        # the ledger's own file has all but the last second.
+        with suppress(DaemonUnreachable, DeadlineExceeded):
             connection = Connection.running()
+            connection.control("wait", deadline=_READY_SECONDS, service="models")
             return connection.models("GET", f"/pool/usage{query}", silence=_SILENCE_SECONDS)
     # Only here: beside a daemon neither is needed.
     from tale.models.ledger_file import read_usage  # noqa: PLC0415
