@@ -28,7 +28,7 @@ from tale.models.estimates import Outcome
 from tale.models.ledger import Ledger
 from tale.models.ledger_file import LedgerFile, read_usage
 from tale.models.naive import History, Naive
-from tale.models.usage import merged, report, tally_of
+from tale.models.usage import UsageReport, merged, report, tally_of
 
 pytestmark = pytest.mark.anyio
 
@@ -178,6 +178,24 @@ class TestNoting:
         # 90 of system and template, then 10 said and 20 answered, and 10 more.
         assert made.naive.prompt == 100 + (90 + 30 + 10)
 
+    async def test_batches_and_a_missing_file_change_no_figure(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        sessions = ("a", "b", None, "a", "a", "b", None, "a")
+        entries = [
+            entry(number, session=session, own=number == 4, said="x" * 10 * number)
+            for number, session in enumerate(sessions)
+        ]
+        reports: list[UsageReport] = []
+        for path, batch in (("one/l.db", 8), ("two/l.db", 1), ("three/l.db", 3), ("file/l.db", 2)):
+            async with Ledger(tmp_path / path, clock=now) as ledger:
+                for at in range(0, len(entries), batch):
+                    for each in entries[at : at + batch]:
+                        ledger.note(each)
+                    await ledger.flush()
+                reports.append(await ledger.usage())
+        assert reports == [reports[0]] * 4
+        assert reports[0].naive.prompt > reports[0].total.prompt
+
 
 class TestFailures:
     @pytest.mark.parametrize("spoil", [_no_database, _folder, _other_version, _other_program])
@@ -230,6 +248,17 @@ class TestFailures:
                 disk.free()
                 ledger.note(entry(200))
             assert _written(path) == 201
+
+    async def test_a_row_that_can_not_be_kept_takes_nobody_down(
+        self, path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with Ledger(path, clock=now) as ledger:
+            ledger.note(entry(1))
+            ledger.note(entry(2, usage=Usage(prompt=2**70)))
+            await ledger.flush()
+            ledger.note(entry(3))
+            assert (await ledger.usage()).total.requests == 1
+        assert caplog.text.count("ledger.rows_lost") == 1
 
     async def test_a_learner_that_fails_keeps_nothing_from_being_written(self, path: Path) -> None:
         def learn(outcome: Outcome) -> None:

@@ -162,6 +162,15 @@ class Ledger:
 
     async def _settle(self) -> None:
         """Bring everything noted to the file, or hold it here. Under the lock."""
+        try:
+            await self._settle_all()
+        except Exception:
+            # A row that nobody foresaw must neither end the models server nor come again.
+            log.exception("ledger.rows_lost", rows=len(self._fresh) + len(self._held))
+            self._fresh.clear()
+            self._held.clear()
+
+    async def _settle_all(self) -> None:
         await self._replay()
         countless: set[str] = set()
         while self._fresh:
