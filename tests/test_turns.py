@@ -107,6 +107,7 @@ async def test_what_databases_refuse_is_replaced(store: TurnStore) -> None:
 class Said:
     speaker: Literal["user", "assistant"]
     text: str
+    task: str | None = None
 
 
 def talk(*sizes: int) -> list[Said]:
@@ -131,6 +132,23 @@ def test_a_short_conversation_is_sent_whole_after_the_system_prompt() -> None:
 def test_what_one_said_in_a_row_is_one_message() -> None:
     turns = [Said("user", "a"), Said("user", "b"), Said("assistant", "c"), Said("user", "d")]
     assert [one.content for one in sent(turns, 1000)] == ["", "a\n\nb", "c", "d"]
+
+
+def test_what_became_a_task_is_not_sent_with_the_talk_that_follows() -> None:
+    talk = [Said("user", "thanks"), Said("assistant", "You're welcome."), Said("user", "bye")]
+    turns = [Said("user", "Write a poem"), Said("assistant", "I've begun.", "t-1"), *talk]
+    assert [one.content for one in sent(turns, 2000)[1:]] == [one.text for one in talk]
+
+
+def test_a_long_text_that_was_talked_about_is_sent_whole() -> None:
+    text = "It rained all day. " * 40
+    turns = [Said("user", text), Said("assistant", "How sad."), Said("user", "why?")]
+    assert sent(turns, 2000)[1].content == text
+
+
+def test_a_request_that_is_still_to_be_answered_is_sent_whole() -> None:
+    order = "Write a program. " * 40
+    assert sent([Said("user", order)], 2000)[-1].content == order
 
 
 def test_a_turn_that_fits_no_window_is_sent_alone() -> None:

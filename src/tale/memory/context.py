@@ -39,6 +39,11 @@ class Said(Protocol):
         """What was said."""
         ...
 
+    @property
+    def task(self) -> str | None:
+        """The task that tale, in this turn, said it has begun."""
+        ...
+
 
 def estimate_tokens(text: str) -> int:
     """Estimate how many tokens a text has, rather too many than too few."""
@@ -60,7 +65,7 @@ def window(
     budget: int,
     count_tokens: CountTokens = estimate_tokens,
 ) -> tuple[Message, ...]:
-    """Choose the turns that a model is sent, the last one always among them.
+    """Choose the turns that a model is sent, the last one always among them and whole.
 
     Args:
         system: The system prompt.
@@ -69,7 +74,8 @@ def window(
         count_tokens: Counts the tokens of a text.
     """
     room = budget - MESSAGE_TOKENS - count_tokens(system)
-    costs = [MESSAGE_TOKENS + count_tokens(turn.text) for turn in turns]
+    said = _said(turns)
+    costs = [MESSAGE_TOKENS + count_tokens(message.content) for message in said]
     start, used = 0, 0
     for position, cost in enumerate(costs):
         used += cost
@@ -77,18 +83,33 @@ def window(
             while start < position and used > room // _KEPT_SHARE:
                 used -= costs[start]
                 start += 1
-    while start < len(turns) - 1 and turns[start].speaker != "user":
+    while start < len(said) - 1 and said[start].role != "user":
         start += 1
-    return (Message("system", system), *_alternating(turns[start:]))
+    return (Message("system", system), *_alternating(said[start:]))
 
 
-def _alternating(turns: Iterable[Said]) -> Iterable[Message]:
+def _said(turns: Sequence[Said]) -> list[Message]:
+    """Give the turns as messages, without the requests that became tasks and what was said to them.
+
+    Small models take the acknowledgements in their window for an example: after six of them the
+    0.5B "had started on" the questions and texts that came next, too. The tasks have a list of
+    their own, and each has its whole request.
+    """
+    last = len(turns) - 1
+    return [
+        Message(turn.speaker, turn.text)
+        for position, turn in enumerate(turns)
+        if turn.task is None and (position == last or turns[position + 1].task is None)
+    ]
+
+
+def _alternating(said: Iterable[Message]) -> Iterable[Message]:
     """Join what one speaker said in a row (an answer failed): many templates insist on turns."""
     messages: list[Message] = []
-    for turn in turns:
-        if messages and messages[-1].role == turn.speaker:
-            joined = f"{messages.pop().content}\n\n{turn.text}"
-            messages.append(Message(turn.speaker, joined))
+    for message in said:
+        if messages and messages[-1].role == message.role:
+            joined = f"{messages.pop().content}\n\n{message.content}"
+            messages.append(Message(message.role, joined))
         else:
-            messages.append(Message(turn.speaker, turn.text))
+            messages.append(message)
     return messages

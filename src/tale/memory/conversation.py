@@ -50,7 +50,7 @@ _WINDOW_TOKENS: Final = 3072
 _TEMPERATURE: Final = 0.3
 _ACK_TOKENS: Final = 40
 _ACK_SECONDS: Final = 10.0
-_ACK_EXCERPT: Final = 300
+_ACK_EXCERPT: Final = 160
 """Characters of the request that the acknowledgement is made from; each token delays it."""
 _ACK_PROMPT: Final = "Task started: {excerpt}"
 _ACK_EXAMPLE: Final = (
