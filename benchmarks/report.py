@@ -23,7 +23,7 @@ class Figure:
     Attributes:
         what: What was measured.
         value: The figure, in `unit`; the median of `runs`.
-        unit: `s`, `ms`, `MB` or `%`.
+        unit: `s`, `ms`, `MB`, `%`, or what is counted.
         reach: What it should be, in words.
         reached: Whether it is.
         baseline: What it was measured beside, in words; empty where there is none.
@@ -94,4 +94,5 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _number(value: float, unit: str) -> str:
-    return f"{value:.3g} {unit}"
+    digits = f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return f"{digits} {unit}"
