@@ -323,6 +323,25 @@ async def test_json_that_does_not_parse_is_asked_of_the_next(scene: Scene) -> No
     assert answer.reason == "small gave invalid JSON"
 
 
+async def test_json_that_breaks_its_schema_is_asked_of_the_next(scene: Scene) -> None:
+    shape = {"type": "json_schema", "json_schema": {"schema": {"required": ["a"]}}}
+    scene.ux = InMemoryBackend("small", answers=["{}"])
+    scene.task = InMemoryBackend("large", answers=['{"a": 1}'])
+    async with scene.running() as pool:
+        answer = await pool.complete("ux", ask("json please", {"response_format": shape}))
+    assert (answer.model, answer.reason) == ("large", "small gave JSON that breaks its schema at $")
+
+
+async def test_a_deadline_that_passes_in_the_second_try_leaves_the_first_answer(
+    scene: Scene,
+) -> None:
+    scene.task.inject("stall")
+    async with scene.running() as pool:
+        order = Order("ux", ("task",), check=not_empty)
+        answer = await pool.complete(order, ask("bad"), deadline=0.5)
+    assert (answer.model, answer.text, answer.fault) == ("small", "bad", "gave a poor answer")
+
+
 async def test_a_stream_is_never_replaced(scene: Scene) -> None:
     scene.ux = InMemoryBackend("small", answers=["so so"])
     async with scene.running() as pool:

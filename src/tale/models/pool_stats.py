@@ -151,7 +151,7 @@ class ModelStatus:
         detail: Why it isn't ready, or what it is waiting for.
         memory_bytes: Real memory of its process; None where the backend doesn't say.
         waiting: Requests that wait for one of its slots.
-        fallbacks: Requests meant for it that the other core model answered.
+        fallbacks: Requests meant for it that another model answered.
         recoveries: How often it was brought back.
     """
 

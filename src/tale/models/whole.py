@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from anyio import to_thread
+
 from tale.errors import TaleError
 from tale.models.answer import Completion, collect
 from tale.models.backend import ChatRequest
@@ -39,7 +41,7 @@ class WholeAnswers:
         key = key_of(model, request, order.budget, order.raised)
         async with self._turns.of(key, until.at):
             known = self._cache.get(key)
-            if known is not None and not _fault(order, request, known):
+            if known is not None and not await _fault(order, request, known):
                 return known
             trail = Trail()
             answer = await self._checked(order, request, until, trail)
@@ -66,7 +68,7 @@ class WholeAnswers:
                     raise
                 tries = (*trail.tries[:own], *trail.tries[own + 1 :])
                 return replace(given, tries=tries)
-            fault = _fault(order, request, answer)
+            fault = await _fault(order, request, answer)
             if not fault:
                 return answer
             own = len(trail.tries)
@@ -88,6 +90,10 @@ class WholeAnswers:
                 await begun.answer.aclose()
 
 
-def _fault(order: Order, request: ChatRequest, answer: Completion) -> str:
-    fault = broken_format(request, answer)
+async def _fault(order: Order, request: ChatRequest, answer: Completion) -> str:
+    """Judge an answer; a schema in a thread, since its patterns may take any time to match."""
+    if "response_format" in request.options:
+        fault = await to_thread.run_sync(broken_format, request, answer, abandon_on_cancel=True)
+    else:
+        fault = broken_format(request, answer)
     return fault or (order.check(answer) if order.check else "")
