@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 
@@ -19,7 +20,9 @@ from tale.errors import BackendFailed, BackendUnavailable, ContextExceeded
 from tale.models.backend import ChatRequest, Chunk, Message
 from tale.models.embedded import EmbeddedBackend
 from tale.models.launcher import same_process
+from tale.models.model_pool import ModelPool
 from tale.models.openai_http import OpenAIBackend, open_session
+from tale.models.order import Order
 from tale.wire.leash import Peer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration]
@@ -183,6 +186,18 @@ async def test_the_same_process_serves_as_any_openai_url(
     chunks = await collect(other, HELLO)
     assert chunks[-1].finish in {"stop", "length"}
     assert chunks[-1].usage is not None
+
+
+async def test_an_answer_raised_past_its_budget_reads_as_if_it_had_had_none(
+    backend: EmbeddedBackend,
+) -> None:
+    order = Order("ux", budget=8, raised=24)
+    async with ModelPool({"ux": backend, "task": backend}) as pool:
+        with anyio.fail_after(60):
+            await pool.complete("ux", replace(ENDLESS, max_tokens=1))  # its prompt is cached now
+            uncut = await pool.complete("ux", replace(ENDLESS, max_tokens=24))
+            raised = await pool.complete(order, ENDLESS)
+    assert (raised.text, raised.finish, raised.usage) == (uncut.text, "length", uncut.usage)
 
 
 async def test_too_long_a_prompt_is_refused_with_its_figures(backend: EmbeddedBackend) -> None:
