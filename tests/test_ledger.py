@@ -299,6 +299,19 @@ class TestLearning:
             pass
         assert [outcome.ok for outcome in learner.learned] == [True, False]
 
+    async def test_a_late_word_finds_a_row_that_could_not_be_written_yet(
+        self, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").touch()
+        learner = Learner()
+        path = tmp_path / "file" / "ledger.db"
+        async with Ledger(path, judged=learner.judged.append, clock=now) as ledger:
+            ledger.note(entry(1))
+            for _ in range(2):
+                ledger.outcome("r1", False)
+                await ledger.flush()
+        assert [outcome.ok for outcome in learner.judged] == [False]
+
     def test_an_outcome_says_what_the_row_does(self) -> None:
         made = row(3, error="", ok=True)
         outcome = outcome_of(made)

@@ -94,6 +94,16 @@ async def test_only_what_came_after_the_last_answer_is_new(kept: Kept) -> None:
     assert row.said == round(10 * len("five six") / len("a b c done twothree fourfive six"))
 
 
+async def test_a_system_prompt_is_not_new(kept: Kept) -> None:
+    messages = [
+        {"role": "system", "content": "a b c d"},
+        {"role": "user", "content": "five six"},
+    ]
+    await kept.chat(messages=messages)
+    (row,) = await kept.rows()
+    assert row.said == round(6 * len("five six") / len("a b c dfive six"))
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_failure_is_kept_with_its_code(kept: Kept, stream: bool) -> None:
     for backend in (kept.served.ux, kept.served.task):

@@ -149,7 +149,7 @@ class LedgerFile:
         """Turn rows into hourly sums; gives how many.
 
         Args:
-            before: Unix time; rows of whole hours before it go.
+            before: Unix time; older rows go.
             keep_rows: Beyond so many rows the oldest go too.
         """
         with self._transaction() as db:
@@ -159,7 +159,7 @@ class LedgerFile:
                 (keep_rows,),
             ).fetchone()
             old = "at < ? OR number <= ?"
-            limits = (before // _HOUR * _HOUR, surplus)
+            limits = (before, surplus)
             summed = ", ".join(f"{name} = {name} + excluded.{name}" for name in SUMS)
             db.execute(
                 f"INSERT INTO hours SELECT CAST(at / {_HOUR} AS INTEGER) * {_HOUR} AS h, model,"  # noqa: S608
