@@ -264,7 +264,7 @@ def test_a_further_model_asked_for_by_name_has_no_stand_in() -> None:
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     refusal = refused(route(replace(asked("talk"), model="huge"), PAIR))
     assert isinstance(refusal.error, UnknownModel)
-    assert "auto, ux, small, task, large" in str(refusal.error)
+    assert "auto, ux, task, small, large" in str(refusal.error)
 
 
 def test_auto_is_no_model() -> None:

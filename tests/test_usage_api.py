@@ -126,8 +126,9 @@ async def test_an_answer_that_breaks_off_is_kept_with_what_it_gave(kept: Kept) -
 async def test_an_answer_by_another_model_is_kept_as_that_ones(kept: Kept) -> None:
     kept.served.ux.inject("fail", 1)
     await kept.chat()
-    (row,) = await kept.rows()
-    assert (row.model, row.role, row.fell_back) == ("large", "task", True)
+    failed, answered = await kept.rows()
+    assert (answered.model, answered.role, answered.fell_back) == ("large", "task", True)
+    assert (failed.model, failed.role, failed.ok, failed.own) == ("small", "ux", False, True)
 
 
 async def test_a_caller_that_leaves_is_kept_and_is_nobodys_fault(kept: Kept) -> None:

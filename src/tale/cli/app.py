@@ -49,6 +49,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         "Models",
         ("models", "models", "Show the models; pull, load or unload one."),
         ("usage", "usage", "Show the tokens spent, and what was saved."),
+        ("route", "route", "Show which model would answer a text, and why."),
         ("bench", "bench", "Measure first tokens, speed, and what switching models costs."),
     ),
     *_panel(

@@ -23,11 +23,13 @@ class Try:
         model: The model's real name.
         fault: What went wrong, in words after the name.
         usage: What it cost, where it got far enough to tell.
+        counts: Whether it says something about the model: a prompt that doesn't fit doesn't.
     """
 
     model: str
     fault: str
     usage: Usage | None = None
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)

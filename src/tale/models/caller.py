@@ -34,11 +34,13 @@ class Purpose:
         session: The conversation or task that it belongs to, for the accounts.
         own: Nobody asked for it but tale itself (an acknowledgement, a summary): one loop with one
             model would not have made it.
+        repeatable: The same request may be given the same answer. Never set for a conversation.
     """
 
     kind: Kind | None = None
     session: str | None = None
     own: bool = False
+    repeatable: bool = False
 
 
 class ModelAnswer(Protocol):

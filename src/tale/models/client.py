@@ -44,6 +44,7 @@ from tale.models.headers import (
     MODEL_HEADER,
     OWN_HEADER,
     REASON_HEADER,
+    REPEATABLE_HEADER,
     REQUEST_HEADER,
     ROLE_HEADER,
     SESSION_HEADER,
@@ -341,6 +342,7 @@ def _headers_of(purpose: Purpose) -> dict[str, str]:
         KIND_HEADER: purpose.kind,
         SESSION_HEADER: purpose.session,
         OWN_HEADER: "1" if purpose.own else None,
+        REPEATABLE_HEADER: "1" if purpose.repeatable else None,
     }
     return {name: value for name, value in named.items() if value}
 

@@ -28,12 +28,12 @@ def facts_of(roster: Roster) -> tuple[ModelFacts, ...]:
     # Optional models get the window of the model that works.
     window = max((facts.context for facts in here if facts.role), default=_WINDOW)
     loadable = [
-        ModelFacts(name, None, window, up=False, state="not loaded", ready_in=_LOAD_SECONDS)
+        ModelFacts(name, None, window, state="not loaded", ready_in=_LOAD_SECONDS)
         for name in roster.further.names()
         if name not in named
     ]
     remote = [
-        ModelFacts(name, None, model.backend.context, local=False)
+        ModelFacts(name, None, model.backend.context, local=False, learned_as=model.backend.model)
         for name, model in roster.remotes.items()
     ]
     return (*here, *loadable, *remote)

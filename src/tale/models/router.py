@@ -272,7 +272,8 @@ def _refusal(
 ) -> TaleError:
     """Say why nobody can answer, and what to do."""
     if asked and not any(asked in model.names for model in models):
-        known = ", ".join(dict.fromkeys(("auto", *(n for m in models for n in reversed(m.names)))))
+        roles = (model.role for model in models if model.role is not None)
+        known = ", ".join(dict.fromkeys(("auto", *roles, *(model.name for model in models))))
         return UnknownModel(f"No model named {asked!r} is known.", hint=f"Known: {known}.")
     if entered.too_small:
         if demand.max_tokens is not None and demand.max_tokens < 1:

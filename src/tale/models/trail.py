@@ -39,11 +39,10 @@ class Trail:
 
     def failed(self, key: str, model: str, epoch: int, error: TaleError) -> None:
         """Note that a model failed it; in its next life it may try again."""
-        what = "failed this request"
-        if isinstance(error, ContextExceeded):
-            what = "has too small a window"
+        narrow = isinstance(error, ContextExceeded)
+        what = "has too small a window" if narrow else "failed this request"
         self.misses[key] = Miss(what, epoch)
-        self.tries.append(Try(model, what))
+        self.tries.append(Try(model, what, counts=not narrow))
         self.last = error
 
     def broke_off(self, key: str, model: str, epoch: int, error: TaleError) -> None:

@@ -7,13 +7,15 @@ noted by `recording`. Above: `openai_api`, `model_app`. Below: `ModelPool`, `cha
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 from typing import Final
 
 import anyio
 from starlette.types import Receive, Scope, Send
 
-from tale.errors import TaleError
+from tale.errors import ContextExceeded, TaleError
 from tale.models.answer import Answer, Completion
+from tale.models.backend import ChatRequest
 from tale.models.headers import (
     DEADLINE_HEADER,
     FELL_BACK_HEADER,
@@ -25,12 +27,14 @@ from tale.models.headers import (
 )
 from tale.models.ledger import Noting
 from tale.models.model_pool import ModelPool
+from tale.models.order import Order
 from tale.servers.chat_reply import ChatReply, Headers
 from tale.servers.http_body import Disconnected, read_body
 from tale.servers.openai_shapes import ChatCall, parse_chat, parse_deadline
 from tale.servers.openai_sse import EventWriter, completion_body
 from tale.servers.recording import Recording
 from tale.servers.routing import Asked, Routing, kind_named
+from tale.servers.shortening import Shortening
 from tale.telemetry import get_logger
 
 __all__ = ["CHAT_PATH", "ChatCompletions"]
@@ -48,6 +52,7 @@ class ChatCompletions:
         """Requests go to the pool as `routing` decides; a ledger notes what they took."""
         self._pool = pool
         self._routing = routing
+        self._shortening = Shortening(pool)
         self._ledger = ledger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,9 +80,8 @@ class ChatCompletions:
         try:
             call = parse_chat(body)
             asked = _asked(recording)
-            decision, order, request = self._routing.plan(call, asked)
-            recording.decided(call, decision)
-            why = decision.reason if call.model == "auto" else ""
+            plan = await self._plan(call, asked, recording)
+            order, request, why = plan.order, plan.request, plan.why
             if call.stream:
                 answer = await self._pool.chat(order, request, asked.deadline)
                 try:
@@ -99,6 +103,33 @@ class ChatCompletions:
             error = TaleError("The models server failed.", hint=_LOG_HINT)
             recording.failed(error)
             await reply.error(error)
+
+    async def _plan(self, call: ChatCall, asked: Asked, recording: Recording) -> _Plan:
+        """Decide who answers; a request that fits no window is shortened first."""
+        how = ""
+        try:
+            decision, order, request = self._routing.plan(call, asked)
+        except ContextExceeded:
+            if call.model != "auto" and not asked.session:
+                raise
+            short = await self._shortening.shorten(
+                call, asked.kind, asked.deadline, recording.helped
+            )
+            log.info("chat.shortened", how=short.how)
+            call, how = replace(call, request=short.request), short.how
+            decision, order, request = self._routing.plan(call, asked)
+        recording.decided(call, decision, lambda name: self._pool.named(name)[1])
+        chosen = decision.reason if call.model == "auto" else ""
+        return _Plan(order, request, "; ".join(part for part in (how, chosen) if part))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is to be done about a call, and why."""
+
+    order: Order
+    request: ChatRequest
+    why: str
 
 
 def _asked(recording: Recording) -> Asked:

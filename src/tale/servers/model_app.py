@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tale.config import BackendKind, ModelsSettings, RoleSettings
+from tale.config import BackendKind, ModelsSettings, RoleSettings, RoutingSettings
 from tale.errors import ConfigError
 from tale.models.backend import Backend, Role
 from tale.models.embedded import EmbeddedBackend
@@ -40,7 +40,7 @@ from tale.servers.routing import Routing
 from tale.servers.runner import ServerContext
 from tale.servers.usage_api import usage_routes
 
-__all__ = ["build_app", "policy_of", "remote_backend", "serve_models"]
+__all__ = ["build_app", "policy_of", "remote_backend", "remote_endpoints", "serve_models"]
 
 _WARM: Final[dict[Role, tuple[str, ...]]] = {"ux": (CHAT_SYSTEM,), "task": (WORK_SYSTEM,)}
 _DEFAULT_NAMES: Final[dict[Role, str]] = {"ux": UX_MODEL, "task": TASK_MODEL}
@@ -98,6 +98,7 @@ async def serve_models(
             policy=policy_of(settings),
             memory=memory,
             source=source,
+            remotes=remote_endpoints(context.settings.routing, session),
             preparation=pair,
             processes_changed=leash.wait_change,
             loading_since=loading_since,
@@ -143,6 +144,20 @@ def build_app(
             await app(scope, receive, send)
 
     return serve
+
+
+def remote_endpoints(settings: RoutingSettings, session: ClientSession) -> dict[str, Backend]:
+    """Make the backends of the endpoints that a fallback chain may name, by their names."""
+    return {
+        name: OpenAIBackend(
+            remote.name,
+            remote.context,
+            remote.url,
+            remote.api_key.get_secret_value(),
+            session=session,
+        )
+        for name, remote in settings.remotes.items()
+    }
 
 
 def policy_of(settings: ModelsSettings) -> Policy:

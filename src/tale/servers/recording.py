@@ -33,6 +33,9 @@ __all__ = ["CLIENT_GONE", "Recording"]
 CLIENT_GONE: Final = "client_gone"
 """The error code of a request whose caller went away before the answer's end."""
 
+RoleOf = Callable[[str], "Role | None"]
+"""Gives the core role of a model, by its real name."""
+
 _TRY_FAILED: Final = "try_failed"
 _LONGEST_SESSION: Final = 200
 # English takes about four bytes a token, code three; only for answers that told no usage.
@@ -61,7 +64,9 @@ class Recording:
         self._begun = clock()
         self._call: ChatCall | None = None
         self._decision: Decision | None = None
+        self._role_of: RoleOf = lambda _: None
         self._tries: tuple[Try, ...] = ()
+        self._helped: list[Completion] = []
         self._model = ""
         self._role: Role | None = None
         self._fell_back = False
@@ -81,9 +86,9 @@ class Recording:
         """The conversation or task that the request belongs to."""
         return (self.header(SESSION_HEADER) or "")[:_LONGEST_SESSION] or None
 
-    def decided(self, call: ChatCall, decision: Decision) -> None:
-        """Tell what is asked, and of whom."""
-        self._call, self._decision = call, decision
+    def decided(self, call: ChatCall, decision: Decision, role_of: RoleOf) -> None:
+        """Tell what is asked, of whom, and how to find the role of whoever else may answer."""
+        self._call, self._decision, self._role_of = call, decision, role_of
         self._model, self._role = decision.target, decision.role
 
     def answered_by(self, answer: Answer | Completion) -> None:
@@ -109,6 +114,10 @@ class Recording:
         """Tell of a whole answer."""
         self.answered_by(whole)
         self._usage, self._finish = whole.usage, whole.finish
+
+    def helped(self, whole: Completion) -> None:
+        """Tell of an answer that it took to ask: the summary of a part of the prompt."""
+        self._helped.append(whole)
 
     def failed(self, error: TaleError) -> None:
         """Tell how it failed."""
@@ -145,7 +154,12 @@ class Recording:
             error=self._error.code if self._error else CLIENT_GONE if failed else "",
             ok=False if _is_models_fault(self._error) else None,
         )
-        return (*(_try_of(answer, one, n) for n, one in enumerate(self._tries, 1)), answer)
+        tries = (
+            _try_of(answer, one, n, self._role_of(one.model))
+            for n, one in enumerate(self._tries, 1)
+        )
+        helped = (_help_of(answer, one, n) for n, one in enumerate(self._helped, 1))
+        return (*helped, *tries, answer)
 
     def _estimated(self, size: int) -> Usage:
         """Give what an answer took that broke off, and so told nothing; nothing without a token."""
@@ -154,20 +168,38 @@ class Recording:
         return Usage(max(1, size // _BYTES_PER_TOKEN), self._chunks)
 
 
-def _try_of(answer: Entry, tried: Try, number: int) -> Entry:
+def _try_of(answer: Entry, tried: Try, number: int, role: Role | None) -> Entry:
     """Give the entry of a try that came to nothing, which a naive loop wouldn't have made."""
     return replace(
         answer,
         id=f"{answer.id}-{number}",
         own=True,
         model=tried.model,
-        role=None,
+        role=role,
         usage=tried.usage or Usage(),
         first_token=None,
         finish=None,
         fell_back=False,
         error=_TRY_FAILED,
-        ok=False,
+        ok=False if tried.counts else None,
+    )
+
+
+def _help_of(answer: Entry, whole: Completion, number: int) -> Entry:
+    """Give the entry of an answer that it took to ask."""
+    return replace(
+        answer,
+        id=f"{answer.id}-part-{number}",
+        own=True,
+        model=whole.model,
+        role=whole.role,
+        kind="summarise",
+        usage=whole.usage or Usage(),
+        first_token=None,
+        finish=whole.finish,
+        fell_back=whole.fell_back,
+        error="",
+        ok=None,
     )
 
 
