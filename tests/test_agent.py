@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tale.errors import BackendStalled, WorkspaceUnusable
 from tale.models.caller import Purpose, Script, ScriptedModels
-from tale.prompts import CHAT_SYSTEM, WORK_SYSTEM
+from tale.prompts import CHAT_SYSTEM, TESTED_WORK_SYSTEM, WORK_SYSTEM
 from tale.tasks.agent import run_step
 from tale.tasks.fences import Block, NamedFile, parse_fences
 from tale.tasks.languages import EXTENSIONS, default_name, is_file_name
@@ -360,14 +360,18 @@ def test_a_write_that_fails_leaves_no_half_a_file(tmp_path: Path) -> None:
 
 
 async def work(
-    folder: Path, models: ScriptedModels, *, kind: Kind = "work", role: Role = "task"
+    folder: Path,
+    models: ScriptedModels,
+    *,
+    text: str = "write a program that prints one",
+    kind: Kind = "work",
+    role: Role = "task",
 ) -> tuple[StepResult, list[Progress]]:
     seen: list[Progress] = []
 
     async def report(progress: Progress) -> None:
         seen.append(progress)
 
-    text = "say one" if kind == "talk" else "write a program that prints one"
     step = Step("t-1", text, str(folder), role, kind)
     return await run_step(step, models, report), seen
 
@@ -396,15 +400,35 @@ async def test_work_streams_its_answer_and_writes_its_files(tmp_path: Path) -> N
     assert request.temperature == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "system"),
+    [
+        ("Write a calculator, with tests.", TESTED_WORK_SYSTEM),
+        ("Write a parser and a unit test for it", TESTED_WORK_SYSTEM),
+        ("make it pass in pytest", TESTED_WORK_SYSTEM),
+        ("Write a function that tells primes", WORK_SYSTEM),
+        ("Write a function to test if a string is a palindrome", WORK_SYSTEM),
+        ("print the latest news", WORK_SYSTEM),
+    ],
+)
+async def test_tests_are_written_where_they_are_asked_for(
+    tmp_path: Path, text: str, system: str
+) -> None:
+    models = ScriptedModels(Script([f"FILE: a.py\n{CODE}"]))
+    await work(tmp_path, models, text=text)
+    [(_, request)] = models.asked
+    assert request.messages[0].content == system
+
+
 async def test_a_step_that_waits_for_the_models_says_so_before_its_answer(tmp_path: Path) -> None:
     models = ScriptedModels(Script(["Hello."], held_up="They come back."))
-    _, seen = await work(tmp_path, models, kind="talk")
+    _, seen = await work(tmp_path, models, text="say one", kind="talk")
     assert seen == [Began(), Noted("They come back."), TokenSaid("Hello.")]
 
 
 async def test_talk_is_answered_in_words_and_leaves_no_folder(tmp_path: Path) -> None:
     models = ScriptedModels(Script([f"FILE: a.py\n{CODE}"]))
-    result, _ = await work(tmp_path / "w", models, kind="talk", role="ux")
+    result, _ = await work(tmp_path / "w", models, text="say one", kind="talk", role="ux")
     assert result.files == ()
     assert result.role == "ux"
     assert not (tmp_path / "w").exists()

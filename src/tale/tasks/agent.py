@@ -8,6 +8,7 @@ server through `models.caller`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,7 @@ from anyio import to_thread
 from tale.models.backend import ChatRequest, Chunk, FinishReason, Message, Role, Usage
 from tale.models.caller import ModelCaller, Purpose
 from tale.models.runaway import before_rambling, runs_away
-from tale.prompts import CHAT_SYSTEM, WORK_SYSTEM
+from tale.prompts import CHAT_SYSTEM, TESTED_WORK_SYSTEM, WORK_SYSTEM
 from tale.tasks.fences import Fences, NamedFile, parse_fences
 from tale.tasks.languages import SHELLS, default_name
 from tale.tasks.task import (
@@ -40,6 +41,12 @@ _TEMPERATURES: Final = {"talk": (0.3,), "work": (0.0, 0.7)}
 """One for each try. Work is greedy first, so that the same step gives the same files; an answer
 that runs away does so again at 0, so the second try is freer."""
 _CHECK_CHARACTERS: Final = 256
+_ASKS_FOR_TESTS: Final = re.compile(
+    r"\btests\b|\b(?:a|unit|pytest|with)[- ]?test\b|\btest (?:cases?|files?|suite)\b"
+    r"|\bpytest\b|\bunittest\b",
+    re.IGNORECASE,
+)
+"""Not "test" alone: many functions test whether something is so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +97,8 @@ async def _ask(step: Step, models: ModelCaller, report: Report) -> _Said:
 
 
 async def _ask_once(step: Step, models: ModelCaller, report: Report, temperature: float) -> _Said:
-    system = WORK_SYSTEM if step.kind == "work" else CHAT_SYSTEM
     request = ChatRequest(
-        (Message("system", system), Message("user", step.text)),
+        (Message("system", _system(step)), Message("user", step.text)),
         max_tokens=_MAX_TOKENS[step.kind],
         temperature=temperature,
     )
@@ -119,6 +125,12 @@ async def _ask_once(step: Step, models: ModelCaller, report: Report, temperature
         model, role, reason = answer.model, answer.role or step.role, answer.reason
     finish = "length" if ran_away else last.finish or "stop"
     return _Said(text, model, role, reason, finish, last.usage or Usage(), ran_away)
+
+
+def _system(step: Step) -> str:
+    if step.kind == "talk":
+        return CHAT_SYSTEM
+    return TESTED_WORK_SYSTEM if _ASKS_FOR_TESTS.search(step.text) else WORK_SYSTEM
 
 
 def _repeats(step: Step, text: str) -> bool:
