@@ -3,7 +3,7 @@
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
-SOURCES := src tests benchmarks
+SOURCES := src tests benchmarks training
 # What the processes of one run leave behind for coverage to combine.
 export COVERAGE_FILE ?= $(CURDIR)/.coverage
 

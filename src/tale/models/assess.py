@@ -1,17 +1,23 @@
 """What a request is: its kind, whether it is work, and how hard it is. Pure, and asks no model.
 
-The same text always gives the same assessment. Who answers is the `router`'s decision, which knows
-the models too. Above: `router`, `memory.conversation` and `servers.steps` (talk is answered, work
-becomes a task).
+Linear heads judge what a text shows; rules for plain English orders are part of that. The same text
+always gives the same assessment. Who answers is the `router`'s decision, which knows the models
+too. Above: `router`, `memory.conversation` and `servers.steps` (talk is answered, work becomes a
+task). Below: `orders` (rules), `features` (what a text shows), `weights` (what it tells).
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final, Literal
+from math import exp
+from typing import Final, Literal, get_args
 
-__all__ = ["BANDS", "Assessment", "Band", "Kind", "assess", "band_of"]
+from tale.models.features import matter, pieces, request
+from tale.models.orders import Order, find_order, is_code
+from tale.models.weights import shipped
+
+__all__ = ["BANDS", "HARD_BY_KIND", "KINDS", "Assessment", "Band", "Kind", "assess", "band_of"]
 
 Kind = Literal[
     "talk", "question", "summarise", "extract", "transform", "write", "code", "plan", "act"
@@ -20,82 +26,58 @@ Kind = Literal[
 the same in another form (translate, convert, rephrase); prose; a program or a change to one; the
 parts of something large; things done to files or the machine."""
 
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+_WORK_KINDS: Final[tuple[Kind, ...]] = tuple(
+    kind for kind in KINDS if kind not in {"talk", "question"}
+)
+
 Band = Literal["easy", "medium", "hard"]
 """Difficulty in three, which is as fine as what is learned from a few hundred requests."""
 
 BANDS: Final[tuple[Band, ...]] = ("easy", "medium", "hard")
 
-# What is longer than this isn't small talk, whatever it says.
-_LONG_WORDS: Final = 80
-_LONG_CHARACTERS: Final = 600
-# An order without a thing to make is a task once it has details: "write a haiku" is not.
-_DETAILED_WORDS: Final = 12
+HARD_BY_KIND: Final[dict[Kind, float]] = {
+    "talk": 0.0,
+    "question": 0.05,
+    "summarise": 0.1,
+    "extract": 0.1,
+    "transform": 0.1,
+    "write": 0.15,
+    "code": 0.4,
+    "plan": 0.45,
+    "act": 0.4,
+}
+"""How probably a small model fails at a kind of request whatever it is about: what is done in many
+steps, each of which may fail, before what is said in one. Estimates; what happens corrects them
+(`estimates`)."""
 
+# Small talk isn't about what it mentions.
+_TALK_MATTERS: Final = 0.3
+_WORD: Final = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
+# What a reason quotes of a text is looked for here, in characters.
+_QUOTED: Final = 200
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# Orders that are work whatever they are about.
-_WORK_VERBS: Final = _words(
-    """
-    implement refactor debug fix build develop scaffold rewrite port migrate deploy optimize
-    optimise automate install configure benchmark scrape parse code program
-    """
-)
-# Orders that are work if what they ask for is an artefact.
-_MAKE_VERBS: Final = _words(
-    """
-    write create make generate convert analyze analyse add design produce prepare draft
-    compile translate transform extract update change remove delete rename document test
-    plan set setup give show need want summarize summarise compare research review clean
-    sort merge split calculate compute organize organise improve extend integrate complete
-    finish run
-    """
-)
-_ARTEFACTS: Final = _words(
-    """
-    app application apps api backend bot class classes cli code codebase component config
-    configuration crawler csv dashboard database dataset decorator diagram docker dockerfile
-    documentation endpoint excel file files folder form frontend function functions game
-    generator html interface json library linter makefile markdown method migration module
-    notebook package page parser pdf pipeline plugin program programs project prototype
-    query readme regex report repository schema scraper script scripts server service
-    simulation site spreadsheet sql stylesheet suite svg system table template test tests
-    tool unittest unittests website workflow wrapper xml yaml presentation essay article
-    tutorial python javascript typescript rust golang java kotlin bash css react flask
-    django
-    """
-)
-_QUESTION_WORDS: Final = _words(
-    """
-    what who whom whose when where which why how is are was were am do does did can could
-    would should shall will may might have has whats hows wheres whos
-    """
-)
-_POLITE: Final = re.compile(
-    r"(?:hi|hello|hey|ok|okay|well|now|so|then|and|also|just|please|kindly|thanks|tale)\b[\s,.!:;-]*"
-    r"|(?:can|could|would|will) (?:you|u)(?: please| kindly| maybe)?\b[\s,]*"
-    r"|(?:would|do) you mind\b[\s,]*"
-    r"|i(?: would|'d) (?:like|love|want) (?:you )?to\b[\s,]*(?:have\b)?[\s,]*"
-    r"|i (?:want|need) you to\b[\s,]*"
-    r"|(?:help|assist) me (?:to |with |in )?"
-    r"|(?:let's|lets|let us|we (?:need|have) to|you (?:should|must|need to))\b[\s,]*"
-    r"|(?:go ahead|be so kind|try)(?: and| to)?\b[\s,]*"
-    r"|i (?=(?:need|want) (?:an?|some|the|my)\b)",
-)
-_CODE: Final = re.compile(
-    r"```|^(?:def|class|func|fn|const|let|var|public|#include)\b.*[(:;{<=]|^import \w+$"
-    r"|^Traceback \(most recent|^\s*File \"[^\"]+\", line \d+",
-    re.MULTILINE,
-)
-_FILE_NAME: Final = re.compile(
-    r"(?:^|[\s`'\"(/])[\w-]+\.(?:py|js|ts|tsx|rs|go|java|c|h|cpp|rb|sh|sql|html|css|md|txt|csv|json"
-    r"|ya?ml|toml|ini|xml|pdf|xlsx?|docx?|ipynb)\b",
-    re.IGNORECASE,
-)
-_WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
-_SENTENCE_END: Final = re.compile(r"[.!?;]+\s+|\n+")
+_TALK_REASONS: Final[dict[Kind, str]] = {
+    "talk": "a short remark",
+    "question": "a question",
+    "summarise": "asks for a summary",
+    "extract": "asks what a text says",
+    "transform": "asks for a text in another form",
+    "write": "asks for a few lines",
+    "code": "a question about code",
+    "plan": "asks for advice",
+    "act": "asks how something is done",
+}
+_WORK_REASONS: Final[dict[Kind, str]] = {
+    "summarise": "a summary that takes work",
+    "extract": "data to extract",
+    "transform": "something to convert",
+    "write": "a long text to write",
+    "code": "code",
+    "plan": "a plan to make",
+    "act": "something to do",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,56 +110,52 @@ def band_of(difficulty: float) -> Band:
 
 
 def assess(text: str) -> Assessment:
-    """Judge by rules, the surest first. Total and deterministic: any text gives an assessment."""
-    text = text.strip().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    # First, so that the patterns below never see a megabyte.
-    if len(text) > _LONG_CHARACTERS or (words := len(_WORD.findall(text))) > _LONG_WORDS:
-        return _work("a long text", 0.8)
-    if _CODE.search(text):
-        return _work("it contains code", 0.8)
-    orders = [order for sentence in _SENTENCE_END.split(text) if (order := _judge(sentence))]
-    if orders:
-        return max(orders, key=lambda order: order.confidence)
-    if text.endswith("?"):
-        return _talk("a question", 0.8)
-    return _talk("a short remark", 0.7 if words > _DETAILED_WORDS else 0.9)
+    """Judge a text. Total and deterministic: any text gives an assessment.
+
+    Difficulty is the chance to fail at the kind or at the matter: 1 - (1 - kind)(1 - matter), the
+    first from `HARD_BY_KIND`, the second learned from where a small model failed and a large one
+    didn't.
+    """
+    text = text.strip()
+    if not text:
+        return Assessment("talk", False, 0.0, 1.0, "nothing is said")
+    heads = shipped()
+    order = find_order(text)
+    said = heads["request"].judge(request(text, order))
+    chance = _chance(said["work"])
+    work = chance >= 0.5
+    kind = max(_WORK_KINDS if work else KINDS, key=said.__getitem__)
+    about = _chance(heads["matter"].judge(matter(text))["hard"])
+    if kind == "talk":
+        about *= _TALK_MATTERS
+    return Assessment(
+        kind=kind,
+        work=work,
+        difficulty=1 - (1 - HARD_BY_KIND[kind]) * (1 - about),
+        confidence=max(chance, 1 - chance),
+        reason=_reason(text, kind, order, work=work),
+    )
 
 
-def _judge(sentence: str) -> Assessment | None:
-    """Find an order to do work in one sentence."""
-    plain = sentence.strip().lower()
-    order = _without_politeness(plain)
-    words = _WORD.findall(order)
-    if not words:
-        return None
-    verb, rest = words[0], words[1:]
-    if verb in _QUESTION_WORDS:
-        return None
-    artefact = next((word for word in rest if word in _ARTEFACTS), "")
-    if not artefact and _FILE_NAME.search(sentence):
-        artefact = "a file"
-    if verb in _WORK_VERBS and rest:
-        return _work(f"asks to {verb} something", 0.9)
-    if verb in _MAKE_VERBS and artefact:
-        return _work(f"asks to {verb} something ({artefact})", 0.9)
-    if verb in _MAKE_VERBS and len(words) >= _DETAILED_WORDS:
-        return _work(f"asks to {verb} something, in detail", 0.6)
-    return None
+def _chance(log_odds: float) -> float:
+    # Past this it is 0 or 1 in any case, and `exp` would overflow.
+    return 1 / (1 + exp(-max(-40.0, min(40.0, log_odds))))
 
 
-def _without_politeness(text: str) -> str:
-    """Cut off what only leads up to the order: "Hi! Could you please …"."""
-    start = 0
-    while found := _POLITE.match(text, start):
-        if found.end() == start:
-            break
-        start = found.end()
-    return text[start:]
-
-
-def _work(reason: str, confidence: float) -> Assessment:
-    return Assessment("code", True, 0.5, confidence, reason)
-
-
-def _talk(reason: str, confidence: float) -> Assessment:
-    return Assessment("talk", False, 0.2, confidence, reason)
+def _reason(text: str, kind: Kind, order: Order | None, *, work: bool) -> str:
+    """Name the strongest evidence."""
+    if not work:
+        return _TALK_REASONS[kind]
+    if is_code(text):
+        return "it contains code"
+    if order:
+        return order.reason
+    heads = shipped()["request"]
+    # The short ones of a European language are grammar.
+    words = (
+        word for word in _WORD.findall(text[:_QUOTED].lower()) if not word.isascii() or word[3:]
+    )
+    told = {word: heads.weigh("work", pieces(word)) for word in words}
+    strongest = sorted((word for word in told if told[word] > 0), key=lambda word: -told[word])[:2]
+    named = ", ".join(word[:30] for word in told if word in strongest)
+    return f"reads like {_WORK_REASONS[kind]}" + (f": {named}" if named else "")

@@ -1,0 +1,148 @@
+"""Orders found by rules: a verb at the front, and what it is to make. Pure.
+
+Sure where they match, and English only; what they find is evidence for `assess`, which also knows
+what they don't. Above: `features`, `assess`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["Order", "find_order", "is_code", "names_file"]
+
+# What is looked at, in characters: patterns never see a megabyte.
+_HEAD: Final = 2000
+# An order without a thing to make is a task once it has details: "write a haiku" is not.
+_DETAILED_WORDS: Final = 12
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Orders that are work whatever they are about.
+_WORK_VERBS: Final = _words(
+    """
+    implement refactor debug fix build develop scaffold rewrite port migrate deploy optimize
+    optimise automate install configure benchmark scrape parse code program
+    """
+)
+# Orders that are work if what they ask for is an artefact.
+_MAKE_VERBS: Final = _words(
+    """
+    write create make generate convert analyze analyse add design produce prepare draft
+    compile translate transform extract update change remove delete rename document test
+    plan set setup give show need want summarize summarise compare research review clean
+    sort merge split calculate compute organize organise improve extend integrate complete
+    finish run
+    """
+)
+_ARTEFACTS: Final = _words(
+    """
+    app application apps api backend bot class classes cli code codebase component config
+    configuration crawler csv dashboard database dataset decorator diagram docker dockerfile
+    documentation endpoint excel file files folder form frontend function functions game
+    generator html interface json library linter makefile markdown method migration module
+    notebook package page parser pdf pipeline plugin program programs project prototype
+    query readme regex report repository schema scraper script scripts server service
+    simulation site spreadsheet sql stylesheet suite svg system table template test tests
+    tool unittest unittests website workflow wrapper xml yaml presentation essay article
+    tutorial python javascript typescript rust golang java kotlin bash css react flask
+    django
+    """
+)
+_QUESTION_WORDS: Final = _words(
+    """
+    what who whom whose when where which why how is are was were am do does did can could
+    would should shall will may might have has whats hows wheres whos
+    """
+)
+_POLITE: Final = re.compile(
+    r"(?:hi|hello|hey|ok|okay|well|now|so|then|and|also|just|please|kindly|thanks|tale)\b[\s,.!:;-]*"
+    r"|(?:can|could|would|will) (?:you|u)(?: please| kindly| maybe)?\b[\s,]*"
+    r"|(?:would|do) you mind\b[\s,]*"
+    r"|i(?: would|'d) (?:like|love|want) (?:you )?to\b[\s,]*(?:have\b)?[\s,]*"
+    r"|i (?:want|need) you to\b[\s,]*"
+    r"|(?:help|assist) me (?:to |with |in )?"
+    r"|(?:let's|lets|let us|we (?:need|have) to|you (?:should|must|need to))\b[\s,]*"
+    r"|(?:go ahead|be so kind|try)(?: and| to)?\b[\s,]*"
+    r"|i (?=(?:need|want) (?:an?|some|the|my)\b)",
+)
+_CODE: Final = re.compile(
+    r"```|^(?:def|class|func|fn|const|let|var|public|#include)\b.*[(:;{<=]|^import \w+$"
+    r"|^Traceback \(most recent|^\s*File \"[^\"]+\", line \d+",
+    re.MULTILINE,
+)
+_FILE_NAME: Final = re.compile(
+    r"(?:^|[\s`'\"(/])[\w-]+\.(?:py|js|ts|tsx|rs|go|java|c|h|cpp|rb|sh|sql|html|css|md|txt|csv|json"
+    r"|ya?ml|toml|ini|xml|pdf|xlsx?|docx?|ipynb)\b",
+    re.IGNORECASE,
+)
+_WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+_SENTENCE_END: Final = re.compile(r"[.!?;]+\s+|\n+")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order to do work.
+
+    Attributes:
+        verb: What to do.
+        thing: What to make; empty where the rules know none.
+        sure: 0.5 to 1: how surely it is one.
+        reason: Why, in words.
+    """
+
+    verb: str
+    thing: str
+    sure: float
+    reason: str
+
+
+def is_code(text: str) -> bool:
+    """Say whether a text contains code, or what a program wrote as it failed."""
+    return _CODE.search(text[:_HEAD]) is not None
+
+
+def names_file(text: str) -> bool:
+    """Say whether a text names a file."""
+    return _FILE_NAME.search(text[:_HEAD]) is not None
+
+
+def find_order(text: str) -> Order | None:
+    """Find the surest order among the sentences of a text."""
+    text = text[:_HEAD].replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    orders = [order for sentence in _SENTENCE_END.split(text) if (order := _judge(sentence))]
+    return max(orders, key=lambda order: order.sure, default=None)
+
+
+def _judge(sentence: str) -> Order | None:
+    order = _without_politeness(sentence.strip().lower())
+    words = _WORD.findall(order)
+    if not words:
+        return None
+    verb, rest = words[0], words[1:]
+    if verb in _QUESTION_WORDS:
+        return None
+    artefact = next((word for word in rest if word in _ARTEFACTS), "")
+    if not artefact and _FILE_NAME.search(sentence):
+        artefact = "a file"
+    if verb in _WORK_VERBS and rest:
+        return Order(verb, artefact, 0.9, f"asks to {verb} something")
+    if verb in _MAKE_VERBS and artefact:
+        return Order(verb, artefact, 0.9, f"asks to {verb} something ({artefact})")
+    if verb in _MAKE_VERBS and len(words) >= _DETAILED_WORDS:
+        return Order(verb, "", 0.6, f"asks to {verb} something, in detail")
+    return None
+
+
+def _without_politeness(text: str) -> str:
+    """Cut off what only leads up to the order: "Hi! Could you please …"."""
+    start = 0
+    while found := _POLITE.match(text, start):
+        if found.end() == start:
+            break
+        start = found.end()
+    return text[start:]

@@ -1,0 +1,117 @@
+"""`python -m training.assess`: train the weights that ship, and write them to the package."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tale.models.assess import KINDS
+from tale.models.features import CUE_BUCKETS, GRAM_BUCKETS, Shown, matter, request
+from tale.models.orders import find_order
+from tale.models.weights import CUE_VALUE, WEIGHTS_FILE, pack
+from training.linear import Array, Rows, fit_logistic
+from training.requests import Example, examples
+
+__all__ = ["SETS", "Prompt", "data_folder", "fit_hard", "fit_requests", "prompts", "rows_of"]
+
+SETS = ("gsm8k", "mmlu")
+_REQUEST_PENALTY = 0.15
+_HARD_PENALTY = 3.0
+_WIDTH = GRAM_BUCKETS + CUE_BUCKETS
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt that two models answered.
+
+    Attributes:
+        text: The prompt.
+        weak: Whether the small model answered right.
+        strong: Whether the large one did.
+        subject: What it is about.
+    """
+
+    text: str
+    weak: bool
+    strong: bool
+    subject: str
+
+
+def data_folder() -> Path:
+    """Give where the data is: `TALE_BENCH_DATA`, or `../shared/data` beside the repository."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    return Path(os.environ.get("TALE_BENCH_DATA", beside))
+
+
+def prompts(name: str) -> list[Prompt]:
+    """Read one of `SETS`.
+
+    Raises:
+        FileNotFoundError: The data isn't here.
+    """
+    with gzip.open(data_folder() / "routing" / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    return [Prompt(row["prompt"], row["weak"], row["strong"], row["subject"]) for row in rows]
+
+
+def rows_of(shown: Sequence[Shown]) -> Rows:
+    """Make what texts show into what is trained on: as `weights` adds it up."""
+    return Rows.of([_row(each) for each in shown], _WIDTH)
+
+
+def _row(shown: Shown) -> dict[int, float]:
+    length = len(shown.grams) ** 0.5
+    row = {bucket: count / length for bucket, count in Counter(shown.grams).items()}
+    return row | {GRAM_BUCKETS + bucket: CUE_VALUE for bucket in shown.cues}
+
+
+def fit_hard(rows: Rows, known: Sequence[Prompt]) -> Array:
+    """Fit the head that says how probably a weak model fails where a strong one doesn't."""
+    labels = np.array([prompt.strong and not prompt.weak for prompt in known], dtype=float)
+    return fit_logistic(rows, labels, penalty=_HARD_PENALTY)
+
+
+def fit_requests(known: Sequence[Example]) -> tuple[list[str], list[Array]]:
+    """Fit the heads for each kind, and for work."""
+    rows = rows_of([request(each.text.strip(), find_order(each.text.strip())) for each in known])
+    counts = np.array([each.weight for each in known])
+    names: list[str] = [*KINDS, "work"]
+    heads: list[Array] = []
+    for name in names:
+        labels = np.array(
+            [each.work if name == "work" else each.kind == name for each in known], dtype=float
+        )
+        heads.append(fit_logistic(rows, labels, penalty=_REQUEST_PENALTY, weights=counts))
+    return names, heads
+
+
+def main() -> int:
+    """Train on all there is."""
+    try:
+        known = [prompt for name in SETS for prompt in prompts(name)]
+    except FileNotFoundError as missing:
+        print(f"{missing.filename} isn't here; see training/README.md", file=sys.stderr)
+        return 1
+    hard = fit_hard(rows_of([matter(prompt.text) for prompt in known]), known)
+    names, heads = fit_requests(examples())
+    content = pack(
+        {
+            "request": (names, [list(map(float, head)) for head in heads]),
+            "matter": (["hard"], [list(map(float, hard))]),
+        }
+    )
+    WEIGHTS_FILE.write_bytes(content)
+    print(f"{WEIGHTS_FILE}: {len(content)} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
