@@ -426,6 +426,16 @@ async def test_a_step_that_waits_for_the_models_says_so_before_its_answer(tmp_pa
     assert seen == [Began(), Noted("They come back."), TokenSaid("Hello.")]
 
 
+async def test_prose_is_told_its_length_unless_the_user_says_one(tmp_path: Path) -> None:
+    essay = "Write an essay about tea and save it as tea.md"
+    for text, told in ((essay, True), (f"{essay}, 700 words long", False)):
+        models = ScriptedModels(Script(["Tea."]))
+        await work(tmp_path, models, text=text)
+        [(_, request)] = models.asked
+        assert request.messages[-1].content.startswith(text)
+        assert ("words." in request.messages[-1].content) is told
+
+
 async def test_talk_is_answered_in_words_and_leaves_no_folder(tmp_path: Path) -> None:
     models = ScriptedModels(Script([f"FILE: a.py\n{CODE}"]))
     result, _ = await work(tmp_path / "w", models, text="say one", kind="talk", role="ux")

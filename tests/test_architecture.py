@@ -45,6 +45,7 @@ FORBIDDEN = {
 CLIENT_ONLY = {
     "tale.models.assess",
     "tale.models.backend",
+    "tale.models.budgets",
     "tale.models.caller",
     "tale.models.client",
     "tale.models.runaway",

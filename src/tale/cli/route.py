@@ -7,6 +7,7 @@ where none runs the same router decides here, as if the core models were up and 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated
@@ -63,8 +64,8 @@ def explain(decision: Record, screen: Screen) -> Iterator[str]:
             "Likely right": _likely(decision),
             "Tokens": _tokens(decision),
             "Time": _time(decision),
-            "Told": decision.text("words"),
-            "Then": ", then ".join(decision.texts("chain")) or "nobody",
+            "Told": decision.text("words") if assessment.flag("work") else "",
+            "If it fails": ", then ".join(decision.texts("chain")) or "nobody else is asked",
         }
     )
     for name, why in _rejected(decision):
@@ -78,7 +79,7 @@ def _lines(facts: dict[str, str]) -> list[str]:
 
 def _rejected(decision: Record) -> Iterator[tuple[str, str]]:
     found = decision.raw.get("rejected")
-    for pair in found if isinstance(found, list | tuple) else ():
+    for pair in found if isinstance(found, list) else ():
         match pair:
             case [str(name), str(why)]:
                 yield name, why
@@ -111,4 +112,4 @@ def _decide_here(text: str) -> Record:
     decision = router.route(router.RouteRequest(text))
     if isinstance(decision, router.Refusal):
         raise decision.error
-    return Record(asdict(decision))
+    return Record.parse(json.dumps(asdict(decision)))

@@ -21,6 +21,9 @@ __all__ = ["Demand", "ModelFacts", "Prospect", "core_worth", "prospect"]
 # The large model is what all work waits for, and its tokens take three times the computing: the
 # small one answers unless the large one is right in so many more of a hundred cases. A remote
 # endpoint costs money, and the text leaves the machine.
+# Work goes on for long while somebody may want to talk: the small model, whose processor time comes
+# first, is kept free for that.
+_WORK_ON_UX: Final = 0.2
 _PRICES: Final = {"ux": 0.0, "task": 0.12, "local": 0.12, "remote": 0.3}
 # A second that the model works, and one that it hasn't begun yet, during which nothing shows.
 _WORKING: Final = 0.002
@@ -99,6 +102,7 @@ class Demand:
         wants_tools: Tools are offered.
         wants_json: The answer has to be JSON.
         deadline: Seconds until it is of no use any more.
+        work: It becomes a task, rather than being answered in the conversation.
     """
 
     kind: Kind
@@ -110,6 +114,7 @@ class Demand:
     wants_tools: bool = False
     wants_json: bool = False
     deadline: float | None = None
+    work: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,7 @@ class Prospect:
         completion: Tokens of the answer that are expected.
         budget: The limits of the answer.
         tight: The prompt fits only if it has fewer tokens than were estimated.
+        price: What the model costs, however long it takes.
         cost: What the answer costs, on the scale of `success`.
         weight: What the user multiplies its success by.
     """
@@ -139,6 +145,7 @@ class Prospect:
     completion: int
     budget: Budget
     tight: bool
+    price: float
     cost: float
     weight: float
 
@@ -150,7 +157,7 @@ class Prospect:
     @property
     def wait_cost(self) -> float:
         """The part of the cost that is owed to waiting."""
-        return self.cost - _price_of_time(self.seconds - self.wait, 0.0) - _PRICES[self.model.sort]
+        return self.cost - _price_of_time(self.seconds - self.wait, 0.0) - self.price
 
 
 def prospect(
@@ -181,6 +188,7 @@ def prospect(
     prefill = expected.first_token + prompt * _COMPUTED * expected.per_prompt_token
     work = prefill + completion * per_token
     wait = _wait(model, work)
+    price = _price(model.sort, demand)
     success = expected.success * _skill(model.role, demand) * min(1.0, limits.raised / wanted)
     if demand.deadline is not None and wait + work > demand.deadline:
         success *= _TOO_LATE
@@ -194,7 +202,8 @@ def prospect(
         completion,
         limits,
         tight,
-        _PRICES[model.sort] + _price_of_time(work, wait),
+        price,
+        price + _price_of_time(work, wait),
         weight,
     )
 
@@ -202,7 +211,11 @@ def prospect(
 def core_worth(role: Role, demand: Demand, expected: Estimate, weight: float) -> float:
     """Give what the model of a role is worth for a request when nothing is going on."""
     work = expected.first_token + expected.completion * expected.per_token
-    return expected.success * _skill(role, demand) * weight - _PRICES[role] - _price_of_time(work)
+    return (
+        expected.success * _skill(role, demand) * weight
+        - _price(role, demand)
+        - _price_of_time(work)
+    )
 
 
 def _fits(estimated: int, context: int, scale: float) -> tuple[int, bool]:
@@ -232,6 +245,10 @@ def _wait(model: ModelFacts, work: float) -> float:
     before = model.in_flight + model.waiting - slots + 1
     # Those before are taken to need as long as this one, and to be half done.
     return coming + (max(0, before) / slots) * work * (0.5 if model.waiting == 0 else 1.0)
+
+
+def _price(sort: str, demand: Demand) -> float:
+    return _PRICES[sort] + (_WORK_ON_UX if demand.work and sort == "ux" else 0.0)
 
 
 def _price_of_time(work: float, wait: float = 0.0) -> float:

@@ -104,6 +104,7 @@ def _demand(request: RouteRequest, assessment: Assessment) -> Demand:
         wants_tools=request.wants_tools,
         wants_json=request.wants_json,
         deadline=request.deadline,
+        work=assessment.work,
     )
 
 
