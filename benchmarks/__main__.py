@@ -12,7 +12,17 @@ from pathlib import Path
 from benchmarks.installation import model_file
 from benchmarks.report import Report
 
-_ALL = ("startup", "answers", "recovery", "supervision", "wire", "session", "chaos", "soak")
+_ALL = (
+    "startup",
+    "answers",
+    "recovery",
+    "supervision",
+    "wire",
+    "routing",
+    "session",
+    "chaos",
+    "soak",
+)
 _RESULTS = Path(__file__).parent / "results" / "latest.json"
 
 

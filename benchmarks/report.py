@@ -23,7 +23,7 @@ class Figure:
     Attributes:
         what: What was measured.
         value: The figure, in `unit`; the median of `runs`.
-        unit: `s`, `ms`, `MB`, `%`, or what is counted.
+        unit: `s`, `ms`, `MB`, `%`, or what is counted; empty for a number without one.
         reach: What it should be, in words.
         reached: Whether it is.
         baseline: What it was measured beside, in words; empty where there is none.

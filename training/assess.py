@@ -24,7 +24,7 @@ __all__ = ["SETS", "Prompt", "data_folder", "fit_hard", "fit_requests", "prompts
 
 SETS = ("gsm8k", "mmlu")
 _REQUEST_PENALTY = 0.15
-_HARD_PENALTY = 3.0
+_HARD_PENALTY = 1.0
 _WIDTH = GRAM_BUCKETS + CUE_BUCKETS
 
 

@@ -86,7 +86,7 @@ def fit_logistic(
         bend = counts * np.maximum(chance * (1 - chance), 1e-4)
         step = _solve(rows, bend, held, gradient)
         fitted -= step
-        if float(np.abs(step).max()) < 1e-3:
+        if float(np.abs(step).max()) < 1e-2:
             break
     return fitted
 

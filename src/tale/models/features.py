@@ -93,22 +93,22 @@ def request(text: str, order: Order | None) -> Shown:
     """
     plain = _plain(text, _ASKED)
     words = _WORD.findall(plain)
-    grams: list[int] = []
-    for word in words:
-        grams += pieces(word)
-    grams += _pairs(words)
-    return Shown(tuple(grams), _cues(_request_cues(text, plain, words, order)))
+    return Shown(_grams(words), _cues(_request_cues(text, plain, words, order)))
 
 
 def matter(text: str) -> Shown:
     """Show what a text is about, for how hard it is."""
-    plain = _plain(text, _ABOUT)
-    words = _WORD.findall(plain)
+    words = _WORD.findall(_plain(text, _ABOUT))
+    return Shown(_grams(words), _cues(_matter_cues(text[: _ABOUT[0] * 2], words)))
+
+
+def _grams(words: list[str]) -> tuple[int, ...]:
     grams: list[int] = []
     for word in words:
-        grams += _stems(word)
-    grams += _pairs(words)
-    return Shown(tuple(grams), _cues(_matter_cues(text[: _ABOUT[0] * 2], words)))
+        grams += pieces(word)
+    for first, second in pairwise(words):
+        grams.append(_bucket(f"{first} {second}", GRAM_BUCKETS))
+    return tuple(grams)
 
 
 @lru_cache(maxsize=1 << 13)
@@ -122,15 +122,6 @@ def pieces(word: str) -> tuple[int, ...]:
     for size in sizes:
         found += [padded[at : at + size] for at in range(len(padded) - size + 1)]
     return tuple(_bucket(piece, GRAM_BUCKETS) for piece in found)
-
-
-@lru_cache(maxsize=1 << 13)
-def _stems(word: str) -> tuple[int, ...]:
-    return tuple(_bucket(piece, GRAM_BUCKETS) for piece in {word, f"{word[:5]}~", f"~{word[-3:]}"})
-
-
-def _pairs(words: list[str]) -> list[int]:
-    return [_bucket(f"{first} {second}", GRAM_BUCKETS) for first, second in pairwise(words)]
 
 
 def _bucket(piece: str, buckets: int) -> int:
