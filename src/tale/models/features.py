@@ -32,7 +32,7 @@ CUE_BUCKETS: Final = 1 << 11
 # What is looked at, in characters: what is asked for stands at the beginning or the end, what it is
 # about anywhere. More took longer and told no more.
 _ASKED: Final = (220, 100)
-_ABOUT: Final = (900, 400)
+_ABOUT: Final = (500, 200)
 
 _WORD: Final = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
@@ -99,7 +99,10 @@ def request(text: str, order: Order | None) -> Shown:
 def matter(text: str) -> Shown:
     """Show what a text is about, for how hard it is."""
     words = _WORD.findall(_plain(text, _ABOUT))
-    return Shown(_grams(words), _cues(_matter_cues(text[: _ABOUT[0] * 2], words)))
+    # Each once: what a text is about, it need not repeat.
+    return Shown(
+        tuple(sorted(set(_grams(words)))), _cues(_matter_cues(text[: _ABOUT[0] * 2], words))
+    )
 
 
 def _grams(words: list[str]) -> tuple[int, ...]:

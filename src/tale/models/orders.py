@@ -13,7 +13,7 @@ from typing import Final
 __all__ = ["Order", "find_order", "is_code", "names_file"]
 
 # What is looked at, in characters: patterns never see a megabyte.
-_HEAD: Final = 2000
+_HEAD: Final = 800
 # An order without a thing to make is a task once it has details: "write a haiku" is not.
 _DETAILED_WORDS: Final = 12
 
