@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tale.errors import ModelFileDamaged
 from tale.models.assess import KINDS, assess, band_of
 from tale.models.features import CUE_BUCKETS, FEATURES, GRAM_BUCKETS, Shown
+from tale.models.orders import instruction
 from tale.models.weights import CUE_VALUE, WEIGHTS_FILE, pack, unpack
 
 TALK = [
@@ -211,3 +212,28 @@ def test_any_text_gives_one_assessment(text: str) -> None:
 @given(st.text(max_size=200), st.sampled_from([" ", "\n", "\t "]))
 def test_white_space_around_changes_nothing(text: str, space: str) -> None:
     assert assess(space + text + space) == assess(text)
+
+
+STORY = (
+    "The council met and decided to build a bridge. The software of the old one was rewritten by "
+    "a team of engineers, who implemented a new system. "
+) * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (f"Summarise this text:\n\n{STORY}", "summarise"),
+        (f"{STORY}\n\nSummarise this, please.", "summarise"),
+        (f"Translate to German:\n{STORY}", "transform"),
+        (f"Summarise: {STORY}", "summarise"),
+    ],
+)
+def test_what_is_pasted_does_not_say_what_is_asked(text: str, kind: str) -> None:
+    found = assess(text)
+    assert (found.kind, found.work) == (kind, False)
+
+
+@given(st.text(max_size=1000))
+def test_an_instruction_is_a_part_of_the_text(text: str) -> None:
+    assert instruction(text) in text

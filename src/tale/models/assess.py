@@ -14,7 +14,7 @@ from math import exp
 from typing import Final, Literal, get_args
 
 from tale.models.features import matter, pieces, request
-from tale.models.orders import Order, find_order, is_code
+from tale.models.orders import Order, find_order, instruction, is_code
 from tale.models.weights import shipped
 
 __all__ = ["BANDS", "HARD_BY_KIND", "KINDS", "Assessment", "Band", "Kind", "assess", "band_of"]
@@ -120,8 +120,9 @@ def assess(text: str) -> Assessment:
     if not text:
         return Assessment("talk", False, 0.0, 1.0, "nothing is said")
     heads = shipped()
-    order = find_order(text)
-    said = heads["request"].judge(request(text, order))
+    asked = text if is_code(text) else instruction(text)
+    order = find_order(asked)
+    said = heads["request"].judge(request(asked, order))
     chance = _chance(said["work"])
     work = chance >= 0.5
     kind = max(_WORK_KINDS if work else KINDS, key=said.__getitem__)

@@ -10,10 +10,13 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Order", "find_order", "is_code", "names_file"]
+__all__ = ["Order", "find_order", "instruction", "is_code", "names_file"]
 
 # What is looked at, in characters: patterns never see a megabyte.
 _HEAD: Final = 800
+# An instruction is shorter than this, and what it is about longer.
+_INSTRUCTION: Final = 200
+_MATERIAL: Final = 240
 # An order without a thing to make is a task once it has details: "write a haiku" is not.
 _DETAILED_WORDS: Final = 12
 
@@ -109,6 +112,22 @@ def is_code(text: str) -> bool:
 def names_file(text: str) -> bool:
     """Say whether a text names a file."""
     return _FILE_NAME.search(text[:_HEAD]) is not None
+
+
+def instruction(text: str) -> str:
+    """Give what is asked, without the material that was pasted below it or above it.
+
+    Material says nothing about what is wanted of it: a text about software that is to be summed up
+    is no order to write any.
+    """
+    head, colon, below = text[:_INSTRUCTION].partition(":")
+    if colon and len(text) - len(head) > _MATERIAL and "\n" not in head.strip():
+        return f"{head}:" if below[:1].isspace() or not below else text
+    above, gap, tail = text[-_INSTRUCTION:].rpartition("\n\n")
+    if gap and tail.strip() and len(text) - len(tail) > _MATERIAL and above:
+        first = text[:_INSTRUCTION].partition("\n\n")[0]
+        return tail if len(first) > len(tail) else first
+    return text
 
 
 def find_order(text: str) -> Order | None:

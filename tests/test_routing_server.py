@@ -1,0 +1,194 @@
+"""The models server decides by its models, tells why, learns, and shortens what fits nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import orjson
+import pytest
+
+from tale.errors import ContextExceeded
+from tale.models.assess import Band
+from tale.models.backend import ChatRequest, Message, Usage
+from tale.models.caller import Purpose
+from tale.models.client import ModelClient
+from tale.models.entry import Entry
+from tale.models.ledger import Ledger
+from tale.models.memory_backend import InMemoryBackend
+from tale.models.model_pool import ModelPool
+from tale.models.pool_policy import estimated_tokens
+from tale.models.preferences import Preferences
+from tale.models.router import RouteRequest
+from tale.servers.openai_shapes import parse_chat
+from tale.servers.routing import Asked, Routing
+from test_openai_api import CALM, Served, post, serving
+
+pytestmark = pytest.mark.anyio
+
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture
+async def served() -> AsyncGenerator[Served]:
+    async with serving() as served:
+        yield served
+
+
+def body(text: str, model: str = "auto", **fields: object) -> bytes:
+    messages = [{"role": "user", "content": text}]
+    return orjson.dumps({"model": model, "messages": messages, **fields})
+
+
+@asynccontextmanager
+async def routing(
+    preferences: Preferences | None = None, *, contexts: tuple[int, int] = (8192, 8192)
+) -> AsyncGenerator[Routing]:
+    ux = InMemoryBackend("small", context=contexts[0])
+    task = InMemoryBackend("large", context=contexts[1])
+    pool = ModelPool({"ux": ux, "task": task}, policy=CALM)
+    with anyio.fail_after(20):
+        async with pool:
+            await pool.ensure_ready("ux")
+            await pool.ensure_ready("task")
+            yield Routing(pool, preferences)
+
+
+async def test_a_decision_is_told_without_asking_a_model(served: Served) -> None:
+    status, _, reply = await post(served, "/pool/route", orjson.dumps({"text": "Write a parser"}))
+    decision = orjson.loads(reply)
+    assert (status, decision["target"], decision["role"]) == (200, "large", "task")
+    assert "asks to write something" in decision["reason"]
+    assert decision["chain"] == ["small"]
+    assert served.ux.requests == served.task.requests == []
+
+
+async def test_what_is_no_text_is_refused(served: Served) -> None:
+    status, _, reply = await post(served, "/pool/route", b'{"text": 5}')
+    assert (status, orjson.loads(reply)["error"]["param"]) == (400, "text")
+
+
+async def test_the_reason_of_a_decision_comes_with_the_answer(served: Served) -> None:
+    _, headers, _ = await post(served, CHAT, body("Write a parser in Python"))
+    assert headers["x-tale-role"] == "task"
+    assert "asks to write something" in headers["x-tale-reason"]
+    _, headers, _ = await post(served, CHAT, body("Write a parser in Python", "ux"))
+    assert (headers["x-tale-role"], headers["x-tale-reason"]) == ("ux", "")
+
+
+async def test_only_what_is_left_to_tale_gets_a_limit_of_tales(served: Served) -> None:
+    await post(served, CHAT, body("hello"))
+    await post(served, CHAT, body("hello", max_tokens=9))
+    await post(served, CHAT, body("hello", "ux"))
+    await post(served, CHAT, body("hello", "ux"), {"x-tale-session": "s"})
+    limits = [request.max_tokens for request in served.ux.requests]
+    assert limits[0] == limits[3]
+    assert limits[0] is not None
+    assert limits[1:3] == [9, None]
+
+
+async def test_what_a_user_prefers_decides() -> None:
+    preferences = Preferences(pin={"talk": "task"})
+    async with routing(preferences) as asked:
+        assert asked.decide(RouteRequest("hello")).role == "task"
+
+
+async def test_outcomes_shift_decisions_also_after_a_restart(tmp_path: Path) -> None:
+    question = RouteRequest("What is the capital of France?")
+    for learned_already in (False, True):
+        async with routing() as asked:
+            first = asked.decide(question)
+            assert first.role == "ux"
+            learning = asked.estimates
+            path = tmp_path / "ledger.db"
+            async with Ledger(path, learn=learning.learn, judged=learning.judged) as ledger:
+                if not learned_already:
+                    for number in range(40):
+                        ledger.note(wrong_answer(number, first.band))
+                await ledger.flush()
+            assert asked.decide(question).role == "task"
+
+
+def wrong_answer(number: int, band: Band) -> Entry:
+    return Entry(
+        id=f"r{number}",
+        at=2e9 + number,
+        session=None,
+        own=False,
+        model="small",
+        role="ux",
+        kind="question",
+        band=band,
+        usage=Usage(20, 5),
+        said="",
+        prompt_bytes=60,
+        first_token=0.2,
+        seconds=0.4,
+        finish="stop",
+        ok=False,
+    )
+
+
+async def test_a_long_conversation_loses_its_oldest_turns(served: Served) -> None:
+    turns: list[dict[str, str]] = [{"role": "system", "content": "be brief"}]
+    for number in range(60):
+        turns.append({"role": "user", "content": f"{number} " + "word " * 150})
+        turns.append({"role": "assistant", "content": "so be it"})
+    turns.append({"role": "user", "content": "What did I say last?"})
+    asked = orjson.dumps({"model": "auto", "messages": turns})
+    status, headers, _ = await post(served, CHAT, asked)
+    assert status == 200
+    assert "were left out" in headers["x-tale-reason"]
+    sent = (served.ux.requests or served.task.requests)[-1].messages
+    assert [sent[0].content, sent[-1].content] == ["be brief", "What did I say last?"]
+    assert len(sent) < len(turns)
+    assert (await post(served, CHAT, asked.replace(b'"auto"', b'"ux"')))[0] == 400
+
+
+async def test_a_text_that_fits_no_window_is_summarised_in_parts() -> None:
+    paragraph = "The council met and decided to build a bridge for 5,000 euros. " * 8
+    text = "Summarise this text:\n\n" + "\n\n".join([paragraph] * 80)
+    async with serving(answer=lambda _: "A bridge for 5,000 euros.") as served:
+        status, headers, _ = await post(served, CHAT, body(text))
+        assert status == 200
+        assert "summarised in parts" in headers["x-tale-reason"]
+        *parts, last = served.ux.requests
+        assert len(parts) >= 2
+        assert all(estimated_tokens(part) < 4096 for part in parts)
+        assert "A bridge for 5,000 euros." in last.messages[-1].content
+
+
+async def test_any_other_text_that_fits_no_window_is_refused_with_the_figures(
+    served: Served,
+) -> None:
+    status, _, reply = await post(served, CHAT, body("Translate this to German: " + "word " * 9000))
+    assert status == 400
+    assert "the largest window 4,096" in orjson.loads(reply)["error"]["message"]
+    assert served.ux.requests == served.task.requests == []
+
+
+async def test_tokens_are_counted_by_the_models_own_tokenizer(served: Served) -> None:
+    async with ModelClient(served.url, "any") as client:
+        counts = await client.count_tokens(["one two three", "four"], "ux", 5)
+    assert list(counts) == [3, 1]
+
+
+async def test_a_call_that_may_be_repeated_says_so(served: Served) -> None:
+    call = parse_chat(body("Summarise this: tea is good"))
+    async with routing() as asked:
+        _, order, _ = asked.plan(call, Asked(repeatable=True))
+        assert order.cacheable
+        _, order, _ = asked.plan(call, Asked())
+        assert not order.cacheable
+    async with ModelClient(served.url, "any") as client:
+        await client.complete(
+            ChatRequest((Message("user", "hi"),)), "ux", 20, purpose=Purpose(repeatable=True)
+        )
+
+
+async def test_a_model_asked_for_by_name_says_itself_that_a_prompt_is_too_long() -> None:
+    async with routing(contexts=(512, 1024)) as asked:
+        with pytest.raises(ContextExceeded, match="1,024"):
+            asked.decide(RouteRequest("word " * 4000))
