@@ -150,6 +150,8 @@ class FakeDaemon:
             "reserve_bytes": 512 << 20,
         }
         self.usage: Json = {}
+        self.decision: Json = {}
+        self.routed: list[str] = []
         self.usage_queries: list[str] = []
         self.wire: Json = {"made": [], "served": [], "instances": []}
         self.events: dict[str, list[Json]] = {"t1": default_events()}
@@ -337,6 +339,9 @@ class _Web(BaseHTTPRequestHandler):
             self._tool(body)
         elif self.path == "/v1/chat/completions":
             self._completion(body)
+        elif self.path == "/pool/route":
+            self.server.fake.routed.append(body["text"])
+            self._json(200, self.server.fake.decision)
         elif self.path in self.server.fake.loads:
             reply = self.server.fake.loads[self.path](body)
             self._json(409 if "error" in reply else 200, reply)

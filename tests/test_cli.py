@@ -22,6 +22,7 @@ from tale.models.backend import Usage
 from tale.models.entry import Entry, Row
 from tale.models.ledger_file import LedgerFile
 from tale.models.naive import Naive
+from tale.models.router import Decision, RouteRequest, route
 from tale.models.usage import Tally, report
 from tale.paths import Paths
 
@@ -529,6 +530,35 @@ class TestModels:
         done = tale("models", "pull", "gpt-9")
         assert done.code == 2
         assert "smollm2-135m" in done.err
+
+
+class TestRoute:
+    def test_a_running_daemon_decides(self, tale: Tale, daemon: FakeDaemon) -> None:
+        decision = route(RouteRequest("Write a parser in Python"))
+        assert isinstance(decision, Decision)
+        daemon.decision = {**asdict(decision), "reason": "the daemon says so"}
+        done = tale("route", "Write", "a", "parser")
+        assert daemon.routed == ["Write a parser"]
+        lines = dict(line.split("  ", 1) for line in done.out.splitlines())
+        assert lines["Answered by"].strip() == "task"
+        assert lines["because"].strip() == "the daemon says so"
+        assert lines["In chat"].strip() == "becomes a task"
+        assert lines["If it fails"].strip() == "ux"
+        assert lines["Not"].strip().startswith("ux: ")
+        assert tale("route", "--json", "hi").json["reason"] == "the daemon says so"
+
+    def test_without_a_daemon_the_priors_decide_and_nothing_is_started(
+        self, tale: Tale, home: Path
+    ) -> None:
+        done = tale("route", "hello there")
+        assert done.out.splitlines()[0].split() == ["Answered", "by", "ux"]
+        assert "No daemon runs" in done.err
+        assert not Paths.from_environment().runtime_file.exists()
+
+    def test_no_text_is_explained(self, tale: Tale, home: Path) -> None:
+        done = tale("route", " ")
+        assert done.code == 2
+        assert "is empty" in done.err
 
 
 class TestUsageOfTokens:
