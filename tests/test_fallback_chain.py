@@ -245,6 +245,14 @@ async def test_a_model_killed_in_mid_answer_is_asked_once_more_and_then_left(
         assert (answer.text, answer.model, answer.fell_back) == ("hi", "small", True)
 
 
+async def test_an_answer_that_takes_too_long_is_asked_of_the_next(scene: Scene) -> None:
+    scene.task.inject("stall")
+    async with scene.running() as pool:
+        answer = await pool.complete(Order("task", ("ux",), seconds=0.05), ask("hi"))
+    assert (answer.text, answer.model, answer.fell_back) == ("hi", "small", True)
+    assert answer.tries == (Try("large", "failed this request"),)
+
+
 async def test_whoever_dies_every_request_ends(scene: Scene) -> None:
     """Twenty requests while the task model dies again and again: answers or errors, no hanging."""
     ends: list[str] = []

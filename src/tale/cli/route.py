@@ -103,7 +103,7 @@ def _tokens(decision: Record) -> str:
 
 def _time(decision: Record) -> str:
     seconds, limit = decision.number("seconds") or 0.0, decision.number("time_limit") or 0.0
-    return f"about {human_seconds(seconds)}; given up after {human_seconds(limit)}"
+    return f"about {human_seconds(seconds)}; the next is asked after {human_seconds(limit)}"
 
 
 def _decide_here(text: str) -> Record:

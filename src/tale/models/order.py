@@ -29,6 +29,8 @@ class Order:
             the other core model; empty is nobody.
         budget: Tokens that the answer should do with, where the caller set no limit.
         raised: Tokens that it may take if it isn't done by then; None cuts it off at the budget.
+        seconds: Time from the first token on, after which a whole answer is asked of the next of
+            the chain; None leaves the model the time that the request has.
         check: Judges a whole answer; one that fails it is asked of the next in the chain. Streams
             are not checked: what was read can't be taken back.
         cacheable: The same request may be given the same answer without a model. Never set for a
@@ -39,6 +41,7 @@ class Order:
     chain: tuple[str, ...] | None = None
     budget: int | None = None
     raised: int | None = None
+    seconds: float | None = None
     check: Check | None = None
     cacheable: bool = False
 

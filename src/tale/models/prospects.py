@@ -197,7 +197,7 @@ def prospect(
         success,
         wait,
         wait + work,
-        _LEAST_LIMIT + wait + _PATIENCE * (prefill / _COMPUTED + limits.limit * per_token),
+        _LEAST_LIMIT + wait + _PATIENCE * (prefill / _COMPUTED + limits.raised * per_token),
         prompt,
         completion,
         limits,

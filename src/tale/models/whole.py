@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import anyio
 from anyio import to_thread
 
-from tale.errors import TaleError
+from tale.errors import BackendStalled, TaleError
 from tale.models.answer import Completion, collect
 from tale.models.backend import ChatRequest
 from tale.models.checks import broken_format
@@ -82,8 +83,13 @@ class WholeAnswers:
         """Read one answer to its end; one that breaks off is met by a new try."""
         while True:
             begun = await self._dispatch.begin(order, request, until, trail)
+            # Whoever stands in has until the deadline: there may be nobody after it.
+            limit = None if begun.answer.fell_back or not order.chain else order.seconds
             try:
-                return begun, await collect(begun.answer)
+                with anyio.move_on_after(limit):
+                    return begun, await collect(begun.answer)
+                error = BackendStalled(f"{begun.answer.model} took more than {limit:.0f} s.")
+                trail.failed(begun.key, begun.answer.model, begun.epoch, error)
             except ELSEWHERE as error:
                 trail.broke_off(begun.key, begun.answer.model, begun.epoch, error)
             finally:

@@ -75,7 +75,7 @@ class Routing:
         """
         decision = self.decide(_request_of(call, asked))
         chosen = call.model == "auto"
-        order = Order(decision.key, decision.chain)
+        order = Order(decision.key, decision.chain, seconds=decision.time_limit)
         request = call.request
         if chosen or asked.session:
             # Both limits are within the caller's own, which has done its part by that.
