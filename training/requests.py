@@ -2,7 +2,8 @@
 
 Everything is drawn under a seed. The file has sections: `= LANGUAGE KIND work|talk` with requests,
 `= LANGUAGE NAME` with what fills `{NAME}`; `polite` goes before a request. Entries are parted by
-`|` and line ends.
+`|` and line ends. `requests_more.txt` is of the same form, but its requests are whole as they are:
+nothing is filled in, nor put before them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 __all__ = ["Example", "examples", "with_typo"]
 
 _FILE = Path(__file__).with_name("requests.txt")
+_WHOLE = Path(__file__).with_name("requests_more.txt")
 _NEIGHBOURS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 # How often a request is led up to. Small talk and questions have their own words for that.
 _POLITE_SHARES = {"talk": 0.0, "question": 0.0}
@@ -74,7 +76,7 @@ def examples(seed: int = 7, each: int = 5) -> list[Example]:
         each: How often the gaps of one request are filled in.
     """
     draw = random.Random(seed)
-    fills, requests = _read()
+    fills, requests = _read(_FILE)
     found: list[Example] = []
     for language, kind, work, template in requests:
         gaps = fills[language]
@@ -93,6 +95,10 @@ def examples(seed: int = 7, each: int = 5) -> list[Example]:
                 found.append(Example(f"{text}\n{draw.choice(_INJECTIONS)}", kind, work))
     found += [Example(text, "talk", False, 2) for text in _INJECTIONS]
     found += _pasted(fills["en"], draw)
+    for _, kind, work, text in _read(_WHOLE)[1]:
+        found.append(Example(text, kind, work))
+        found.append(Example(_noise(text, draw), kind, work))
+        found.append(Example(with_typo(text, draw), kind, work, 0.5))
     return found
 
 
@@ -144,11 +150,13 @@ def _pasted(gaps: dict[str, list[str]], draw: random.Random) -> list[Example]:
     return found
 
 
-def _read() -> tuple[dict[str, dict[str, list[str]]], list[tuple[str, str, bool, str]]]:
+def _read(
+    file: Path,
+) -> tuple[dict[str, dict[str, list[str]]], list[tuple[str, str, bool, str]]]:
     fills: dict[str, dict[str, list[str]]] = defaultdict(dict)
     requests: list[tuple[str, str, bool, str]] = []
     section = [""]
-    for line in _FILE.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8").splitlines():
         if line.startswith("= "):
             section = line.split()[1:]
         elif len(section) == 2:
