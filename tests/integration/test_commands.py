@@ -105,7 +105,9 @@ def _pid_of(tale: Tale, name: str) -> int:
 
 def test_an_interrupted_submit_leaves_its_task_running(tale: Tale) -> None:
     before = {t["id"] for t in json.loads(tale.run("tasks", "--json").stdout)["tasks"]}
-    with tale.start("submit", "Write a Python module with twenty functions") as process:
+    with tale.start(
+        "submit", "Write a Python module with two hundred functions, and tests for each"
+    ) as process:
         while True:
             tasks = json.loads(tale.run("tasks", "--json").stdout)["tasks"]
             new = [t["id"] for t in tasks if t["id"] not in before]
