@@ -24,7 +24,10 @@ __all__ = ["SETS", "Prompt", "data_folder", "fit_hard", "fit_requests", "prompts
 
 SETS = ("gsm8k", "mmlu")
 _REQUEST_PENALTY = 0.15
-_HARD_PENALTY = 1.0
+_HARD_PENALTY = 0.25
+_GAINS = {1: 1.0, 0: 0.0, -1: -0.5}
+# As many prompts of the mean of all are added to each subject's.
+_PRIOR = 10
 _WIDTH = GRAM_BUCKETS + CUE_BUCKETS
 
 
@@ -75,8 +78,24 @@ def _row(shown: Shown) -> dict[int, float]:
 
 def fit_hard(rows: Rows, known: Sequence[Prompt]) -> Array:
     """Fit the head that says how probably a weak model fails where a strong one doesn't."""
-    labels = np.array([prompt.strong and not prompt.weak for prompt in known], dtype=float)
-    return fit_logistic(rows, labels, penalty=_HARD_PENALTY)
+    return fit_logistic(rows, _hardness(known), penalty=_HARD_PENALTY)
+
+
+def _hardness(known: Sequence[Prompt]) -> Array:
+    """Give what is learned: 1 where only the strong model was right, below 0 where only the weak.
+
+    One answer is mostly luck, so that it is drawn half-way to the mean of its subject, where there
+    are several subjects. The text alone must tell the subject afterwards.
+    """
+    hard = np.array([_GAINS[prompt.strong - prompt.weak] for prompt in known])
+    subjects = {subject: at for at, subject in enumerate(sorted({each.subject for each in known}))}
+    if len(subjects) == 1:
+        return hard
+    of = np.array([subjects[prompt.subject] for prompt in known])
+    sums = np.bincount(of, weights=hard) + _PRIOR * hard.mean()
+    means: Array = sums / (np.bincount(of) + _PRIOR)
+    mixed: Array = 0.5 * hard + 0.5 * means[of]
+    return mixed
 
 
 def fit_requests(known: Sequence[Example]) -> tuple[list[str], list[Array]]:

@@ -72,7 +72,7 @@ def fit_logistic(
 
     Args:
         rows: What is known of each example.
-        labels: 0 to 1 each.
+        labels: 0 to 1 each; a few may lie outside, which pulls the harder.
         penalty: How strongly weights are held small.
         weights: How much each example counts; all the same if not given.
     """

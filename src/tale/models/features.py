@@ -23,7 +23,7 @@ from tale.models.orders import Order, is_code, names_file
 
 __all__ = ["CUE_BUCKETS", "FEATURES", "GRAM_BUCKETS", "Shown", "matter", "request"]
 
-FEATURES: Final = 1
+FEATURES: Final = 2
 """The version of what is computed here; weights carry the one they were trained with."""
 
 GRAM_BUCKETS: Final = 1 << 14
@@ -42,7 +42,27 @@ _QUOTE: Final = re.compile(r"[\"'«»„“”「『]")
 _PASTED: Final = re.compile(r"[:\uFF1A]\s*\S.{20}|\n\s*\S", re.DOTALL)
 _FORMULA: Final = re.compile(r"[=^√∫∑≤≥]|[\d)][*/+-][\d(]|\b[a-z]\([a-z]\)")
 _OPTION: Final = re.compile(r"^[A-E][.)] ?(.*)$", re.MULTILINE)
-_CAPITAL: Final = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+")
+_TOKEN: Final = re.compile(r"\w+")
+_SENTENCE: Final = re.compile(r"[.!?](?:\s|$)")
+_BETWEEN: Final = re.compile(r"(?<=[.!?])\s+")
+_FRACTION: Final = re.compile(r"\d/\d")
+_DECIMAL: Final = re.compile(r"\d\.\d")
+_SIGNS: Final = "%$/°:;(\"|'=^<>[{\\_-"
+# What ties the numbers of a problem to each other.
+_RELATIONS: Final = frozenset(
+    re.findall(
+        r"\w+",
+        "each per every twice half remaining left total more less than times percent third "
+        "quarter double triple after before if same average rest first second another only "
+        "except not both together year week day hour minute old cost price many much long far "
+        "fast ",
+    )
+)
+_PHRASES: Final = ("NOT", "EXCEPT", "hich of the following", "tatement 1", "best", "____")
+_OPTION_PHRASES: Final = (
+    *("all of the above", "none of", "both", "not ", "true", "false", "i and ii", "never"),
+    *("always", "only", "increase", "decrease", "no,", "yes,", "because"),
+)
 _STEPS: Final = (
     1,
     2,
@@ -76,7 +96,7 @@ class Shown:
     """What a text shows.
 
     Attributes:
-        grams: Buckets of the pieces of its words, below `GRAM_BUCKETS`.
+        grams: Buckets of its words and their pieces or pairs, below `GRAM_BUCKETS`.
         cues: Buckets of what else was noticed, below `CUE_BUCKETS`, each once.
     """
 
@@ -97,12 +117,18 @@ def request(text: str, order: Order | None) -> Shown:
 
 
 def matter(text: str) -> Shown:
-    """Show what a text is about, for how hard it is."""
-    words = _WORD.findall(_plain(text, _ABOUT))
-    # Each once: what a text is about, it need not repeat.
-    return Shown(
-        tuple(sorted(set(_grams(words)))), _cues(_matter_cues(text[: _ABOUT[0] * 2], words))
-    )
+    """Show what a text is about, for how hard it is.
+
+    Words, pairs of them, and cues, each once, in one table. Pieces of words told less here, and to
+    weigh words by how rare they are gained nothing.
+    """
+    head, tail = _ABOUT
+    if len(text) > head + tail:
+        text = f"{text[:head]} {text[-tail:]}"
+    words = _TOKEN.findall(_plain(text, _ABOUT))
+    shown = {*words, *(f"{first} {second}" for first, second in pairwise(words))}
+    shown.update(f"# {cue}" for cue in _matter_cues(text))
+    return Shown(tuple(sorted({_bucket(each, GRAM_BUCKETS) for each in shown})), ())
 
 
 def _grams(words: list[str]) -> tuple[int, ...]:
@@ -187,29 +213,59 @@ def _request_cues(text: str, plain: str, words: list[str], order: Order | None) 
             yield name
 
 
-def _matter_cues(text: str, words: list[str]) -> Iterator[str]:
+def _matter_cues(text: str) -> Iterator[str]:
+    text = text.removesuffix("\nAnswer:")
     options = _OPTION.findall(text)
-    if options:
-        text = text[: text.find("\nA")] if "\nA" in text else text
-        yield "options"
-        yield from _steps("option", sum(map(len, options)) // len(options))
-        if all(_NUMBER.search(option) for option in options):
-            yield "options are numbers"
-    numbers = _NUMBER.findall(text)
+    asked = text[: text.find("\nA")] if options and "\nA" in text else text
+    lower = asked.lower()
+    words = _WORD.findall(lower)
+    numbers = _NUMBER.findall(asked)
     yield from _steps("words", len(words))
+    yield from _steps("different words", len(set(words)))
+    yield from _steps("characters", len(asked) // 10)
+    yield from _steps("length of words", 10 * sum(map(len, words)) // (len(words) or 1) - 30)
+    yield from _steps("longest word", max(map(len, words), default=0))
+    yield from _steps("sentences", len(_SENTENCE.findall(asked)))
+    yield from _steps("commas", asked.count(","))
     yield from _steps("numbers", len(numbers))
     yield from _steps("different numbers", len(set(numbers)))
-    yield from _steps("sentences", len(re.findall(r"[.!?](?:\s|$)", text)))
-    yield from _steps("names", len(set(_CAPITAL.findall(text))))
-    yield from _steps("formulas", len(_FORMULA.findall(text)))
-    for sign in '%$/°:;("':
-        if sign in text:
-            yield f"has {sign}"
-    if "/" in text and re.search(r"\d/\d", text):
+    yield from _steps("digits", max(map(len, numbers), default=0))
+    related = _RELATIONS.intersection(words)
+    yield from (f"relates {word}" for word in related)
+    yield from _steps("relations", sum(word in related for word in words))
+    yield from (f"has {sign}" for sign in _SIGNS if sign in asked)
+    if _FRACTION.search(asked):
         yield "fraction"
-    if re.search(r"\d\.\d", text):
+    if _DECIMAL.search(asked):
         yield "decimal"
-    yield f"ends {words[-1] if words else ''}"
-    asked = text.rfind(".", 0, len(text) - 2)
-    for word in _WORD.findall(text[asked + 1 :].lower())[:4]:
-        yield f"asked {word}"
+    yield from _edges("starts", lower.split())
+    last = _BETWEEN.split(lower.strip())[-1].split()
+    yield from _steps("words asked", len(last))
+    yield from _edges("asks", last)
+    yield f"ends {' '.join(last[-1:])}"
+    yield f"ends {' '.join(last[-2:])}"
+    yield from (f"says {phrase}" for phrase in _PHRASES if phrase in asked)
+    if options:
+        yield from _option_cues(options, set(words))
+
+
+def _edges(name: str, words: list[str]) -> Iterator[str]:
+    return (f"{name} {' '.join(words[:count])}" for count in (1, 2, 3))
+
+
+def _option_cues(options: list[str], asked: set[str]) -> Iterator[str]:
+    lengths = [len(option) + 1 for option in options]
+    words = [set(_TOKEN.findall(option.lower())) for option in options]
+    every = set[str]().union(*words)
+    shared = words[0].intersection(*words[1:])
+    yield "options"
+    yield from _steps("option", sum(lengths) // len(options) - 1)
+    yield from _steps("shortest option", min(lengths) - 1)
+    yield from _steps("option words", sum(map(len, words)) // len(options))
+    yield from _steps("options differ", 4 * max(lengths) // min(lengths))
+    yield from _steps("options share", 20 * len(shared) // (len(every) or 1))
+    yield from _steps("options repeat", 20 * len(every & asked) // (len(every) or 1))
+    yield from _steps("options with numbers", sum(bool(_NUMBER.search(each)) for each in options))
+    yield from _steps("formulas", sum(bool(_FORMULA.search(each)) for each in options))
+    said = " ".join(options).lower()
+    yield from (f"options say {phrase}" for phrase in _OPTION_PHRASES if phrase in said)
