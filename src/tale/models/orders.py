@@ -123,10 +123,10 @@ def instruction(text: str) -> str:
     head, colon, below = text[:_INSTRUCTION].partition(":")
     if colon and len(text) - len(head) > _MATERIAL and "\n" not in head.strip():
         return f"{head}:" if below[:1].isspace() or not below else text
-    above, gap, tail = text[-_INSTRUCTION:].rpartition("\n\n")
-    if gap and tail.strip() and len(text) - len(tail) > _MATERIAL and above:
-        first = text[:_INSTRUCTION].partition("\n\n")[0]
-        return tail if len(first) > len(tail) else first
+    first, last = text.partition("\n\n")[0], text.rpartition("\n\n")[2]
+    shorter = min(first, last, key=len).strip()
+    if shorter and len(shorter) <= _INSTRUCTION and len(text) - len(shorter) > _MATERIAL:
+        return shorter
     return text
 
 
