@@ -75,6 +75,27 @@ async def test_a_whole_answer_says_who_gave_it_and_why() -> None:
     assert not {"x-tale-kind", "x-tale-session", "x-tale-own"} & sent.headers.keys()
 
 
+async def test_a_late_word_about_an_answer_is_sent_and_may_be_lost() -> None:
+    async with raw_server(answer("200 OK", {})) as server, ModelClient(server.url, "t") as client:
+        await client.outcome("chatcmpl-1", ok=False)
+    [sent] = server.requests
+    assert sent.line == "POST /pool/outcome HTTP/1.1"
+    assert sent.json == {"id": "chatcmpl-1", "ok": False}
+    async with raw_server(Reply()) as gone, ModelClient(gone.url, "t") as client:
+        await client.outcome("chatcmpl-1", ok=True)
+
+
+async def test_counts_come_from_the_models_server_or_an_error_says_why_not() -> None:
+    async with (
+        raw_server(answer("200 OK", {"counts": [3, 1]}), answer("200 OK", {"n": 1})) as server,
+        ModelClient(server.url, "t") as client,
+    ):
+        assert await client.count_tokens(["one two three", "four"], "ux", 5) == (3, 1)
+        with pytest.raises(ServiceUnavailable, match="unknown way"):
+            await client.count_tokens(["five"], "ux", 5)
+    assert server.requests[0].json == {"model": "ux", "texts": ["one two three", "four"]}
+
+
 async def test_what_a_request_is_for_travels_in_headers() -> None:
     purpose = Purpose("talk", "s-1", own=True)
     async with raw_server(WHOLE) as server, ModelClient(server.url, "secret") as client:
