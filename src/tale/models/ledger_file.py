@@ -118,7 +118,7 @@ class LedgerFile:
         """Mark a row as good or not; gives it as it now is, None if it is unknown or was so."""
         with self._transaction() as db:
             found = db.execute(
-                f"UPDATE requests SET ok = ? WHERE id = ? AND ok IS NOT ? RETURNING {COLUMNS}",  # noqa: S608
+                f"UPDATE requests SET ok = ? WHERE id = ? AND ok IS NOT ? RETURNING {COLUMNS}",  # nosec B608  # noqa: S608
                 (ok, request_id, ok),
             ).fetchall()
         return _row(found[0]) if found else None
@@ -127,7 +127,7 @@ class LedgerFile:
         """Give the newest rows, the oldest of them first."""
         with faults(self._path):
             found = self._db.execute(
-                f"SELECT {COLUMNS} FROM requests ORDER BY number DESC LIMIT ?",  # noqa: S608
+                f"SELECT {COLUMNS} FROM requests ORDER BY number DESC LIMIT ?",  # nosec B608  # noqa: S608
                 (count,),
             ).fetchall()
         return tuple(map(_row, reversed(found)))
@@ -162,13 +162,13 @@ class LedgerFile:
             limits = (before, surplus)
             summed = ", ".join(f"{name} = {name} + excluded.{name}" for name in SUMS)
             db.execute(
-                f"INSERT INTO hours SELECT CAST(at / {_HOUR} AS INTEGER) * {_HOUR} AS h, model,"  # noqa: S608
+                f"INSERT INTO hours SELECT CAST(at / {_HOUR} AS INTEGER) * {_HOUR} AS h, model,"  # nosec B608  # noqa: S608
                 f" IFNULL(role, '') AS r, kind, {_SUM_ROWS} FROM requests WHERE {old}"
                 " GROUP BY h, model, r, kind"
                 f" ON CONFLICT (hour, model, role, kind) DO UPDATE SET {summed}",
                 limits,
             )
-            gone = db.execute(f"DELETE FROM requests WHERE {old}", limits).rowcount  # noqa: S608
+            gone = db.execute(f"DELETE FROM requests WHERE {old}", limits).rowcount  # nosec B608  # noqa: S608
             db.execute("DELETE FROM sessions WHERE at < ?", (before - _SESSION_SECONDS,))
         return gone
 
@@ -223,7 +223,7 @@ def set_aside(path: Path, reason: str) -> None:
 def _sums(db: sqlite3.Connection, since: float | None) -> tuple[Tally, ...]:
     since = since or 0.0
     found = db.execute(
-        f"SELECT model, role, kind, {_SUM_ROWS} FROM requests WHERE at >= ?"  # noqa: S608
+        f"SELECT model, role, kind, {_SUM_ROWS} FROM requests WHERE at >= ?"  # nosec B608  # noqa: S608
         f" GROUP BY model, role, kind UNION ALL SELECT model, NULLIF(role, ''), kind, {_SUM_HOURS}"
         " FROM hours WHERE hour >= ? GROUP BY model, role, kind",
         (since, since // _HOUR * _HOUR),
