@@ -7,17 +7,14 @@ answer. Loading, recovery and fallback are the models server's business. Below: 
 from __future__ import annotations
 
 import inspect
-from collections import deque
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterator,
     Awaitable,
     Callable,
     Mapping,
     Sequence,
 )
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -30,23 +27,18 @@ from tale import trace
 from tale.errors import (
     ServiceUnavailable,
     TaleError,
-    Unauthorized,
-    error_from_code,
 )
-from tale.models._chat_stream import ChatDecoder, request_body
-from tale.models._faults import ErrorDetail, model_fault, read_error, status_of
+from tale.models._answers import WHOSE, Answer, Completion, fault_of
+from tale.models._chat_stream import request_body
+from tale.models._faults import read_error
 from tale.models._http import BROKEN, fetch, open_session, read_body, send, transport_fault
 from tale.models._patience import Deadline, Missing
-from tale.models.backend import ChatRequest, Chunk, FinishReason, Role, Usage
+from tale.models.backend import ChatRequest, FinishReason, Usage
 from tale.models.caller import HeldUp, Purpose
 from tale.models.headers import (
     KIND_HEADER,
-    MODEL_HEADER,
     OWN_HEADER,
-    REASON_HEADER,
     REPEATABLE_HEADER,
-    REQUEST_HEADER,
-    ROLE_HEADER,
     SESSION_HEADER,
 )
 from tale.telemetry import get_logger
@@ -65,7 +57,6 @@ log = get_logger(__name__)
 BaseUrl = str | Callable[[], str | Awaitable[str]]
 """The models server's address (scheme, host and port), or how to find it now."""
 
-_WHOSE = "The models server"
 _OUTCOME_SECONDS: Final = 1.0
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
 _GRACE_SECONDS: Final = 0.3
@@ -81,75 +72,6 @@ def models_url(source: PeerSource) -> Callable[[], Awaitable[str]]:
         return ready[0].url
 
     return find
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """A whole answer.
-
-    Attributes:
-        text: What the model said.
-        model: The real name of the model that said it.
-        role: The role it has; None for an optional model.
-        usage: Tokens spent.
-        finish: Why the answer ended.
-        reason: Why that model was chosen.
-    """
-
-    text: str
-    model: str
-    role: Role | None
-    usage: Usage
-    finish: FinishReason
-    reason: str
-
-
-class Answer(AsyncIterator[Chunk]):
-    """An answer that is being generated: an iterator of its chunks, the last one with `finish`.
-
-    Attributes:
-        model: The real name of the model that answers.
-        role: The role it has; None for an optional model.
-        reason: Why it was chosen.
-        request: What the request is called, for `ModelClient.outcome`.
-    """
-
-    def __init__(self, response: ClientResponse, deadline: Deadline) -> None:
-        self.model = response.headers.get(MODEL_HEADER, "")
-        self.role: Role | None = _role(response.headers.get(ROLE_HEADER, ""))
-        self.reason = response.headers.get(REASON_HEADER, "")
-        self.request = response.headers.get(REQUEST_HEADER, "")
-        self._content = response.content
-        self._deadline = deadline
-        self._decoder = ChatDecoder(_WHOSE, lambda detail: _fault(detail, status_of(detail)))
-        self._chunks: deque[Chunk] = deque()
-
-    async def __anext__(self) -> Chunk:
-        """Give the next chunk.
-
-        Raises:
-            StopAsyncIteration: The answer has ended.
-            DeadlineExceeded: The time ran out.
-            TaleError: What the models server reported, or the loss of its connection.
-        """
-        while not self._chunks:
-            if self._decoder.done:
-                raise StopAsyncIteration
-            with self._deadline.enforced():
-                try:
-                    data = await self._content.readany()
-                except BROKEN as error:
-                    if self._decoder.generated:
-                        raise ServiceUnavailable(
-                            f"{_WHOSE} went away in the middle of an answer.",
-                            hint="It is being brought back: ask again.",
-                        ) from error
-                    raise transport_fault(error, _WHOSE, gone=ServiceUnavailable) from error
-            chunks = self._decoder.feed(data) if data else self._decoder.finish()
-            self._chunks.extend(
-                chunk for chunk in chunks if chunk.text or chunk.tool_calls or chunk.finish
-            )
-        return self._chunks.popleft()
 
 
 class ModelClient:
@@ -249,7 +171,7 @@ class ModelClient:
                     session,
                     "POST",
                     f"{await self._find()}/pool/outcome",
-                    whose=_WHOSE,
+                    whose=WHOSE,
                     headers=self._headers,
                     body={"id": request, "ok": ok},
                 )
@@ -271,16 +193,16 @@ class ModelClient:
                 session,
                 "POST",
                 f"{await self._find()}/pool/tokens",
-                whose=_WHOSE,
+                whose=WHOSE,
                 headers=self._headers,
                 body={"model": target, "texts": list(texts)},
             )
         if status != 200:
-            raise _fault(read_error(body), status)
+            raise fault_of(read_error(body), status)
         try:
             return _Counts.model_validate_json(body).counts
         except ValidationError as error:
-            raise ServiceUnavailable(f"{_WHOSE} counted tokens in an unknown way.") from error
+            raise ServiceUnavailable(f"{WHOSE} counted tokens in an unknown way.") from error
 
     async def _open(
         self,
@@ -306,7 +228,7 @@ class ModelClient:
                         session,
                         "POST",
                         url,
-                        whose=_WHOSE,
+                        whose=WHOSE,
                         headers=headers,
                         body=body,
                         gone=ServiceUnavailable,
@@ -320,9 +242,9 @@ class ModelClient:
             if response.status == 200:
                 return response
             try:
-                raise _fault(read_error(await read_body(response)), response.status)
+                raise fault_of(read_error(await read_body(response)), response.status)
             except BROKEN as error:
-                raise transport_fault(error, _WHOSE, gone=ServiceUnavailable) from error
+                raise transport_fault(error, WHOSE, gone=ServiceUnavailable) from error
             finally:
                 response.close()
 
@@ -345,21 +267,3 @@ def _headers_of(purpose: Purpose) -> dict[str, str]:
         REPEATABLE_HEADER: "1" if purpose.repeatable else None,
     }
     return {name: value for name, value in named.items() if value}
-
-
-def _role(name: str) -> Role | None:
-    return name if name == "ux" or name == "task" else None  # noqa: PLR1714 - narrows the type
-
-
-def _fault(detail: ErrorDetail, status: int) -> TaleError:
-    """Rebuild the error that the models server reported."""
-    if isinstance(detail.code, str):
-        error = error_from_code(detail.code, detail.message, detail.hint or "")
-        if error.code == detail.code:
-            return error
-    if status in {401, 403}:
-        return Unauthorized(
-            f"{_WHOSE} refused the token: {detail.message}.",
-            hint="The daemon was started again? Run the command once more.",
-        )
-    return model_fault(detail, status, _WHOSE)
