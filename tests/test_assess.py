@@ -237,3 +237,16 @@ def test_what_is_pasted_does_not_say_what_is_asked(text: str, kind: str) -> None
 @given(st.text(max_size=1000))
 def test_an_instruction_is_a_part_of_the_text(text: str) -> None:
     assert instruction(text) in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["hi there you", "Hello, dear tale!", "good morning to you", "thanks a lot, tale", "Moin"],
+)
+def test_a_greeting_is_talk_whatever_its_words_look_like(text: str) -> None:
+    assert (assess(text).kind, assess(text).work) == ("talk", False)
+
+
+def test_a_greeting_before_an_order_changes_nothing() -> None:
+    assert assess("hi, fix parser.py").work
+    assert assess("hello, build me a website").work

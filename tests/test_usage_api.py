@@ -13,6 +13,7 @@ import pytest
 from aiohttp import ClientSession
 from pydantic import JsonValue, TypeAdapter
 
+from tale.models.assess import assess
 from tale.models.entry import Row
 from tale.models.ledger import Ledger
 from tale.models.ledger_file import LedgerFile
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.anyio
 
 JSON: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 CHAT = "/v1/chat/completions"
+TEXT = "one two three"
 
 
 class Kept:
@@ -60,7 +62,8 @@ async def test_an_answer_is_kept_with_its_tokens_and_its_id(kept: Kept, stream: 
     request_id = await kept.chat(stream=stream)
     (row,) = await kept.rows()
     assert row.id == request_id
-    assert (row.model, row.role, row.kind, row.band) == ("small", "ux", "talk", "easy")
+    asked = assess(TEXT)
+    assert (row.model, row.role, row.kind, row.band) == ("small", "ux", asked.kind, asked.band)
     assert (row.prompt, row.completion, row.said) == (3, 3, 3)
     assert (row.finish, row.error, row.ok, row.fell_back) == ("stop", "", None, False)
     assert (row.session, row.own) == (None, False)
@@ -78,7 +81,7 @@ async def test_callers_say_session_kind_and_that_they_ask_for_tale_itself(kept: 
     await kept.chat({"x-tale-session": "", "x-tale-kind": "nonsense", "x-tale-own": "yes"})
     first, second = await kept.rows()
     assert (first.session, first.kind, first.own) == ("s-1", "summarise", True)
-    assert (second.session, second.kind, second.own) == (None, "talk", False)
+    assert (second.session, second.kind, second.own) == (None, assess(TEXT).kind, False)
 
 
 async def test_only_what_came_after_the_last_answer_is_new(kept: Kept) -> None:

@@ -14,7 +14,7 @@ from math import exp
 from typing import Final, Literal, get_args
 
 from tale.models.features import matter, pieces, request
-from tale.models.orders import Order, find_order, instruction, is_code
+from tale.models.orders import Order, find_order, instruction, is_code, is_greeting
 from tale.models.weights import shipped
 
 __all__ = ["BANDS", "HARD_BY_KIND", "KINDS", "Assessment", "Band", "Kind", "assess", "band_of"]
@@ -122,6 +122,8 @@ def assess(text: str) -> Assessment:
     heads = shipped()
     asked = text if is_code(text) else instruction(text)
     order = find_order(asked)
+    if order is None and is_greeting(asked):
+        return Assessment("talk", False, HARD_BY_KIND["talk"], 1.0, _TALK_REASONS["talk"])
     said = heads["request"].judge(request(asked, order))
     chance = _chance(said["work"])
     work = chance >= 0.5

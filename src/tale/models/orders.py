@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Order", "find_order", "instruction", "is_code", "names_file"]
+__all__ = ["Order", "find_order", "instruction", "is_code", "is_greeting", "names_file"]
 
 # What is looked at, in characters: patterns never see a megabyte.
 _HEAD: Final = 800
@@ -83,6 +83,14 @@ _FILE_NAME: Final = re.compile(
     r"|ya?ml|toml|ini|xml|pdf|xlsx?|docx?|ipynb)\b",
     re.IGNORECASE,
 )
+_GREETING: Final = re.compile(
+    r"(?:hi|hello|hey|yo|howdy|hiya|greetings|thanks|thank you|thx|cheers|bye|goodbye"
+    r"|good (?:morning|evening|afternoon|night|day)"
+    r"|hallo|moin|servus|danke|guten (?:morgen|tag|abend)|bonjour|salut|merci|hola|gracias"
+    r"|buenos d[ií]as|ciao|grazie|ol[áa]|obrigad[oa])\b"
+    r"(?:[^\w?]+\w+){0,3}[^\w?]*",
+    re.IGNORECASE,
+)
 _WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _SENTENCE_END: Final = re.compile(r"[.!?;]+\s+|\n+")
 
@@ -128,6 +136,11 @@ def instruction(text: str) -> str:
     if shorter and len(shorter) <= _INSTRUCTION and len(text) - len(shorter) > _MATERIAL:
         return shorter
     return text
+
+
+def is_greeting(text: str) -> bool:
+    """Tell whether a text only greets or thanks: a word for that, and at most three more."""
+    return _GREETING.fullmatch(text[:_INSTRUCTION]) is not None
 
 
 def find_order(text: str) -> Order | None:
