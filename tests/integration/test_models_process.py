@@ -127,6 +127,7 @@ async def tale(
 async def test_the_official_client_streams_and_completes_and_both_models_are_resident(
     tale: Tale,
 ) -> None:
+    await tale.both_ready()  # before that whoever is there first answers
     async with tale.client() as client:
         text, model, role = await say(client, "auto", "hello world")
         assert text

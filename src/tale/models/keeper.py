@@ -126,8 +126,10 @@ class Keeper:
         model.residency = await model.backend.residency()
         if not model.residency.resident:
             raise BackendUnavailable(f"{model.backend.model} went away while it was loaded.")
-        # What was resident already took no time, which says nothing about the next load.
-        if not was_resident or model.condition.attempt == "recover":
+        # What was resident already took no time, which says nothing about the next load; unless it
+        # was asked for on our behalf, and was quicker than this process.
+        asked_for = self._loading_since is not None
+        if not was_resident or asked_for or model.condition.attempt == "recover":
             model.stats.load_seconds = loaded - begun
         self._loading_since = None
         model.fresh = True
