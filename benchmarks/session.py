@@ -109,6 +109,7 @@ def measure(report: Report) -> None:
         installation.url_of("model-task")
         tale = _tale(installation, requests)
         _tell(report, "tale", tale)
+        report.console.print(installation.tale("usage"), markup=False, highlight=False)
         session_kill.measure(report, installation, requests)
     naive = _naive(requests)
     _tell(report, "naive", naive)

@@ -189,7 +189,8 @@ def test_a_name_belongs_to_one_block_only() -> None:
 
 @given(st.text())
 def test_any_text_has_a_result(text: str) -> None:
-    parse_fences(text)
+    found = parse_fences(f"FILE: a.py\n````\n{text}\n````\n")
+    assert "a.py" in [file.path for file in found.files] or found.problems or "````" in text
 
 
 _PIECES = ["```", "````", "~~~", "python", "FILE: a.py", "\n", " ", "x", "# b.py", "`c.py`:", ":"]

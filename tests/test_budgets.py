@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import get_args
 
 import pytest
@@ -50,14 +51,20 @@ def test_who_says_how_long_it_is_to_be_is_not_contradicted(text: str) -> None:
     assert budget("question", 100, room=9999, own_length=True) == Budget(768, 768)
 
 
+def test_an_order_about_all_files_says_nothing_about_the_length_of_its_answer() -> None:
+    assert not has_own_length("rename all my photos and check every folder")
+
+
 def test_material_in_the_middle_says_nothing_about_length() -> None:
     text = "Summarise: " + "and so on, " * 100 + "ten words" + ", and so on" * 100
     assert not has_own_length(text)
 
 
 @given(st.text(), ANY_KIND, st.sampled_from(BANDS))
-def test_the_same_text_is_told_the_same(text: str, kind: Kind, band: Band) -> None:
-    assert word_hint(text, kind, band) == word_hint(text, kind, band)
+def test_any_text_is_told_a_length_in_words_or_nothing(text: str, kind: Kind, band: Band) -> None:
+    hint = word_hint(text, kind, band)
+    assert re.fullmatch(r"(Answer in at most \d+ words\.)?", hint)
+    assert not (hint and has_own_length(text))
 
 
 def test_a_limit_is_above_what_nine_in_ten_need_and_is_raised_once() -> None:

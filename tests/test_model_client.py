@@ -97,12 +97,12 @@ async def test_counts_come_from_the_models_server_or_an_error_says_why_not() -> 
 
 
 async def test_what_a_request_is_for_travels_in_headers() -> None:
-    purpose = Purpose("talk", "s-1", own=True)
+    purpose = Purpose("talk", "s-1", own=True, repeatable=True)
     async with raw_server(WHOLE) as server, ModelClient(server.url, "secret") as client:
         await client.complete(HELLO, "ux", 30, purpose=purpose)
     headers = server.requests[0].headers
-    named = [headers[f"x-tale-{name}"] for name in ("kind", "session", "own")]
-    assert named == ["talk", "s-1", "1"]
+    named = [headers[f"x-tale-{name}"] for name in ("kind", "session", "own", "repeatable")]
+    assert named == ["talk", "s-1", "1", "1"]
 
 
 async def test_who_answers_is_known_before_the_first_token() -> None:

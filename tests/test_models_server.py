@@ -184,7 +184,9 @@ async def test_a_plan_that_can_not_be_kept_or_read_does_no_harm(machine: Machine
     machine.paths.runtime.unlink()
     machine.paths.runtime.mkdir()
     (machine.paths.runtime / "model-processes.json").write_text("no plan")
-    await machine.pair().ensure()
+    pair = machine.pair()
+    await pair.ensure()
+    assert set(pair.launcher.arguments) == {"model-ux", "model-task"}
 
 
 async def test_preparing_twice_does_the_work_once(machine: Machine) -> None:

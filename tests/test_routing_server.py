@@ -12,8 +12,7 @@ import pytest
 
 from tale.errors import ContextExceeded
 from tale.models.assess import Band
-from tale.models.backend import ChatRequest, Message, Usage
-from tale.models.caller import Purpose
+from tale.models.backend import Usage
 from tale.models.client import ModelClient
 from tale.models.entry import Entry
 from tale.models.ledger import Ledger
@@ -165,7 +164,7 @@ async def test_any_other_text_that_fits_no_window_is_refused_with_the_figures(
 ) -> None:
     status, _, reply = await post(served, CHAT, body("Translate this to German: " + "word " * 9000))
     assert status == 400
-    assert "the largest window 4,096" in orjson.loads(reply)["error"]["message"]
+    assert "ux 4,096, task 4,096" in orjson.loads(reply)["error"]["message"]
     assert served.ux.requests == served.task.requests == []
 
 
@@ -175,17 +174,13 @@ async def test_tokens_are_counted_by_the_models_own_tokenizer(served: Served) ->
     assert list(counts) == [3, 1]
 
 
-async def test_a_call_that_may_be_repeated_says_so(served: Served) -> None:
+async def test_only_a_call_that_says_so_may_be_answered_from_memory() -> None:
     call = parse_chat(body("Summarise this: tea is good"))
     async with routing() as asked:
         _, order, _ = asked.plan(call, Asked(repeatable=True))
         assert order.cacheable
         _, order, _ = asked.plan(call, Asked())
         assert not order.cacheable
-    async with ModelClient(served.url, "any") as client:
-        await client.complete(
-            ChatRequest((Message("user", "hi"),)), "ux", 20, purpose=Purpose(repeatable=True)
-        )
 
 
 async def test_a_model_asked_for_by_name_says_itself_that_a_prompt_is_too_long() -> None:

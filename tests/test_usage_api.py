@@ -123,7 +123,7 @@ async def test_an_answer_that_breaks_off_is_kept_with_what_it_gave(kept: Kept) -
     await kept.chat(stream=True)
     (row,) = await kept.rows()
     assert (row.error, row.ok, row.finish, row.completion) == ("backend_failed", False, None, 1)
-    assert row.prompt == len("one two three") // 4
+    assert row.prompt == row.estimated > 0
 
 
 async def test_an_answer_by_another_model_is_kept_as_that_ones(kept: Kept) -> None:

@@ -5,6 +5,7 @@ Above: `models pull`. Below: `models.fetch`, which downloads, resumes and verifi
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -72,8 +73,8 @@ def _ensure(model: CatalogModel, directory: Path, on_progress: OnProgress) -> Pa
 class _Progress(AbstractContextManager["_Progress"]):
     """Shows how far one file is."""
 
-    def update(self, progress: FetchProgress) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def update(self, progress: FetchProgress) -> None: ...
 
 
 def _progress(screen: Screen, model: CatalogModel) -> _Progress:

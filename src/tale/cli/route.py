@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -23,6 +23,9 @@ from tale.errors import DaemonUnreachable
 __all__ = ["app", "explain"]
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+_WIDTH: Final = len("Likely right")
 
 
 @app.command()
@@ -73,8 +76,7 @@ def explain(decision: Record, screen: Screen) -> Iterator[str]:
 
 
 def _lines(facts: dict[str, str]) -> list[str]:
-    width = max(len("Answered by"), *map(len, facts))
-    return [f"{what:<{width}}  {said}" for what, said in facts.items() if said]
+    return [f"{what:<{_WIDTH}}  {said}" for what, said in facts.items() if said]
 
 
 def _rejected(decision: Record) -> Iterator[tuple[str, str]]:
@@ -103,7 +105,7 @@ def _tokens(decision: Record) -> str:
 
 def _time(decision: Record) -> str:
     seconds, limit = decision.number("seconds") or 0.0, decision.number("time_limit") or 0.0
-    return f"about {human_seconds(seconds)}; the next is asked after {human_seconds(limit)}"
+    return f"about {human_seconds(seconds)}, at most {human_seconds(limit)}"
 
 
 def _decide_here(text: str) -> Record:

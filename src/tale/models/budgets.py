@@ -2,8 +2,8 @@
 
 A model that is told how much it may say says less and loses little (Token-Budget-Aware LLM
 Reasoning, arXiv 2412.18547: 67% fewer output tokens). What it is told depends on the text alone, so
-that the earlier turns of a conversation can be built again byte for byte and their prefix stays
-cached; the limit, which no prompt shows, is learned. Above: `router`. Below: `assess`.
+that the same request is the same prompt whatever was learned; the limit, which no prompt shows, is
+learned. Above: `router`. Below: `assess`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from tale.models.assess import BANDS, Band, Kind
 __all__ = ["RAISE", "Budget", "Length", "budget", "has_own_length", "prior_length", "word_hint"]
 
 RAISE: Final = 4
-"""What a limit is multiplied by, once, when an answer was cut off. Doubling would often cut it
-again, and each time the whole answer is generated anew."""
+"""What a limit is multiplied by, once, for an answer that has more to say: it happens once, so it
+has to be enough."""
 
 # Above what nine in ten answers need: a limit ends what runs away, it doesn't shape the answer.
 _SLACK: Final = 1.5
@@ -63,7 +63,7 @@ _LENGTHS: Final[dict[Kind, tuple[Length, Length, Length]]] = {
     "act": (Length(120, 600), Length(250, 1100), Length(500, 2400)),
 }
 
-# Few and far apart: a model doesn't tell 60 words from 70, and each wording is a prefix of its own.
+# Few and far apart: a model doesn't tell 60 words from 70.
 # Code is as long as it has to be, and what is transformed as long as its source.
 _WORDS: Final[dict[Kind, tuple[int, int, int]]] = {
     "talk": (30, 50, 80),
@@ -78,7 +78,7 @@ _OWN_LENGTH: Final = re.compile(
     r"|w[oö]rter|s[äa]tzen?|mots|phrases|palabras|frases"
     r"|in (?:full )?detail|detailed|at length|in depth|step[ -]by[ -]step|thorough(?:ly)?"
     r"|complete(?:ly)?|comprehensive|exhaustive|long(?:er)?|short(?:er)?|brief(?:ly)?|concise(?:ly)?"
-    r"|everything|every|all|each|ausf[üu]hrlich|kurz)\b",
+    r"|(?:list|name|show|give|tell)(?: me)? (?:all|every|each)|everything|ausf[üu]hrlich|kurz)\b",
     re.IGNORECASE,
 )
 # It stands at the beginning or the end of what is asked; in between is the material.

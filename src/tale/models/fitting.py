@@ -77,7 +77,7 @@ def too_long(needed: int, answer: int, windows: Mapping[str, int]) -> ContextExc
     return ContextExceeded(
         f"The request needs {needed:,} tokens, and {answer:,} are kept for the answer; "
         f"no model's window holds that: {figures}.",
-        hint="Shorten the prompt, or raise context of a model in tale.toml.",
+        hint="Split it, ask for a summary, or give a model a larger `context` in tale.toml.",
     )
 
 

@@ -41,8 +41,8 @@ _DENSEST: Final = 0.6
 # Small models call tools that aren't there; grammars keep their JSON well-formed, not right.
 _SKILL: Final[dict[str, tuple[float, float]]] = {"ux": (0.6, 0.95)}  # with tools, with JSON
 # A limit on time is for what hangs or crawls: four times slower than usual is a busy machine.
-_PATIENCE: Final = 4.0
-_LEAST_LIMIT: Final = 60.0
+_PATIENCE: Final = 2.0
+_LEAST_LIMIT: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)

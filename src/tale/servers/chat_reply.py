@@ -1,6 +1,6 @@
 """How the reply to one chat completion goes out: whole, as an error, or piece by piece.
 
-Raw ASGI, one message a piece. Above: `openai_api`. What is in the pieces: `openai_sse`.
+Raw ASGI, one message a piece. Above: `chat_completions`. What is in the pieces: `openai_sse`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What is seen of one chat completion on its way through, for the ledger.
 
-A handler tells it what happens; at the end it is an `Entry`. Whatever takes time (judging the text,
-measuring its bytes) is done there, after the last byte of the answer. Above: `openai_api`. Below:
-`models.entry`, `models.assess`.
+A handler tells it what happens; at the end it is an `Entry`, and one more for each try that came
+to nothing. Whatever takes time (measuring the prompt) is done there, after the last byte of the
+answer. Above: `chat_completions`. Below: `models.entry`.
 """
 
 from __future__ import annotations
@@ -38,8 +38,6 @@ RoleOf = Callable[[str], "Role | None"]
 
 _TRY_FAILED: Final = "try_failed"
 _LONGEST_SESSION: Final = 200
-# English takes about four bytes a token, code three; only for answers that told no usage.
-_BYTES_PER_TOKEN: Final = 4
 
 
 class Recording:
@@ -133,6 +131,7 @@ class Recording:
             return ()
         messages = call.request.messages
         size = sum(len(message.content.encode(errors="replace")) for message in messages)
+        estimated = estimated_tokens(call.request)
         failed = self._error is not None or self._finish is None
         answer = Entry(
             id=self.id,
@@ -143,10 +142,10 @@ class Recording:
             role=self._role,
             kind=decision.kind,
             band=decision.band,
-            usage=self._usage or self._estimated(size),
+            usage=self._usage or self._guessed(estimated),
             said=_new_text(messages),
             prompt_bytes=size,
-            estimated=estimated_tokens(call.request),
+            estimated=estimated,
             first_token=self._first,
             seconds=self._clock() - self._begun,
             finish=None if failed else self._finish,
@@ -161,11 +160,9 @@ class Recording:
         helped = (_help_of(answer, one, n) for n, one in enumerate(self._helped, 1))
         return (*helped, *tries, answer)
 
-    def _estimated(self, size: int) -> Usage:
+    def _guessed(self, prompt: int) -> Usage:
         """Give what an answer took that broke off, and so told nothing; nothing without a token."""
-        if not self._chunks:
-            return Usage()
-        return Usage(max(1, size // _BYTES_PER_TOKEN), self._chunks)
+        return Usage(prompt, self._chunks) if self._chunks else Usage()
 
 
 def _try_of(answer: Entry, tried: Try, number: int, role: Role | None) -> Entry:

@@ -2,7 +2,7 @@
 
 The router is pure and the pool does as it is told; between them stands this: it puts the facts
 together, keeps what was learned, and turns the decision into an order. Above: `openai_api` and
-`route_api`. Below: `models.router`, `ModelPool`; `Ledger`, which tells it how requests ended.
+`chat_completions`. Below: `models.router`, `ModelPool`; the `Ledger` tells it how requests ended.
 """
 
 from __future__ import annotations

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tale.errors import ContextExceeded
 from tale.models.answer import Completion
 from tale.models.assess import Kind, assess
 from tale.models.backend import ChatRequest, Message
 from tale.models.digest import digest
-from tale.models.fitting import fit
+from tale.models.fitting import fit, too_long
 from tale.models.model_pool import ModelPool
 from tale.models.order import Order
 from tale.models.pool_policy import estimated_tokens
@@ -67,7 +66,8 @@ class Shortening:
             ContextExceeded: It can't be made to fit, and is no text to be summarised.
             TaleError: No model summarises its parts.
         """
-        window = max(model.context for model in self._pool.facts() if model.role)
+        core = [model for model in self._pool.facts() if model.role]
+        window = max(model.context for model in core)
         messages = call.request.messages
         fitted = fit(messages, [_tokens(message) for message in messages], window, _ANSWER_TOKENS)
         if fitted is not None:
@@ -75,11 +75,8 @@ class Shortening:
             return Shortened(request, f"the oldest {fitted.left_out} messages were left out")
         text = call.last_user_text
         if (kind or assess(text).kind) != "summarise":
-            needed = estimated_tokens(call.request)
-            raise ContextExceeded(
-                f"The prompt has about {needed:,} tokens, and the largest window {window:,}.",
-                hint="Split it, ask for a summary of it, or give a model a larger `context`.",
-            )
+            windows = {model.role: model.context for model in core if model.role}
+            raise too_long(estimated_tokens(call.request), _ANSWER_TOKENS, windows)
         order = Order("ux", cacheable=True)
 
         async def summarise(part: str) -> str:
