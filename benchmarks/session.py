@@ -10,7 +10,7 @@ anew each time. It decodes greedily, as tale's tasks do (tale's talk is at 0.3),
 penalty, and an answer ends at 1024 tokens, as in tale's conversations.
 
 Tokens are those that the model processes count themselves: prompt tokens evaluated and tokens
-generated, since each was started. So nothing is left out: acknowledgements, warm-ups, pulses.
+generated, since each was started. So nothing is left out: warm-ups, pulses, windows computed ahead.
 A problem is solved where HumanEval's own test passes: on the files of tale's task, or the code in
 its answer; on the code in the naive loop's answer. A text is summed up by an answer that is shorter
 and has half of its facts. The last figure is of a second, short session (`session_kill`).

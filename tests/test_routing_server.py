@@ -12,7 +12,7 @@ import pytest
 
 from tale.errors import ContextExceeded
 from tale.models.assess import Band
-from tale.models.backend import Usage
+from tale.models.backend import Message, Usage
 from tale.models.client import ModelClient
 from tale.models.entry import Entry
 from tale.models.ledger import Ledger
@@ -166,6 +166,13 @@ async def test_any_other_text_that_fits_no_window_is_refused_with_the_figures(
     assert status == 400
     assert "ux 4,096, task 4,096" in orjson.loads(reply)["error"]["message"]
     assert served.ux.requests == served.task.requests == []
+
+
+async def test_a_prompts_beginning_is_computed_ahead(served: Served) -> None:
+    async with ModelClient(served.url, "") as client:
+        beginning = (Message("system", "be kind"), Message("assistant", "I was."))
+        assert await client.compute_ahead(beginning, "ux", 5)
+    assert served.ux.requests[-1].messages == beginning
 
 
 async def test_tokens_are_counted_by_the_models_own_tokenizer(served: Served) -> None:

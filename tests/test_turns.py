@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 
 from tale.config import Settings
 from tale.errors import SessionNotFound
-from tale.memory.context import estimate_tokens, first_needed, window
+from tale.memory.context import (
+    beginning,
+    estimate_tokens,
+    first_needed,
+    room_after,
+    tokens_from,
+    window,
+)
 from tale.memory.turns import NewTurn, TurnStore
 from tale.models.backend import Message
 from tale.paths import Paths
@@ -105,6 +112,7 @@ async def test_what_databases_refuse_is_replaced(store: TurnStore) -> None:
 
 @dataclass(frozen=True)
 class Said:
+    seq: int
     speaker: Literal["user", "assistant"]
     text: str
     task: str | None = None
@@ -112,16 +120,21 @@ class Said:
 
 def talk(*sizes: int) -> list[Said]:
     """Make a conversation whose turns have so many tokens each."""
-    return [Said("assistant" if n % 2 else "user", "x" * size) for n, size in enumerate(sizes)]
+    return said(*("x" * size for size in sizes))
+
+
+def said(*texts: str) -> list[Said]:
+    """Make a conversation in which the user and tale take turns."""
+    return [Said(n, "user" if n % 2 else "assistant", text) for n, text in enumerate(texts, 1)]
 
 
 def sent(turns: list[Said], budget: int) -> tuple[Message, ...]:
-    return window("", turns, budget=budget, count_tokens=len)
+    room = room_after("", budget, len)
+    return window("", turns, begins=beginning(turns, room=room, count_tokens=len))
 
 
 def test_a_short_conversation_is_sent_whole_after_the_system_prompt() -> None:
-    turns = [Said("user", "hi"), Said("assistant", "hello"), Said("user", "how are you?")]
-    assert window("be kind", turns, budget=1000) == (
+    assert window("be kind", said("hi", "hello", "how are you?")) == (
         Message("system", "be kind"),
         Message("user", "hi"),
         Message("assistant", "hello"),
@@ -130,25 +143,25 @@ def test_a_short_conversation_is_sent_whole_after_the_system_prompt() -> None:
 
 
 def test_what_one_said_in_a_row_is_one_message() -> None:
-    turns = [Said("user", "a"), Said("user", "b"), Said("assistant", "c"), Said("user", "d")]
+    turns = [Said(1, "user", "a"), Said(2, "user", "b"), Said(3, "assistant", "c")]
+    turns.append(Said(4, "user", "d"))
     assert [one.content for one in sent(turns, 1000)] == ["", "a\n\nb", "c", "d"]
 
 
 def test_what_became_a_task_is_not_sent_with_the_talk_that_follows() -> None:
-    talk = [Said("user", "thanks"), Said("assistant", "You're welcome."), Said("user", "bye")]
-    turns = [Said("user", "Write a poem"), Said("assistant", "I've begun.", "t-1"), *talk]
+    talk = [Said(3, "user", "thanks"), Said(4, "assistant", "My pleasure."), Said(5, "user", "bye")]
+    turns = [Said(1, "user", "Write a poem"), Said(2, "assistant", "I've begun.", "t-1"), *talk]
     assert [one.content for one in sent(turns, 2000)[1:]] == [one.text for one in talk]
 
 
 def test_a_long_text_that_was_talked_about_is_sent_whole() -> None:
     text = "It rained all day. " * 40
-    turns = [Said("user", text), Said("assistant", "How sad."), Said("user", "why?")]
-    assert sent(turns, 2000)[1].content == text
+    assert sent(said(text, "How sad.", "why?"), 2000)[1].content == text
 
 
 def test_a_request_that_is_still_to_be_answered_is_sent_whole() -> None:
     order = "Write a program. " * 40
-    assert sent([Said("user", order)], 2000)[-1].content == order
+    assert sent(said(order), 2000)[-1].content == order
 
 
 def test_a_turn_that_fits_no_window_is_sent_alone() -> None:
@@ -180,6 +193,31 @@ def test_a_window_keeps_its_beginning_for_many_turns(sizes: list[int], budget: i
     spent = sum(size + 5 for size in sizes)
     # It moves once for each half of the room that is spent, not once for each turn.
     assert moves <= 2 * spent / (budget - 5) + 1
+
+
+@given(SIZES, st.integers(60, 400))
+def test_a_window_moves_after_an_answer_as_long_as_there_is_time(
+    sizes: list[int], budget: int
+) -> None:
+    turns, room = talk(*sizes), budget - 5
+
+    def begins(end: int) -> int:
+        return beginning(turns[:end], room=room, count_tokens=len)
+
+    for end in range(3, len(turns) + 1, 2):
+        request = len(turns[end - 1].text) + 5
+        after_answer = begins(end - 1)
+        # One that begins with the answer itself has nothing else that fits.
+        if request < room // 4 and turns[after_answer - 1].speaker == "user":
+            assert begins(end) == after_answer, "the request itself did not move it"
+
+
+@given(SIZES, st.integers(60, 400))
+def test_what_a_window_takes_is_counted_as_it_is_sent(sizes: list[int], begins: int) -> None:
+    turns = talk(*sizes)
+    messages = window("", turns, begins=begins % len(turns))
+    taken = sum(len(one.content) + 5 for one in messages[1:])
+    assert tokens_from(begins % len(turns), turns, len) == taken
 
 
 @given(st.text(st.characters()))

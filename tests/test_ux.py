@@ -28,7 +28,7 @@ from tale.errors import (
 from tale.memory.exchange import Work
 from tale.memory.outbox import Outbox
 from tale.memory.turns import NewTurn, Turn, TurnStore
-from tale.models.backend import Role
+from tale.memory.windows import Windows
 from tale.models.caller import Purpose, Script, ScriptedModels
 from tale.paths import Paths
 from tale.prompts import CHAT_SYSTEM
@@ -58,8 +58,10 @@ class Gateway:
         self.taken: list[Work] = []
         self.error: TaleError | None = None
         self.hold: anyio.Event | None = None
+        self.asked = anyio.Event()
 
     async def submit(self, work: Work) -> str:
+        self.asked.set()
         if self.hold:
             await self.hold.wait()
         if self.error:
@@ -74,13 +76,8 @@ class World:
         self.models = ScriptedModels(*scripts)
         self.seen: list[Mapping[str, object]] = []
         self.outbox = Outbox(database)
-        self.ux = Ux(
-            TurnStore(database),
-            self.models,
-            self.gateway,
-            self.outbox,
-            context={"ux": 8192, "task": 8192},
-        )
+        self.windows = Windows(self.models, CHAT_SYSTEM, budget=6144)
+        self.ux = Ux(TurnStore(database), self.models, self.gateway, self.outbox, self.windows)
 
     async def progress(self, data: Mapping[str, object]) -> None:
         await anyio.lowlevel.checkpoint()
@@ -134,13 +131,9 @@ async def test_a_question_that_is_asked_again_says_that_its_answer_was_no_good(
 
 
 async def test_what_a_request_is_for_goes_with_it(database: Database) -> None:
-    world = World(database, Script(["Hi."]), Script(["I've started on it."]))
+    world = World(database, Script(["Hi."]))
     talk = await world.say("hello")
-    await world.say("Write a Python script that sorts my files", talk.session)
-    assert world.models.purposes == [
-        Purpose(session=talk.session),
-        Purpose("talk", talk.session, own=True),
-    ]
+    assert world.models.purposes == [Purpose(session=talk.session)]
 
 
 async def test_talk_is_answered_word_by_word_and_kept(database: Database) -> None:
@@ -187,32 +180,18 @@ async def test_a_conversation_goes_on_with_what_was_said(database: Database) -> 
     assert [(one.title, one.turns) for one in listed.sessions] == [("hello, I am Bob", 4)]
 
 
-async def test_work_is_acknowledged_and_handed_over(database: Database) -> None:
-    world = World(database, Script(["On ", "it."]))
+async def test_work_is_handed_over_and_acknowledged_at_once_without_a_model(
+    database: Database,
+) -> None:
+    world = World(database)
     reply = await world.say(WORK, workspace="/w")
-    assert (reply.answer, reply.task, reply.role) == ("On it.", "t-1", "ux")
+    assert (reply.answer, reply.task, reply.role) == ("I'm on it.", "t-1", "ux")
     [request] = world.gateway.taken
     assert (request.text, request.workspace, request.session) == (WORK, "/w", reply.session)
-    [(target, asked)] = world.models.asked
-    assert target == "ux"
-    assert asked.max_tokens == 40
-    assert asked.messages[0].content == CHAT_SYSTEM
-    assert {"task": "t-1"} in world.seen
+    assert world.models.asked == []
+    assert world.seen == [{"session": reply.session}, {"task": "t-1"}, {"token": "I'm on it."}]
     answer = (await world.turns())[1]
-    assert (answer.text, answer.task, answer.interrupted) == ("On it.", "t-1", False)
-
-
-@pytest.mark.parametrize(
-    "script", [Script(refusal=BackendUnavailable("loading")), Script([]), Script([" "])]
-)
-async def test_work_is_handed_over_also_where_no_model_acknowledges_it(
-    database: Database, script: Script
-) -> None:
-    world = World(database, script)
-    reply = await world.say(WORK)
-    assert reply.task == "t-1"
-    assert reply.answer == "I'm on it."
-    assert {"token": "I'm on it."} in world.seen
+    assert (answer.text, answer.task, answer.interrupted) == ("I'm on it.", "t-1", False)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +200,7 @@ async def test_work_is_handed_over_also_where_no_model_acknowledges_it(
 async def test_without_a_gateway_the_work_is_kept_and_the_user_told_that_it_starts_later(
     database: Database, error: TaleError
 ) -> None:
-    world = World(database, Script(["I've started"], hold=anyio.Event()))
+    world = World(database)
     world.gateway.error = error
     with anyio.fail_after(20):
         reply = await world.say(WORK, workspace="/w")
@@ -238,14 +217,11 @@ async def test_without_a_gateway_the_work_is_kept_and_the_user_told_that_it_star
     assert waiting.work == Work(WORK, "/w", reply.session, f"{reply.session}/1")
 
 
-async def test_a_model_that_is_quicker_than_the_gateway_does_not_say_yet_that_work_began(
-    database: Database,
-) -> None:
-    world = World(database, Script(["I've started"]))
+async def test_nothing_says_that_work_began_before_the_gateway_has_it(database: Database) -> None:
+    world = World(database)
     world.gateway.hold = anyio.Event()
     async with in_background(world, WORK):
-        await anyio.wait_all_tasks_blocked()
-        assert len(world.models.asked) == 1
+        await world.gateway.asked.wait()
         assert [list(one) for one in world.seen] == [["session"]]
         world.gateway.hold.set()
     assert [list(one) for one in world.seen] == [["session"], ["task"], ["token"]]
@@ -261,16 +237,15 @@ class FullOutbox(Outbox):
 async def test_work_that_can_not_even_be_kept_is_refused_in_words(database: Database) -> None:
     world = World(database)
     world.gateway.error = ServiceUnavailable("gateway went away")
-    models = ScriptedModels(Script(["I've started"], hold=anyio.Event()))
     outbox = FullOutbox(database)
-    world.ux = Ux(TurnStore(database), models, world.gateway, outbox, context={})
+    world.ux = Ux(TurnStore(database), world.models, world.gateway, outbox, world.windows)
     with anyio.fail_after(20), pytest.raises(StorageReadOnly, match="disk is full"):
         await world.say(WORK)
     assert await world.told() == [("user", WORK, False)]
 
 
 async def test_the_task_of_kept_work_can_be_waited_for(database: Database) -> None:
-    world = World(database, Script(["I've started"], hold=anyio.Event()))
+    world = World(database)
     world.gateway.error = ServiceUnavailable("gateway went away")
     reply = await world.say(WORK)
     assert reply.kept
@@ -290,7 +265,7 @@ async def test_the_task_of_kept_work_can_be_waited_for(database: Database) -> No
 
 
 async def test_what_the_gateway_refuses_is_refused_in_its_words(database: Database) -> None:
-    world = World(database, Script(["On it."]))
+    world = World(database)
     world.gateway.error = WorkspaceUnusable("/ is the root")
     with pytest.raises(WorkspaceUnusable, match="/ is the root"):
         await world.say(WORK, workspace="/")
@@ -306,15 +281,6 @@ async def test_an_answer_that_waits_for_the_models_says_so_first(database: Datab
         {"token": "Hello!"},
     ]
     assert reply.answer == "Hello!"
-
-
-async def test_work_is_acknowledged_in_fixed_words_while_the_models_are_away(
-    database: Database,
-) -> None:
-    world = World(database, Script(["never"], held_up="They come back."))
-    reply = await world.say(WORK)
-    assert (reply.task, reply.answer) == ("t-1", "I'm on it.")
-    assert all("note" not in seen for seen in world.seen)
 
 
 async def test_an_answer_whose_reader_goes_away_is_kept_as_far_as_it_came(
@@ -349,19 +315,17 @@ async def test_a_model_that_says_nothing_leaves_only_the_question(database: Data
 
 
 async def test_work_is_handed_over_though_who_asked_for_it_went_away(database: Database) -> None:
-    world = World(database, Script(["On"], hold=anyio.Event()))
+    world = World(database)
     world.gateway.hold = anyio.Event()
     async with in_background(world, WORK) as scope:
-        while not world.models.asked:
-            await anyio.lowlevel.checkpoint()
-        await anyio.wait_all_tasks_blocked()
+        await world.gateway.asked.wait()
         scope.cancel()
         await anyio.wait_all_tasks_blocked()
         world.gateway.hold.set()
     assert [request.text for request in world.gateway.taken] == [WORK]
     question, answer = await world.turns()
     assert question.text == WORK
-    assert (answer.text, answer.task, answer.interrupted) == ("On", "t-1", True)
+    assert (answer.text, answer.task) == ("I'm on it.", "t-1")
 
 
 async def test_turns_of_one_session_wait_for_each_other_and_others_do_not(
@@ -442,11 +406,9 @@ class Caller:
 
 async def test_work_reaches_the_gateway_with_a_key_that_tells_the_turn(database: Database) -> None:
     caller = Caller()
-    models = ScriptedModels(Script(["On it."]))
-    windows: dict[Role, int] = {"ux": 8192, "task": 8192}
-    gateway = RemoteGateway(caller, deadline=2)
-    ux = Ux(TurnStore(database), models, gateway, Outbox(database), context=windows)
     world = World(database)
+    gateway = RemoteGateway(caller, deadline=2)
+    ux = Ux(TurnStore(database), world.models, gateway, world.outbox, world.windows)
     reply = await ux.chat(ChatRequest(text=WORK, workspace="/w"), world.progress)
     assert reply.task == "t-9"
     key = f"{reply.session}/1"
@@ -459,8 +421,7 @@ def test_the_server_offers_its_tools(tmp_path: Path) -> None:
     async def build() -> None:
         paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
         async with Database.open(paths, Settings()) as database:
-            outbox = Outbox(database)
-            ux = Ux(TurnStore(database), ScriptedModels(), Gateway(), outbox, context={})
-            assert "/mcp" in [getattr(route, "path", "") for route in ux.app().routes]
+            routes = World(database).ux.app().routes
+            assert "/mcp" in [getattr(route, "path", "") for route in routes]
 
     anyio.run(build)

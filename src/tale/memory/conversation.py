@@ -3,23 +3,21 @@
 What the user says is recorded before anything is done about it, and what tale said is recorded also
 where its reader went away in the middle. It knows no server: who answers is a `ModelCaller`, who
 takes work a `TaskGateway`, and an `Outbox` while that is away. Above: `servers.ux`. Below: `turns`,
-`outbox`, `context`, and the assessment; what passes between them is in `exchange`.
+`outbox`, `windows`, and the assessment; what passes between them is in `exchange`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from weakref import WeakValueDictionary
 
 import anyio
 
-from tale.errors import ServiceUnavailable, TaleError
+from tale.errors import TaleError
 from tale.memory.asked_again import LastAsked
-from tale.memory.context import MESSAGE_TOKENS, first_needed, window
+from tale.memory.context import first_needed
 from tale.memory.exchange import (
     Answer,
-    Event,
     HandedOver,
     Heard,
     HeldUp,
@@ -30,39 +28,26 @@ from tale.memory.exchange import (
     Work,
 )
 from tale.memory.outbox import Outbox, is_passing
-from tale.memory.token_counts import TokenCounts
 from tale.memory.turns import NewTurn, Turn, TurnStore
+from tale.memory.windows import Windows
 from tale.models.assess import assess
-from tale.models.backend import ChatRequest, Message, Role, Usage
+from tale.models.backend import ChatRequest, Role, Usage
 from tale.models.caller import ModelCaller, Purpose
 from tale.models.runaway import before_rambling
-from tale.prompts import CHAT_SYSTEM
 from tale.telemetry import get_logger
 
-__all__ = ["Conversations"]
+__all__ = ["ANSWER_TOKENS", "Conversations"]
 
 log = get_logger(__name__)
 
-_ANSWER_TOKENS: Final = 1024
+ANSWER_TOKENS: Final = 1024
+"""Most that one answer may have."""
 _ANSWER_SECONDS: Final = 300.0
-_WINDOW_TOKENS: Final = 3072
-"""Most tokens of prompt: half a minute of prefill at 110 tokens a second, if the cache was lost."""
 _TEMPERATURE: Final = 0.3
-_ACK_TOKENS: Final = 40
-_ACK_SECONDS: Final = 10.0
-_ACK_EXCERPT: Final = 160
-"""Characters of the request that the acknowledgement is made from; each token delays it."""
-_ACK_PROMPT: Final = "Task started: {excerpt}"
-_ACK_EXAMPLE: Final = (
-    Message("user", _ACK_PROMPT.format(excerpt="Write a poem about the sea")),
-    Message("assistant", "I've started on the poem about the sea."),
-)
-"""With it the 0.5B acknowledged 12 of 12 requests; told in words what to say, it said in 2 of 12
-that it can't assist, and in others that it will do nothing."""
-_ACK_STOP: Final = ("\n", "; ", ". ")
 _CHECK_CHARACTERS: Final = 128
 """How much is said between two looks at whether it still says something."""
-_ACK_WITHOUT_MODEL: Final = "I'm on it."
+_BEGUN: Final = "I'm on it."
+"""Fixed words: they cost no token, are there at once, and a small model's were no better."""
 _KEPT: Final = (
     "The part of tale that runs tasks is not there just now. The work is kept, and starts by "
     "itself once it is back; `tale tasks` shows it then."
@@ -70,25 +55,14 @@ _KEPT: Final = (
 
 
 class _Spoken:
-    """An answer as far as it has come, and what it is for."""
+    """An answer as far as it has come."""
 
-    def __init__(self, role: Role, purpose: Purpose) -> None:
-        self.purpose = purpose
+    def __init__(self) -> None:
         self.text = ""
         self.model = ""
         self.request = ""
-        self.role: Role = role
+        self.role: Role = "ux"
         self.usage = Usage()
-
-
-class _HandOver:
-    """A submission as far as it has come."""
-
-    def __init__(self) -> None:
-        self.task: str | None = None
-        self.kept = False
-        self.error: TaleError | None = None
-        self.started = anyio.Event()
 
 
 class Conversations:
@@ -100,8 +74,7 @@ class Conversations:
         models: ModelCaller,
         gateway: TaskGateway,
         outbox: Outbox,
-        *,
-        context: Mapping[Role, int],
+        windows: Windows,
     ) -> None:
         """Make one.
 
@@ -110,14 +83,13 @@ class Conversations:
             models: Whom to ask.
             gateway: Where work goes.
             outbox: Where it is kept while the gateway is away.
-            context: Tokens that each model's window has.
+            windows: What a model is sent of a conversation.
         """
         self._turns = turns
         self._models = models
         self._gateway = gateway
         self._outbox = outbox
-        self._context = context
-        self._counts = TokenCounts(models)
+        self._windows = windows
         self._asked = LastAsked()
         self._talking: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
@@ -161,128 +133,62 @@ class Conversations:
 
     async def _talk(self, turn: Turn, report: Report) -> Answer:
         """Answer with a model, from the conversation so far."""
-        role: Role = "ux"
         said = await self._turns.turns(turn.session, after=first_needed(turn.seq))
-        budget = min(_WINDOW_TOKENS, self._context[role] - _ANSWER_TOKENS)
-        texts = (CHAT_SYSTEM, *(one.text for one in said))
-        count = await self._counts.of(role, texts, room=budget - MESSAGE_TOKENS * len(texts))
         request = ChatRequest(
-            window(CHAT_SYSTEM, said, budget=budget, count_tokens=count),
-            max_tokens=_ANSWER_TOKENS,
+            await self._windows.of(turn.session, said),
+            max_tokens=ANSWER_TOKENS,
             temperature=_TEMPERATURE,
         )
-        spoken = _Spoken(role, Purpose(session=turn.session))
-
-        async def held_up(why: str) -> None:
-            await report(HeldUp(why))
-
+        spoken = _Spoken()
         try:
-            await self._speak(request, spoken, _ANSWER_SECONDS, report, held_up)
+            await self._speak(request, spoken, Purpose(session=turn.session), report)
         except BaseException:
             if spoken.text:
                 await self._keep(turn, spoken, interrupted=True)
             raise
-        await self._keep(turn, spoken)
+        answer = await self._keep(turn, spoken)
+        self._windows.grown(turn.session, [*said, answer])
         if failed := self._asked.note(turn.session, turn.text, spoken.request):
             log.info("answer.asked_again", session=turn.session, request=failed)
             await self._models.outcome(failed, ok=False)
-        return _answer(turn, spoken)
+        return Answer(turn.session, spoken.text, spoken.model, spoken.role, None, spoken.usage)
 
     async def _hand_over(self, turn: Turn, workspace: str | None, report: Report) -> Answer:
-        """Submit the work and acknowledge it, both at once; the submission always comes to an end.
+        """Submit the work, or keep it where the gateway may take it later; it comes to an end.
 
         Raises:
             TaleError: The gateway refused it, or it can't even be kept.
         """
         work = Work(turn.text, workspace, turn.session, key=f"{turn.session}/{turn.seq}")
-        handing = _HandOver()
-        spoken = _Spoken("ux", Purpose("talk", turn.session, own=True))
-        interrupted = True
+        task: str | None = None
+        with anyio.CancelScope(shield=True):
+            task = await self._submit(work)
+        said, kept = (_KEPT, work.key) if task is None else (_BEGUN, None)
+        await report(Kept(work.key) if task is None else HandedOver(task))
+        await report(Said(said))
+        return Answer(turn.session, said, "", "ux", task, Usage(), kept)
 
-        async def once_started(event: Event) -> None:
-            # The model may be first, and says that the work was started.
-            await handing.started.wait()
-            await report(event)
-
+    async def _submit(self, work: Work) -> str | None:
+        """Give the task that was begun, None where it begins later; either is recorded as said."""
         try:
-            async with anyio.create_task_group() as tasks:
-
-                async def submit() -> None:
-                    with anyio.CancelScope(shield=True):
-                        await self._submit_to(handing, work)
-                    if handing.task is None:
-                        tasks.cancel_scope.cancel()
-                    else:
-                        await report(HandedOver(handing.task))
-                        handing.started.set()
-
-                tasks.start_soon(submit)
-                await self._acknowledge(turn, spoken, once_started)
-            interrupted = False
-        finally:
-            if handing.task:
-                spoken.text = spoken.text or _ACK_WITHOUT_MODEL
-                await self._keep(turn, spoken, task=handing.task, interrupted=interrupted)
-        if handing.error:
-            raise handing.error
-        if handing.kept:
-            await report(Kept(work.key))
-            await report(Said(_KEPT))
-            return Answer(turn.session, _KEPT, "", "ux", None, Usage(), work.key)
-        return _answer(turn, spoken, handing.task)
-
-    async def _submit_to(self, handing: _HandOver, work: Work) -> None:
-        """Hand work over, or keep it where the gateway may take it later."""
-        try:
-            handing.task = await self._gateway.submit(work)
+            task = await self._gateway.submit(work)
         except TaleError as error:
-            if is_passing(error):
-                log.warning("handover.kept", session=work.session, reason=error.message)
-                await self._keep_for_later(handing, work)
-            else:
-                handing.error = error
-
-    async def _keep_for_later(self, handing: _HandOver, work: Work) -> None:
-        try:
+            if not is_passing(error):
+                raise
+            log.warning("handover.kept", session=work.session, reason=error.message)
             await self._outbox.keep(work, NewTurn("assistant", _KEPT))
-            handing.kept = True
-        except TaleError as error:
-            handing.error = error
-
-    async def _acknowledge(self, turn: Turn, spoken: _Spoken, report: Report) -> None:
-        """Say in a sentence that it was started; in fixed words where the model can't."""
-        excerpt = turn.text[:_ACK_EXCERPT]
-        messages = (
-            Message("system", CHAT_SYSTEM),
-            *_ACK_EXAMPLE,
-            Message("user", _ACK_PROMPT.format(excerpt=excerpt)),
-        )
-        request = ChatRequest(
-            messages, max_tokens=_ACK_TOKENS, temperature=_TEMPERATURE, stop=_ACK_STOP
-        )
-
-        async def held_up(why: str) -> None:
-            raise ServiceUnavailable(why)  # fixed words now are better than a model's later
-
-        try:
-            await self._speak(request, spoken, _ACK_SECONDS, report, held_up)
-        except TaleError as error:
-            log.warning("acknowledgement.failed", session=turn.session, reason=error.message)
-        if not spoken.text.strip():
-            spoken.text = _ACK_WITHOUT_MODEL
-            await report(Said(spoken.text))
+            return None
+        await self._turns.add(work.session, NewTurn("assistant", _BEGUN, task=task))
+        return task
 
     async def _speak(
-        self,
-        request: ChatRequest,
-        spoken: _Spoken,
-        seconds: float,
-        report: Report,
-        held_up: Callable[[str], Awaitable[None]],
+        self, request: ChatRequest, spoken: _Spoken, purpose: Purpose, report: Report
     ) -> None:
-        role = spoken.role
+        async def held_up(why: str) -> None:
+            await report(HeldUp(why))
+
         async with self._models.stream(
-            request, role, seconds, purpose=spoken.purpose, held_up=held_up
+            request, spoken.role, _ANSWER_SECONDS, purpose=purpose, held_up=held_up
         ) as answer:
             spoken.model, spoken.role = answer.model, answer.role or spoken.role
             spoken.request = answer.request
@@ -300,14 +206,10 @@ class Conversations:
                         spoken.text = sense
                         return
 
-    async def _keep(
-        self, turn: Turn, spoken: _Spoken, *, task: str | None = None, interrupted: bool = False
-    ) -> None:
+    async def _keep(self, turn: Turn, spoken: _Spoken, *, interrupted: bool = False) -> Turn:
         """Record what was said, also when nobody waits for it any more."""
-        new = NewTurn("assistant", spoken.text, spoken.model or None, task, interrupted)
+        new = NewTurn("assistant", spoken.text, spoken.model or None, interrupted=interrupted)
+        kept = turn
         with anyio.CancelScope(shield=True):
-            await self._turns.add(turn.session, new)
-
-
-def _answer(turn: Turn, spoken: _Spoken, task: str | None = None) -> Answer:
-    return Answer(turn.session, spoken.text, spoken.model, spoken.role, task, spoken.usage)
+            kept = await self._turns.add(turn.session, new)
+        return kept  # noqa: RET504 - to the type checker the scope above may end early

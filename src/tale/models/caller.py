@@ -16,7 +16,7 @@ import anyio.lowlevel
 
 from tale.errors import TaleError
 from tale.models.assess import Kind, assess
-from tale.models.backend import ChatRequest, Chunk, FinishReason, Role, Usage
+from tale.models.backend import ChatRequest, Chunk, FinishReason, Message, Role, Usage
 
 __all__ = ["HeldUp", "ModelAnswer", "ModelCaller", "Purpose", "Script", "ScriptedModels"]
 
@@ -32,7 +32,7 @@ class Purpose:
     Attributes:
         kind: What is asked for; None leaves it to the text of the last user message.
         session: The conversation or task that it belongs to, for the accounts.
-        own: Nobody asked for it but tale itself (an acknowledgement, a summary): one loop with one
+        own: Nobody asked for it but tale itself (a summary): one loop with one
             model would not have made it.
         repeatable: The same request may be given the same answer. Never set for a conversation.
     """
@@ -100,6 +100,19 @@ class ModelCaller(Protocol):
         """
         ...
 
+    async def compute_ahead(
+        self, messages: Sequence[Message], target: str, deadline_s: float
+    ) -> bool:
+        """Have a prompt's beginning computed while a model has nothing to do.
+
+        Returns:
+            Whether all of it is; whoever asks for an answer goes first.
+
+        Raises:
+            TaleError: Nobody is there.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Script:
@@ -129,6 +142,8 @@ class ScriptedModels:
         asked: The requests so far, each with its target.
         purposes: What each of them was for.
         counted: The texts whose tokens were counted.
+        ahead: The beginnings that were to be computed.
+        busy: How often somebody else needs the model when one is.
         outcomes: What was said of answers, which are called `r-1`, `r-2`, ….
         stopped: How many answers were left before their end.
     """
@@ -138,6 +153,8 @@ class ScriptedModels:
         self.asked: list[tuple[str, ChatRequest]] = []
         self.purposes: list[Purpose] = []
         self.counted: list[str] = []
+        self.ahead: list[Sequence[Message]] = []
+        self.busy = 0
         self.outcomes: list[tuple[str, bool]] = []
         self.stopped = 0
 
@@ -178,6 +195,16 @@ class ScriptedModels:
         del target, deadline_s
         self.counted.extend(texts)
         return [len(text.split()) for text in texts]
+
+    async def compute_ahead(
+        self, messages: Sequence[Message], target: str, deadline_s: float
+    ) -> bool:
+        """Take note; it is interrupted as often as `busy` says."""
+        del target, deadline_s
+        await anyio.lowlevel.checkpoint()
+        self.ahead.append(messages)
+        self.busy -= 1
+        return self.busy < 0
 
 
 class _ScriptedAnswer:

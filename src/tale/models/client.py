@@ -33,7 +33,7 @@ from tale.models._chat_stream import request_body
 from tale.models._faults import read_error
 from tale.models._http import BROKEN, fetch, open_session, read_body, send, transport_fault
 from tale.models._patience import Deadline, Missing
-from tale.models.backend import ChatRequest, FinishReason, Usage
+from tale.models.backend import ChatRequest, FinishReason, Message, Usage
 from tale.models.caller import HeldUp, Purpose
 from tale.models.headers import (
     KIND_HEADER,
@@ -187,22 +187,46 @@ class ModelClient:
             ServiceUnavailable: The models server isn't there, or not within the time.
             TaleError: That model can't count.
         """
-        session = self._session = self._session or open_session()
-        with Deadline.after(deadline_s).enforced():
-            status, body = await fetch(
-                session,
-                "POST",
-                f"{await self._find()}/pool/tokens",
-                whose=WHOSE,
-                headers=self._headers,
-                body={"model": target, "texts": list(texts)},
-            )
-        if status != 200:
-            raise fault_of(read_error(body), status)
+        body = await self._post("/pool/tokens", {"model": target, "texts": list(texts)}, deadline_s)
         try:
             return _Counts.model_validate_json(body).counts
         except ValidationError as error:
             raise ServiceUnavailable(f"{WHOSE} counted tokens in an unknown way.") from error
+
+    async def compute_ahead(
+        self, messages: Sequence[Message], target: str, deadline_s: float
+    ) -> bool:
+        """Have a prompt's beginning computed while a model has nothing to do.
+
+        Returns:
+            Whether all of it is; whoever asks for an answer goes first.
+
+        Raises:
+            ServiceUnavailable: The models server isn't there.
+            DeadlineExceeded: The time ran out.
+        """
+        request = request_body(target, ChatRequest(tuple(messages)))
+        body = await self._post("/pool/ahead", request, deadline_s)
+        try:
+            return _Ahead.model_validate_json(body).whole
+        except ValidationError as error:
+            raise ServiceUnavailable(f"{WHOSE} computed ahead in an unknown way.") from error
+
+    async def _post(self, path: str, body: Mapping[str, object], deadline_s: float) -> bytes:
+        """Call one of its own paths, once."""
+        session = self._session = self._session or open_session()
+        with Deadline.after(deadline_s).enforced():
+            status, reply = await fetch(
+                session,
+                "POST",
+                f"{await self._find()}{path}",
+                whose=WHOSE,
+                headers=self._headers,
+                body=body,
+            )
+        if status != 200:
+            raise fault_of(read_error(reply), status)
+        return reply
 
     async def _open(
         self,
@@ -257,6 +281,10 @@ class ModelClient:
 
 class _Counts(BaseModel):
     counts: tuple[int, ...]
+
+
+class _Ahead(BaseModel):
+    whole: bool
 
 
 def _headers_of(purpose: Purpose) -> dict[str, str]:

@@ -24,7 +24,7 @@ class Entry:
         id: Its id, by which a word about its outcome may come later.
         at: Unix time in seconds at which it came.
         session: The conversation that it is part of; None if the caller keeps its own history.
-        own: Whether tale made it for itself: an acknowledgement, a summary, an answer of a cascade
+        own: Whether tale made it for itself: a summary, an answer of a cascade
             that was thrown away. A naive loop wouldn't.
         model: Real name of the model that answered, or that was to.
         role: Its core role; None for a further one.

@@ -11,7 +11,7 @@ it, because no path in this module leads there.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -19,8 +19,9 @@ import anyio
 import anyio.abc
 
 from tale.errors import CoreModelPinned, ModelError, UnknownModel
+from tale.models.ahead import compute_ahead
 from tale.models.answer import Answer, Completion
-from tale.models.backend import Backend, ChatRequest, Role, Tokenizer
+from tale.models.backend import Backend, ChatRequest, Message, Role, Tokenizer
 from tale.models.dispatch import Dispatch
 from tale.models.facts import facts_of
 from tale.models.further import (
@@ -90,6 +91,7 @@ class ModelPool:
             clock: Monotonic seconds, for measurements.
         """
         self._policy = policy or Policy()
+        self._clock = clock
         self._memory = memory or PlainMemory()
         self._processes_changed = processes_changed
         self._changes = Changes()
@@ -259,6 +261,18 @@ class ModelPool:
             return await model.backend.count_tokens(text)
         except ModelError:
             return None
+
+    async def compute_ahead(self, name: str, messages: Sequence[Message]) -> bool:
+        """Compute a prompt's beginning while a model has nothing to do.
+
+        Returns:
+            Whether all of it is computed: somebody who asks goes first, and only a core model that
+            is ready is used.
+        """
+        model = self._roster.core_named(name)
+        if model is None:
+            return False
+        return await compute_ahead(model, messages, policy=self._policy, clock=self._clock)
 
     def facts(self) -> tuple[ModelFacts, ...]:
         """Describe every model that may be asked for, as the router sees it."""

@@ -23,7 +23,7 @@ class Spent:
         completion: Generated.
         in_session: Whether it belongs to a conversation that tale keeps. Where it doesn't, the
             caller sends its history itself, as a naive loop does.
-        own: Whether tale made it for itself (an acknowledgement, a summary): the loop wouldn't.
+        own: Whether tale made it for itself (a summary): the loop wouldn't.
     """
 
     prompt: int

@@ -19,7 +19,13 @@ from tale.models.headers import DEADLINE_HEADER
 from tale.models.model_pool import ModelPool
 from tale.models.router import RouteRequest
 from tale.servers.http_body import answering, body_of, json_reply
-from tale.servers.openai_shapes import parse_deadline, parse_name, parse_text, parse_texts
+from tale.servers.openai_shapes import (
+    parse_chat,
+    parse_deadline,
+    parse_name,
+    parse_text,
+    parse_texts,
+)
 from tale.servers.routing import Routing
 
 __all__ = ["model_routes", "pool_routes"]
@@ -100,10 +106,16 @@ def pool_routes(pool: ModelPool, routing: Routing) -> list[Route]:
             counts.append(count)
         return json_reply({"counts": counts})
 
+    async def ahead(request: Request) -> Response:
+        call = parse_chat(await body_of(request))
+        whole = await pool.compute_ahead(call.model, call.request.messages)
+        return json_reply({"whole": whole})
+
     return [
         Route("/pool", answering(status), methods=["GET"]),
         Route("/pool/route", answering(route), methods=["POST"]),
         Route("/pool/tokens", answering(tokens), methods=["POST"]),
+        Route("/pool/ahead", answering(ahead), methods=["POST"]),
         Route("/pool/load", answering(load), methods=["POST"]),
         Route("/pool/unload", answering(unload), methods=["POST"]),
     ]

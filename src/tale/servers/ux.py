@@ -14,7 +14,7 @@ from typing import Final
 import anyio
 from starlette.applications import Starlette
 
-from tale.memory.conversation import Conversations
+from tale.memory.conversation import ANSWER_TOKENS, Conversations
 from tale.memory.exchange import (
     Answer,
     Event,
@@ -28,9 +28,10 @@ from tale.memory.exchange import (
 )
 from tale.memory.outbox import Outbox, deliver
 from tale.memory.turns import Session, Turn, TurnStore
-from tale.models.backend import Role
+from tale.memory.windows import Windows
 from tale.models.caller import ModelCaller
 from tale.models.client import ModelClient, models_url
+from tale.prompts import CHAT_SYSTEM
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import ServerContext, run_server
 from tale.servers.steps import ToolCaller
@@ -61,6 +62,9 @@ _SUBMIT_SECONDS: Final = 2.0
 """A gateway that was killed is back within that time; one that isn't gets the work later, and a
 person isn't left waiting."""
 _DELIVERY_SECONDS: Final = 60.0
+_WINDOW_TOKENS: Final = 6144
+"""Most tokens of a chat's prompt: a minute of prefill at 110 tokens a second, if the cache was
+lost. Forty turns with the texts that were pasted into them took some 3,500."""
 
 
 class RemoteGateway:
@@ -88,8 +92,7 @@ class Ux:
         models: ModelCaller,
         gateway: TaskGateway,
         outbox: Outbox,
-        *,
-        context: Mapping[Role, int],
+        windows: Windows,
     ) -> None:
         """Make one.
 
@@ -98,10 +101,10 @@ class Ux:
             models: Whom to ask.
             gateway: Where work goes.
             outbox: Where it is kept while the gateway is away.
-            context: Tokens that each model's window has.
+            windows: What a model is sent of a conversation.
         """
         self._turns = turns
-        self._conversations = Conversations(turns, models, gateway, outbox, context=context)
+        self._conversations = Conversations(turns, models, gateway, outbox, windows)
         self._outbox = outbox
 
     def app(self) -> Starlette:
@@ -145,7 +148,7 @@ class Ux:
 @asynccontextmanager
 async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
     """Build the ux server."""
-    leash, models = context.leash, context.settings.models
+    leash = context.leash
     async with (
         Database.open(context.paths, context.settings) as database,
         Services(
@@ -156,13 +159,11 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
     ):
         outbox = Outbox(database)
         tasks.start_soon(deliver, outbox, RemoteGateway(services, deadline=_DELIVERY_SECONDS))
-        ux = Ux(
-            TurnStore(database),
-            client,
-            RemoteGateway(services, deadline=_SUBMIT_SECONDS),
-            outbox,
-            context={"ux": models.ux.context, "task": models.task.context},
-        )
+        room = context.settings.models.ux.context - ANSWER_TOKENS
+        windows = Windows(client, CHAT_SYSTEM, budget=min(_WINDOW_TOKENS, room))
+        tasks.start_soon(windows.run)
+        gateway = RemoteGateway(services, deadline=_SUBMIT_SECONDS)
+        ux = Ux(TurnStore(database), client, gateway, outbox, windows)
         yield ux.app()
         tasks.cancel_scope.cancel()
 

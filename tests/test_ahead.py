@@ -1,0 +1,81 @@
+"""Prompts are computed ahead in small strides, and whoever asks for an answer goes first."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tale.models.ahead import strides
+from tale.models.backend import ChatRequest, Message
+from tale.models.memory_backend import InMemoryBackend
+from tale.models.model_pool import ModelPool
+from tale.models.pool_policy import Policy
+
+CALM = Policy(pulse_seconds=3600, check_seconds=3600, wait_seconds=60)
+LONG = (Message("system", "be kind"), Message("user", "long " * 200))
+
+MESSAGES = st.lists(
+    st.builds(Message, st.sampled_from(["user", "assistant"]), st.text(max_size=40)), min_size=1
+)
+
+
+@given(MESSAGES, st.integers(1, 50))
+def test_each_stride_goes_on_where_the_last_one_ended_up_to_the_whole(
+    messages: list[Message], size: int
+) -> None:
+    prompts = [request.messages for request in strides(messages, size)]
+    lengths = [sum(len(one.content) for one in prompt) for prompt in prompts]
+    assert all(0 < after - before <= size for before, after in pairwise(lengths))
+    assert lengths[0] <= size
+    texts = ["\0".join(one.content for one in prompt) for prompt in prompts]
+    assert all(after.startswith(before) for before, after in pairwise(texts))
+    whole = "".join(message.content for message in messages)
+    assert "".join(one.content for one in prompts[-1]) == whole
+
+
+@asynccontextmanager
+async def pool_of(ux: InMemoryBackend) -> AsyncGenerator[ModelPool]:
+    with anyio.fail_after(20):
+        async with ModelPool({"ux": ux, "task": InMemoryBackend("large")}, policy=CALM) as pool:
+            await pool.ensure_ready("ux")
+            yield pool
+
+
+@pytest.mark.anyio
+async def test_an_idle_model_computes_all_of_it_a_token_at_a_time() -> None:
+    ux = InMemoryBackend("small")
+    async with pool_of(ux) as pool:
+        assert await pool.compute_ahead("ux", LONG)
+        status = (await pool.status()).models[0]
+    assert len(ux.requests) == 4
+    assert all(request.max_tokens == 1 for request in ux.requests)
+    assert ux.requests[-1].messages == LONG
+    assert status.requests == 0, "nobody asked for anything"
+
+
+@pytest.mark.anyio
+async def test_it_gives_way_to_whoever_asks() -> None:
+    ux = InMemoryBackend("small")
+    async with pool_of(ux) as pool:
+        ux.inject("stall", times=1)
+        answer = await pool.chat("ux", ChatRequest((Message("user", "hello there"),)))
+        assert not await pool.compute_ahead("ux", LONG)
+        assert len(ux.requests) == 1
+        ux.mend()
+        assert [chunk.text async for chunk in answer.chunks][-1] == ""
+        assert await pool.compute_ahead("ux", LONG)
+
+
+@pytest.mark.anyio
+async def test_a_model_that_fails_or_is_not_there_computes_nothing() -> None:
+    ux = InMemoryBackend("small")
+    async with pool_of(ux) as pool:
+        ux.inject("fail", times=1)
+        assert not await pool.compute_ahead("ux", LONG)
+        assert not await pool.compute_ahead("nobody", LONG)
