@@ -15,12 +15,22 @@ import numpy as np
 
 from tale.models.assess import KINDS
 from tale.models.features import CUE_BUCKETS, GRAM_BUCKETS, Shown, matter, request
-from tale.models.orders import find_order
+from tale.models.orders import find_order, instruction, is_code
 from tale.models.weights import CUE_VALUE, WEIGHTS_FILE, pack
 from training.linear import Array, Rows, fit_logistic
 from training.requests import Example, examples
 
-__all__ = ["SETS", "Prompt", "data_folder", "fit_hard", "fit_requests", "prompts", "rows_of"]
+__all__ = [
+    "SETS",
+    "Prompt",
+    "asked",
+    "data_folder",
+    "fit_hard",
+    "fit_requests",
+    "fit_work",
+    "prompts",
+    "rows_of",
+]
 
 SETS = ("gsm8k", "mmlu")
 _REQUEST_PENALTY = 0.15
@@ -98,18 +108,31 @@ def _hardness(known: Sequence[Prompt]) -> Array:
     return mixed
 
 
+def asked(text: str) -> Shown:
+    """Show what a text asks for, as `assess` looks at it."""
+    text = text.strip()
+    text = text if is_code(text) else instruction(text)
+    return request(text, find_order(text))
+
+
+def fit_work(known: Sequence[Example], rows: Rows) -> Array:
+    """Fit the head for work alone."""
+    return _fit_requests(known, rows, "work")
+
+
 def fit_requests(known: Sequence[Example]) -> tuple[list[str], list[Array]]:
     """Fit the heads for each kind, and for work."""
-    rows = rows_of([request(each.text.strip(), find_order(each.text.strip())) for each in known])
-    counts = np.array([each.weight for each in known])
+    rows = rows_of([asked(each.text) for each in known])
     names: list[str] = [*KINDS, "work"]
-    heads: list[Array] = []
-    for name in names:
-        labels = np.array(
-            [each.work if name == "work" else each.kind == name for each in known], dtype=float
-        )
-        heads.append(fit_logistic(rows, labels, penalty=_REQUEST_PENALTY, weights=counts))
-    return names, heads
+    return names, [_fit_requests(known, rows, name) for name in names]
+
+
+def _fit_requests(known: Sequence[Example], rows: Rows, name: str) -> Array:
+    labels = np.array(
+        [each.work if name == "work" else each.kind == name for each in known], dtype=float
+    )
+    counts = np.array([each.weight for each in known])
+    return fit_logistic(rows, labels, penalty=_REQUEST_PENALTY, weights=counts)
 
 
 def main() -> int:

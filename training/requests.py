@@ -14,7 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Example", "examples", "with_typo"]
+__all__ = ["Example", "examples", "whole", "with_typo"]
 
 _FILE = Path(__file__).with_name("requests.txt")
 _WHOLE = Path(__file__).with_name("requests_more.txt")
@@ -60,12 +60,14 @@ class Example:
         kind: Its kind.
         work: Whether it is work.
         weight: How much it counts.
+        source: The line of the file that it was made from; empty where it was made otherwise.
     """
 
     text: str
     kind: str
     work: bool
     weight: float = 1.0
+    source: str = ""
 
 
 def examples(seed: int = 7, each: int = 5) -> list[Example]:
@@ -87,19 +89,26 @@ def examples(seed: int = 7, each: int = 5) -> list[Example]:
             often = _POLITE_SHARES.get(kind, 0.5 if work else 0.3)
             if polite and draw.random() < often:
                 text = draw.choice(polite) + text
-            found.append(Example(_noise(text, draw), kind, work))
-            found.append(Example(with_typo(text, draw), kind, work, 0.5))
+            found.append(Example(_noise(text, draw), kind, work, source=template))
+            found.append(Example(with_typo(text, draw), kind, work, 0.5, template))
             if draw.random() < 0.06:
-                found.append(Example(f"{draw.choice(_INJECTIONS)} {text}", kind, work))
+                led = f"{draw.choice(_INJECTIONS)} {text}"
+                found.append(Example(led, kind, work, source=template))
             if draw.random() < 0.06:
-                found.append(Example(f"{text}\n{draw.choice(_INJECTIONS)}", kind, work))
+                followed = f"{text}\n{draw.choice(_INJECTIONS)}"
+                found.append(Example(followed, kind, work, source=template))
     found += [Example(text, "talk", False, 2) for text in _INJECTIONS]
     found += _pasted(fills["en"], draw)
-    for _, kind, work, text in _read(_WHOLE)[1]:
-        found.append(Example(text, kind, work))
-        found.append(Example(_noise(text, draw), kind, work))
-        found.append(Example(with_typo(text, draw), kind, work, 0.5))
+    for _, kind, work, text in whole():
+        found.append(Example(text, kind, work, source=text))
+        found.append(Example(_noise(text, draw), kind, work, source=text))
+        found.append(Example(with_typo(text, draw), kind, work, 0.5, text))
     return found
+
+
+def whole() -> list[tuple[str, str, bool, str]]:
+    """Give the requests that are whole as they are: language, kind, whether work, text."""
+    return _read(_WHOLE)[1]
 
 
 def with_typo(text: str, draw: random.Random) -> str:
