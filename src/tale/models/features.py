@@ -126,9 +126,10 @@ def matter(text: str) -> Shown:
     if len(text) > head + tail:
         text = f"{text[:head]} {text[-tail:]}"
     words = _TOKEN.findall(_plain(text, _ABOUT))
-    shown = {*words, *(f"{first} {second}" for first, second in pairwise(words))}
-    shown.update(f"# {cue}" for cue in _matter_cues(text))
-    return Shown(tuple(sorted({_bucket(each, GRAM_BUCKETS) for each in shown})), ())
+    shown = {*words, *map(" ".join, pairwise(words))}
+    buckets = {crc32(each.encode("utf-8", "surrogatepass")) % GRAM_BUCKETS for each in shown}
+    buckets.update(map(_matter_cue, _matter_cues(text)))
+    return Shown(tuple(sorted(buckets)), ())
 
 
 def _grams(words: list[str]) -> tuple[int, ...]:
@@ -157,8 +158,19 @@ def _bucket(piece: str, buckets: int) -> int:
     return crc32(piece.encode("utf-8", "surrogatepass")) % buckets
 
 
+# The same few hundred cues stand in most texts.
+@lru_cache(maxsize=1 << 12)
+def _request_cue(cue: str) -> int:
+    return _bucket(cue, CUE_BUCKETS)
+
+
+@lru_cache(maxsize=1 << 12)
+def _matter_cue(cue: str) -> int:
+    return _bucket(f"# {cue}", GRAM_BUCKETS)
+
+
 def _cues(found: Iterable[str]) -> tuple[int, ...]:
-    return tuple(sorted({_bucket(cue, CUE_BUCKETS) for cue in found}))
+    return tuple(sorted(set(map(_request_cue, found))))
 
 
 def _plain(text: str, bounds: tuple[int, int]) -> str:

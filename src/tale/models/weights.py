@@ -52,9 +52,9 @@ class Heads:
 
     def judge(self, shown: Shown) -> dict[str, float]:
         """Give what each head says: log odds."""
-        rows = self.rows
-        grams = sum(rows[bucket] for bucket in shown.grams)
-        cues = sum(rows[GRAM_BUCKETS + bucket] for bucket in shown.cues)
+        row = self.rows.__getitem__
+        grams = sum(map(row, shown.grams))
+        cues = sum(row(GRAM_BUCKETS + bucket) for bucket in shown.cues)
         many = len(shown.grams)
         return {
             name: constant
@@ -71,7 +71,7 @@ class Heads:
     def weigh(self, name: str, grams: Sequence[int]) -> float:
         """Give what some pieces add to what one head says."""
         at = self.names.index(name)
-        found = _lane(sum(self.rows[bucket] for bucket in grams), at, len(grams))
+        found = _lane(sum(map(self.rows.__getitem__, grams)), at, len(grams))
         return found * self.scales[at]
 
 
