@@ -8,7 +8,9 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +126,9 @@ def fit_requests(known: Sequence[Example]) -> tuple[list[str], list[Array]]:
     """Fit the heads for each kind, and for work."""
     rows = rows_of([asked(each.text) for each in known])
     names: list[str] = [*KINDS, "work"]
-    return names, [_fit_requests(known, rows, name) for name in names]
+    # The heads know nothing of each other.
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        return names, list(pool.map(partial(_fit_requests, known, rows), names))
 
 
 def _fit_requests(known: Sequence[Example], rows: Rows, name: str) -> Array:
@@ -132,6 +136,11 @@ def _fit_requests(known: Sequence[Example], rows: Rows, name: str) -> Array:
         [each.work if name == "work" else each.kind == name for each in known], dtype=float
     )
     counts = np.array([each.weight for each in known])
+    if name == "work":
+        # There is as much of both that is judged: more talk was written down than work.
+        half = counts.sum() / 2
+        for side in (0.0, 1.0):
+            counts[labels == side] *= half / counts[labels == side].sum()
     return fit_logistic(rows, labels, penalty=_REQUEST_PENALTY, weights=counts)
 
 

@@ -103,6 +103,7 @@ def examples(seed: int = 7, each: int = 5) -> list[Example]:
         found.append(Example(text, kind, work, source=text))
         found.append(Example(_noise(text, draw), kind, work, source=text))
         found.append(Example(with_typo(text, draw), kind, work, 0.5, text))
+        found.append(Example(with_typo(with_typo(text, draw), draw), kind, work, 0.5, text))
     return found
 
 

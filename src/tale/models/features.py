@@ -19,15 +19,15 @@ from typing import Final
 from unicodedata import normalize
 from zlib import crc32
 
-from tale.models.orders import Order, is_code, names_file
+from tale.models.orders import Order, is_code, names_file, without_politeness
 
 __all__ = ["CUE_BUCKETS", "FEATURES", "GRAM_BUCKETS", "Shown", "matter", "request"]
 
-FEATURES: Final = 2
+FEATURES: Final = 3
 """The version of what is computed here; weights carry the one they were trained with."""
 
 GRAM_BUCKETS: Final = 1 << 14
-CUE_BUCKETS: Final = 1 << 11
+CUE_BUCKETS: Final = 1 << 13
 
 # What is looked at, in characters: what is asked for stands at the beginning or the end, what it is
 # about anywhere. More took longer and told no more.
@@ -138,6 +138,9 @@ def _grams(words: list[str]) -> tuple[int, ...]:
         grams += pieces(word)
     for first, second in pairwise(words):
         grams.append(_bucket(f"{first} {second}", GRAM_BUCKETS))
+    # "need … to", "make … faster": what is said of a thing stands on either side of it.
+    for first, second in zip(words, words[2:], strict=False):
+        grams.append(_bucket(f"{first} _ {second}", GRAM_BUCKETS))
     return tuple(grams)
 
 
@@ -204,6 +207,10 @@ def _request_cues(text: str, plain: str, words: list[str], order: Order | None) 
         yield f"first two {' '.join(words[:2])}"
         if len(words) == 1:
             yield f"only {words[0]}"
+        # "Hello, build …" begins as "build …" does.
+        led = _WORD.findall(without_politeness(plain))[:2]
+        yield f"begins {' '.join(led[:1])}"
+        yield f"begins {' '.join(led)}"
     yield from _steps("words", len(words))
     yield from _steps("characters", len(plain) // 8)
     if plain.rstrip(" \"')").endswith(_ASKING):

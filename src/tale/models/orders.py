@@ -10,7 +10,15 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Order", "find_order", "instruction", "is_code", "is_greeting", "names_file"]
+__all__ = [
+    "Order",
+    "find_order",
+    "instruction",
+    "is_code",
+    "is_greeting",
+    "names_file",
+    "without_politeness",
+]
 
 # What is looked at, in characters: patterns never see a megabyte.
 _HEAD: Final = 800
@@ -151,7 +159,7 @@ def find_order(text: str) -> Order | None:
 
 
 def _judge(sentence: str) -> Order | None:
-    order = _without_politeness(sentence.strip().lower())
+    order = without_politeness(sentence.strip().lower())
     words = _WORD.findall(order)
     if not words:
         return None
@@ -170,8 +178,12 @@ def _judge(sentence: str) -> Order | None:
     return None
 
 
-def _without_politeness(text: str) -> str:
-    """Cut off what only leads up to the order: "Hi! Could you please …"."""
+def without_politeness(text: str) -> str:
+    """Cut off what only leads up to the order: "Hi! Could you please …".
+
+    Args:
+        text: In small letters.
+    """
     start = 0
     while found := _POLITE.match(text, start):
         if found.end() == start:
