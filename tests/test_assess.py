@@ -234,6 +234,46 @@ def test_what_is_pasted_does_not_say_what_is_asked(text: str, kind: str) -> None
     assert (found.kind, found.work) == (kind, False)
 
 
+CODE = "def twice(x):\n    return x + x\n\nclass Empty:\n    pass\n"
+FAILURE = 'Traceback (most recent call last):\n  File "a.py", line 3, in <module>\nTypeError: no'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Explain this code:\n\n{CODE}",
+        f"Why does my code fail?\n\n{CODE}",
+        f"{CODE}\n\nwhat does this print?",
+        f"why does this fail?\n\n{FAILURE}",
+        f"How would I make this faster?\n```python\n{CODE}```",
+    ],
+)
+def test_a_question_about_code_is_no_order_to_change_it(text: str) -> None:
+    assert not assess(text).work
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Fix this code:\n\n{CODE}",
+        f"Can you add tests for this?\n\n{CODE}",
+        f"Could you make this faster?\n```python\n{CODE}```",
+        f"{FAILURE}\n\nfix it",
+        CODE,
+    ],
+)
+def test_an_order_about_code_is_work(text: str) -> None:
+    assert assess(text).work
+
+
+@pytest.mark.parametrize("text", ["Who leads the choir? {}", "{} Who leads the choir?"])
+def test_a_question_about_a_long_text_in_one_line_is_a_question(text: str) -> None:
+    prose = (
+        "The town lies on the northern coast. Its market opens twice a week, and boats bring cod. "
+    )
+    assert assess(text.format(prose * 4)).kind == "question"
+
+
 @given(st.text(max_size=1000))
 def test_an_instruction_is_a_part_of_the_text(text: str) -> None:
     assert instruction(text) in text

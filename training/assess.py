@@ -17,7 +17,7 @@ import numpy as np
 
 from tale.models.assess import KINDS
 from tale.models.features import CUE_BUCKETS, GRAM_BUCKETS, Shown, matter, request
-from tale.models.orders import find_order, instruction, is_code
+from tale.models.orders import find_order, instruction
 from tale.models.weights import CUE_VALUE, WEIGHTS_FILE, pack
 from training.linear import Array, Rows, fit_logistic
 from training.requests import Example, examples
@@ -113,7 +113,7 @@ def _hardness(known: Sequence[Prompt]) -> Array:
 def asked(text: str) -> Shown:
     """Show what a text asks for, as `assess` looks at it."""
     text = text.strip()
-    text = text if is_code(text) else instruction(text)
+    text = instruction(text)
     return request(text, find_order(text))
 
 

@@ -120,7 +120,7 @@ def assess(text: str) -> Assessment:
     if not text:
         return Assessment("talk", False, 0.0, 1.0, "nothing is said")
     heads = shipped()
-    asked = text if is_code(text) else instruction(text)
+    asked = instruction(text)
     order = find_order(asked)
     if order is None and is_greeting(asked):
         return Assessment("talk", False, HARD_BY_KIND["talk"], 1.0, _TALK_REASONS["talk"])

@@ -99,6 +99,12 @@ _GREETING: Final = re.compile(
     r"(?:[^\w?]+\w+){0,3}[^\w?]*",
     re.IGNORECASE,
 )
+_FIRST_QUESTION: Final = re.compile(r"\s*[^.!?\n]{2,200}\?(?=\s)")
+_LAST_QUESTION: Final = re.compile(r"(?<=[.!?\s])[^.!?\n]{2,200}\?\s*$")
+_ASKS: Final = re.compile(
+    r"(?:what|why|which|where|when|who|how|is|are|was|does|do|did|explain|describe|tell me)\b"
+)
+"""What begins a question about code: what is to be said, not done."""
 _WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _SENTENCE_END: Final = re.compile(r"[.!?;]+\s+|\n+")
 
@@ -134,8 +140,12 @@ def instruction(text: str) -> str:
     """Give what is asked, without the material that was pasted below it or above it.
 
     Material says nothing about what is wanted of it: a text about software that is to be summed up
-    is no order to write any.
+    is no order to write any, and a question about a program is none to change it.
     """
+    if found := _CODE.search(text[:_HEAD]):
+        return _about_code(text, found.start())
+    if len(text) > _MATERIAL and (question := _question(text)):
+        return question
     head, colon, below = text[:_INSTRUCTION].partition(":")
     if colon and len(text) - len(head) > _MATERIAL and "\n" not in head.strip():
         return f"{head}:" if below[:1].isspace() or not below else text
@@ -143,6 +153,29 @@ def instruction(text: str) -> str:
     shorter = min(first, last, key=len).strip()
     if shorter and len(shorter) <= _INSTRUCTION and len(text) - len(shorter) > _MATERIAL:
         return shorter
+    return text
+
+
+def _question(text: str) -> str | None:
+    """Find the question with which a text begins or ends, where the rest is long."""
+    for found in (_FIRST_QUESTION.match(text[:_HEAD]), _LAST_QUESTION.search(text[-_HEAD:])):
+        if found and len(text) - len(found[0]) > _MATERIAL:
+            return found[0].strip()
+    return None
+
+
+def _about_code(text: str, begins: int) -> str:
+    """Give the question about code that stands above or below it; else all of it.
+
+    Args:
+        text: With code in it.
+        begins: Where that is.
+    """
+    above = text[:begins].strip()
+    below = text.rpartition("\n")[2].strip() if "\n" in text else ""
+    for lines in (above, below):
+        if 0 < len(lines) <= _INSTRUCTION and _ASKS.match(without_politeness(lines.lower())):
+            return lines
     return text
 
 
