@@ -57,6 +57,11 @@ class Paths:
         return self.data / "tale.db"
 
     @property
+    def steps(self) -> Path:
+        """The SQLite file in which the task engine keeps what steps did."""
+        return self.data / "steps.db"
+
+    @property
     def ledger(self) -> Path:
         """The SQLite file in which the models server keeps what each request took."""
         return self.data / "ledger.db"
