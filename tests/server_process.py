@@ -19,7 +19,11 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from tale.servers.guard import Guard
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import bind
-from tale.wire.contracts import RUN_STEP, Event, StepReply, StepRequest
+from tale.servers.steps import read_step
+from tale.tasks.hands import Reply
+from tale.tasks.hands_json import read_action, write_outcome, write_reply
+from tale.tasks.writing import perform
+from tale.wire.contracts import ACT, ASK, ActReply, ActRequest, AskReply, AskRequest, Event
 from tale.wire.leash import Hello, Peer, Peers, Ready, decode_child, encode
 
 TOKEN = "token-of-the-test"
@@ -79,11 +83,22 @@ async def server(
 
 @asynccontextmanager
 async def execution(
-    do: Callable[[StepRequest, Progress], Awaitable[StepReply]],
+    answer: Callable[[AskRequest, Progress], Awaitable[Reply]], *, pid: int = 1
 ) -> AsyncGenerator[Peer]:
-    """Serve steps inside the test."""
+    """Serve what steps need inside the test; files are really written."""
+
+    async def ask(request: AskRequest, progress: Progress) -> AskReply:
+        await progress({"began": True})
+        return AskReply(reply=write_reply(await answer(request, progress)))
+
+    async def act(request: ActRequest, progress: Progress) -> ActReply:
+        await progress({"began": True})
+        outcome = await perform(read_action(request.action), read_step(request))
+        return ActReply(outcome=write_outcome(outcome))
+
     app = McpApp("execution", "For tests.")
-    app.add(RUN_STEP, do)
+    app.add(ASK, ask)
+    app.add(ACT, act)
     sock = bind(0)
     config = uvicorn.Config(
         Guard(app.build(), TOKEN), log_config=None, timeout_graceful_shutdown=0, ws="none"
@@ -92,7 +107,7 @@ async def execution(
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(serving.serve, [sock])
-        yield Peer(service="execution", name="execution-1", url=url, pid=1, starts=1)
+        yield Peer(service="execution", name="execution-1", url=url, pid=pid, starts=pid)
         serving.should_exit = True
 
 

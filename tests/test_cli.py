@@ -217,7 +217,7 @@ class TestStatus:
         daemon.servers = [server("gateway"), server("model-ux"), server("ux", state="backoff")]
         edge = {
             "service": "execution",
-            "tool": "run_step",
+            "tool": "ask",
             "calls": 7,
             "errors": {"busy": 2},
             "in_flight": 1,
@@ -233,7 +233,7 @@ class TestStatus:
         }
         daemon.wire = {"made": [edge], "served": [], "instances": [instance]}
         lines = [line.split() for line in tale("status", "--wire").out.splitlines()]
-        row = "gateway execution run_step 7 2 1 3 0 1.2 ms 500.0 ms 1500.0 ms busy 2"
+        row = "gateway execution ask 7 2 1 3 0 1.2 ms 500.0 ms 1500.0 ms busy 2"
         assert row.split() in lines
         assert ["gateway", "execution-2", "open", "4"] in lines
         daemon.servers.append(server("web-1", foreign=True))

@@ -16,21 +16,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tale.config import Settings
-from tale.errors import BackendFailed, PromptRejected, TaskNotFound, WorkspaceUnusable
+from tale.errors import BackendFailed, PromptRejected, TaskError, TaskNotFound, WorkspaceUnusable
+from tale.models.backend import Message
 from tale.models.caller import Script, ScriptedModels
 from tale.paths import Paths
 from tale.servers.execution import Execution
 from tale.servers.gateway import Gateway
-from tale.servers.steps import (
-    RemoteSteps,
-    judge,
-    read_progress,
-    read_step,
-    write_progress,
-    write_result,
-)
+from tale.servers.steps import RemoteWorkers, judge, read_progress, read_step, write_progress
 from tale.storage.database import Database
+from tale.tasks.durable import MemoryJournal
 from tale.tasks.engine import Engine
+from tale.tasks.hands import (
+    Action,
+    CallTool,
+    EditFile,
+    FileChange,
+    ListFiles,
+    Outcome,
+    Question,
+    ReadFile,
+    Reply,
+    RunCommand,
+    RunPython,
+    WriteFile,
+)
+from tale.tasks.hands_json import (
+    read_action,
+    read_outcome,
+    read_question,
+    write_action,
+    write_outcome,
+    write_reply,
+)
+from tale.tasks.once import work
 from tale.tasks.progress import ProgressHub
 from tale.tasks.store import TaskStore
 from tale.tasks.task import (
@@ -39,18 +57,17 @@ from tale.tasks.task import (
     Noted,
     Progress,
     Step,
-    StepResult,
     TokenSaid,
     TokensSpent,
 )
 from tale.tasks.workspace import check_workspace
 from tale.wire.contracts import (
+    AskReply,
     Event,
     ListRequest,
     ShowRequest,
-    StepReply,
-    StepRequest,
     SubmitRequest,
+    SubtaskRequest,
     TaskRequest,
     TaskView,
     UsageView,
@@ -80,12 +97,12 @@ class ExecutionInMemory:
         deadline: float,
         on_progress: Callable[[Mapping[str, object]], Awaitable[None]] | None = None,
     ) -> Any:
-        assert tool.name == "run_step"
         assert on_progress
         self.deadlines.append(deadline)
-        on_wire = StepRequest.model_validate_json(request.model_dump_json())
-        reply = await self._execution.run_step(on_wire, on_progress)
-        return StepReply.model_validate_json(reply.model_dump_json())
+        on_wire = tool.request.model_validate_json(request.model_dump_json())
+        handler = self._execution.ask if tool.name == "ask" else self._execution.act
+        reply = await handler(on_wire, on_progress)
+        return tool.reply.model_validate_json(reply.model_dump_json())
 
 
 async def quiet(data: Mapping[str, object]) -> None:
@@ -121,8 +138,16 @@ async def gateway(home: Path, *scripts: Script, heartbeat: float = 15) -> AsyncG
         ):
             store = TaskStore(database, paths.workspaces)
             hub = ProgressHub(store)
-            steps = RemoteSteps(ExecutionInMemory(models), FixedPeers(EXECUTION), deadline=60)
-            engine = Engine(store, hub, steps, judge, lanes={"ux": 1, "task": 1})
+            workers = RemoteWorkers(ExecutionInMemory(models), FixedPeers(EXECUTION), deadline=60)
+            engine = Engine(
+                store,
+                hub,
+                MemoryJournal(),
+                workers,
+                agent=work,
+                judge=judge,
+                lanes={"ux": 1, "task": 1},
+            )
             await tasks.start(engine.run)
             served = Gateway(
                 engine,
@@ -161,6 +186,7 @@ async def test_work_is_recorded_at_once_and_its_files_appear(tmp_path: Path) -> 
     assert [event.kind for event in events if event.kind != "token"] == [
         "queued",
         "started",
+        "acting",
         "file",
         "done",
     ]
@@ -351,9 +377,12 @@ def test_progress_of_a_kind_unknown_here_is_passed_over(data: Mapping[str, objec
     assert read_progress(data) is None
 
 
-async def test_a_step_and_its_result_keep_everything_on_the_way() -> None:
-    step = Step("t-1", "do", "/w", "ux", "talk")
-    result = StepResult("did", "m", "ux", ("a",), TokensSpent(1, 2, 3))
+async def test_what_is_asked_and_what_is_answered_keep_everything_on_the_way() -> None:
+    step = Step("t-1", "", "/w", "ux", "talk", "s-1", "part")
+    question = Question(
+        (Message("user", "do", {"name": "me"}),), 9, 0.5, "task", {"type": "object"}, "s-2", False
+    )
+    answered = Reply("did", "m", "ux", "why", "length", TokensSpent(1, 2, 3), True)
 
     class Wire:
         async def call(
@@ -368,13 +397,104 @@ async def test_a_step_and_its_result_keep_everything_on_the_way() -> None:
             assert on_progress
             await on_progress({"token": "x"})
             await on_progress({"of a later": "version"})
-            assert read_step(request) == step
-            return write_result(result)
+            sent = tool.request.model_validate_json(request.model_dump_json())
+            assert read_step(sent) == step
+            assert read_question(sent.question) == question
+            return AskReply(reply=write_reply(answered))
 
     seen: list[Progress] = []
 
     async def report(progress: Progress) -> None:
         seen.append(progress)
 
-    assert await RemoteSteps(Wire(), FixedPeers(EXECUTION), deadline=7)(step, report) == result
+    workers = RemoteWorkers(Wire(), FixedPeers(EXECUTION), deadline=7)
+    assert await workers.ask(step, question, report) == answered
     assert seen == [TokenSaid("x")]
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+ACTION = st.one_of(
+    st.builds(ListFiles, TEXT),
+    st.builds(ReadFile, TEXT),
+    st.builds(WriteFile, TEXT, TEXT),
+    st.builds(EditFile, TEXT, TEXT, TEXT),
+    st.builds(RunCommand, TEXT, st.floats(0, 9), st.booleans()),
+    st.builds(RunPython, TEXT, st.floats(0, 9), st.booleans()),
+    st.builds(CallTool, TEXT, TEXT, st.dictionaries(TEXT, TEXT | st.integers(0, 9))),
+)
+OUTCOME = st.builds(
+    Outcome,
+    st.booleans(),
+    TEXT,
+    st.none() | st.integers(0, 255),
+    st.lists(st.builds(FileChange, TEXT, st.integers(0, 2**40), st.booleans())).map(tuple),
+    TEXT,
+)
+
+
+def wired(record: Mapping[str, object]) -> dict[str, Any]:
+    return cast("dict[str, Any]", orjson.loads(orjson.dumps(record)))
+
+
+@given(ACTION, OUTCOME)
+def test_actions_and_outcomes_come_out_of_json_as_they_went_in(
+    action: Action, outcome: Outcome
+) -> None:
+    assert read_action(wired(write_action(action))) == action
+    assert read_outcome(wired(write_outcome(outcome))) == outcome
+
+
+def test_what_no_json_holds_is_replaced() -> None:
+    assert read_action(wired(write_action(WriteFile("a", "b\ud800")))) == WriteFile("a", "b?")
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [({}, "no action None"), ({"do": "Sing"}, "no action 'Sing'"), ({"do": "ReadFile"}, "path")],
+)
+def test_an_action_nobody_knows_is_refused_in_words(
+    record: Mapping[str, object], says: str
+) -> None:
+    with pytest.raises(TaskError, match=says):
+        read_action(record)
+
+
+async def test_a_paused_task_is_shown_as_that_and_goes_on(tmp_path: Path) -> None:
+    held = anyio.Event()
+    async with gateway(tmp_path, Script(["a"], hold=held), Script(["b"])) as world:
+        view = await world.submit("hello world")
+        while not world.models.asked:
+            await anyio.lowlevel.checkpoint()
+        paused = await world.gateway.pause(TaskRequest(id=view.id), quiet)
+        resumed = await world.gateway.resume(TaskRequest(id=view.id), quiet)
+        await world.events(f"task={view.id}")
+        shown = await world.show(view.id)
+    assert (paused.state, resumed.state, shown.state) == ("paused", "queued", "done")
+    assert shown.answer == "b"
+
+
+async def test_a_plan_that_can_not_be_worked_on_leaves_nothing(tmp_path: Path) -> None:
+    circle = [
+        SubtaskRequest(id="a", text="one", depends_on=("b",)),
+        SubtaskRequest(id="b", text="two", depends_on=("a",)),
+    ]
+    async with gateway(tmp_path) as world:
+        with pytest.raises(PromptRejected, match="wait for each other"):
+            await world.submit(subtasks=tuple(circle))
+        assert (await world.gateway.list(ListRequest(), quiet)).tasks == ()
+
+
+async def test_a_plan_is_worked_on_part_by_part(tmp_path: Path) -> None:
+    parts = (
+        SubtaskRequest(id="b", text="Write a Python script that uses it", depends_on=("a",)),
+        SubtaskRequest(id="a", text="Write a Python module"),
+    )
+    answers = [Script([f"FILE: {name}.py\n```python\nprint(1)\n```\n"]) for name in ("one", "two")]
+    async with gateway(tmp_path, *answers) as world:
+        view = await world.submit(subtasks=parts)
+        await world.events(f"task={view.id}")
+        shown = await world.show(view.id)
+        asked = [request.messages[1].content for _, request in world.models.asked]
+    assert (shown.state, shown.files) == ("done", ("two.py", "one.py"))
+    assert [target for target, _ in world.models.asked] == ["task", "task"]
+    assert "Result of 'a'" in asked[1]

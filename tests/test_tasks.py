@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import anyio
 import anyio.lowlevel
@@ -27,24 +28,38 @@ from tale.errors import (
     TaskError,
     TaskNotFound,
 )
+from tale.models.backend import Message
 from tale.paths import Paths
 from tale.storage.database import Database
-from tale.tasks.engine import Engine, Queued, pick
+from tale.tasks.durable import Journal, Json, MemoryJournal, Recorder, Work
+from tale.tasks.engine import Agent, Engine, pick
+from tale.tasks.hands import (
+    Action,
+    EditFile,
+    FileChange,
+    Hands,
+    Outcome,
+    Question,
+    ReadFile,
+    Reply,
+    RunCommand,
+    WriteFile,
+)
 from tale.tasks.progress import ProgressHub
+from tale.tasks.run import Queued
 from tale.tasks.store import Change, NewTask, TaskStore
 from tale.tasks.task import (
     ENDED,
     MAX_PROMPT_BYTES,
     TRANSITIONS,
     Began,
-    FileWritten,
     Judgement,
-    Noted,
     Report,
     Role,
     State,
     Step,
     StepResult,
+    Subtask,
     Task,
     TaskEvent,
     TokenSaid,
@@ -52,6 +67,7 @@ from tale.tasks.task import (
     check_prompt,
     check_transition,
 )
+from tale.wire.contracts import TaskState
 
 pytestmark = pytest.mark.anyio
 
@@ -379,25 +395,28 @@ def test_no_order_of_events_loses_or_repeats_one(data: st.DataObject) -> None:
 # -- engine --------------------------------------------------------------------------------------
 
 
-class Runner:
-    """Steps that do what their task's text says."""
+class Workers:
+    """Do what their step's text says."""
 
     def __init__(self) -> None:
         self.steps: list[str] = []
         self.ended: list[str] = []
+        self.acts: list[Action] = []
         self.hold = anyio.Event()
         self.fail: list[Exception] = []
+        self.die: list[Exception] = []
 
-    async def __call__(self, step: Step, report: Report) -> StepResult:
-        self.steps.append(step.text)
+    async def ask(self, step: Step, question: Question, report: Report) -> Reply:
+        text = question.messages[0].content
+        self.steps.append(text)
         try:
-            return await self._do(step, report)
+            return await self._answer(text, report)
         finally:
-            self.ended.append(step.text)
+            self.ended.append(text)
 
-    async def _do(self, step: Step, report: Report) -> StepResult:
+    async def _answer(self, text: str, report: Report) -> Reply:
         await report(Began())
-        match step.text.split()[-1]:
+        match text.rsplit(maxsplit=1)[-1]:
             case "hold":
                 await self.hold.wait()
             case "fail":
@@ -413,9 +432,32 @@ class Runner:
             case _:
                 pass
         await report(TokenSaid("did it"))
-        await report(FileWritten("a.py", 3))
-        await report(Noted("odd"))
-        return RESULT
+        return Reply("did it", "scripted", "task", usage=TokensSpent(3, 2, 1))
+
+    async def act(self, step: Step, action: Action, report: Report, *, repeatable: bool) -> Outcome:
+        self.acts.append(action)
+        await report(Began())
+        if self.die:
+            raise self.die.pop(0)
+        match action:
+            case WriteFile(path, content):
+                files = (FileChange(path, len(content)),)
+                return Outcome(ok=True, text="written", files=files)
+            case ReadFile():
+                return Outcome(ok=True, text="new text")
+            case EditFile():
+                return Outcome(ok=False, text="no such text")
+            case _:
+                return Outcome(ok=True, text="ran", exit=0)
+
+
+async def agent(step: Step, hands: Hands) -> StepResult:
+    """Ask, write a file, and say something."""
+    reply = await hands.ask(Question((Message("user", step.text),), 10))
+    outcome = await hands.act(WriteFile("a.py", "abc"))
+    await hands.note("odd")
+    files = tuple(file.path for file in outcome.files)
+    return StepResult(reply.text, reply.model, reply.role, files, reply.usage)
 
 
 def judge(text: str) -> Judgement:
@@ -430,12 +472,26 @@ async def no_pause(seconds: float) -> None:
 class World:
     """An engine with what is around it."""
 
-    def __init__(self, store: TaskStore, pause: Callable[[float], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        store: TaskStore,
+        pause: Callable[[float], Awaitable[None]],
+        journal: Journal | None = None,
+        agent: Agent = agent,
+    ) -> None:
         self.store = store
         self.hub = ProgressHub(store)
-        self.runner = Runner()
+        self.workers = Workers()
+        self.journal = journal or MemoryJournal()
         self.engine = Engine(
-            store, self.hub, self.runner, judge, lanes={"ux": 1, "task": 1}, pause=pause
+            store,
+            self.hub,
+            self.journal,
+            self.workers,
+            agent=agent,
+            judge=judge,
+            lanes={"ux": 1, "task": 1},
+            pause=pause,
         )
 
     @asynccontextmanager
@@ -446,8 +502,8 @@ class World:
                 yield
                 tasks.cancel_scope.cancel()
 
-    async def submit(self, text: str, priority: int = 0) -> str:
-        return (await self.engine.submit(NewTask(text, priority=priority))).id
+    async def submit(self, text: str, priority: int = 0, *parts: Subtask) -> str:
+        return (await self.engine.submit(NewTask(text, priority=priority, subtasks=parts))).id
 
     async def ended(self, identity: str) -> Task:
         with self.hub.subscribe(identity) as events:
@@ -481,12 +537,12 @@ async def test_a_task_runs_to_its_recorded_end_and_shows_its_tokens(world: World
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(watch)
                 await anyio.wait_all_tasks_blocked()
-                world.runner.hold.set()
+                world.workers.hold.set()
         task = await world.ended(held)
-    assert live == [(2, "token"), (3, "file"), (4, "note"), (5, "done")]
+    assert live == [(2, "token"), (3, "acting"), (4, "file"), (5, "note"), (6, "done")]
     assert (task.state, task.answer, task.role) == ("done", "did it", "task")
     assert task.reason == "by its first word"
-    assert await kinds(world.store, held) == ["queued", "started", "file", "note", "done"]
+    assert await kinds(world.store, held) == ["queued", "started", "acting", "file", "note", "done"]
 
 
 async def test_a_short_answer_does_not_wait_behind_long_work(world: World) -> None:
@@ -506,14 +562,14 @@ async def test_waiting_tasks_start_by_priority_then_age(world: World) -> None:
             await world.submit(text, priority)
             for text, priority in [("old", 0), ("young", 0), ("urgent", 5), ("idle", -5)]
         ]
-        world.runner.hold.set()
+        world.workers.hold.set()
         for identity in ids:
             await world.ended(identity)
-    assert world.runner.steps == ["hold", "urgent", "old", "young", "idle"]
+    assert world.workers.steps == ["hold", "urgent", "old", "young", "idle"]
 
 
 async def test_a_task_that_can_not_be_done_fails_with_its_reason(world: World) -> None:
-    world.runner.fail = [BackendFailed("the model said no", hint="ask nicely")]
+    world.workers.fail = [BackendFailed("the model said no", hint="ask nicely")]
     async with world.running():
         task = await world.ended(await world.submit("fail"))
         after = await world.ended(await world.submit("work"))
@@ -522,7 +578,7 @@ async def test_a_task_that_can_not_be_done_fails_with_its_reason(world: World) -
 
 
 async def test_a_fault_of_tales_own_fails_that_task_alone(world: World) -> None:
-    world.runner.fail = [RuntimeError("bug")]
+    world.workers.fail = [RuntimeError("bug")]
     async with world.running():
         task = await world.ended(await world.submit("fail"))
         after = await world.ended(await world.submit("work"))
@@ -533,7 +589,7 @@ async def test_a_fault_of_tales_own_fails_that_task_alone(world: World) -> None:
 
 
 async def test_a_step_whose_server_goes_away_is_done_again(world: World) -> None:
-    world.runner.fail = [ServiceUnavailable("execution-1 went away")] * 2
+    world.workers.fail = [ServiceUnavailable("execution-1 went away")] * 2
     async with world.running():
         identity = await world.submit("fail")
         task = await world.ended(identity)
@@ -548,7 +604,7 @@ async def test_a_step_whose_server_goes_away_is_done_again(world: World) -> None
     [BackendBroke("cut off"), BackendStalled("silent"), BackendUnavailable("no process")],
 )
 async def test_a_step_whose_model_goes_away_is_done_again(world: World, error: TaleError) -> None:
-    world.runner.fail = [error]
+    world.workers.fail = [error]
     async with world.running():
         identity = await world.submit("fail")
         task = await world.ended(identity)
@@ -564,6 +620,7 @@ async def test_a_step_that_begins_again_by_itself_is_told_of(world: World) -> No
         "queued",
         "started",
         "resumed",
+        "acting",
         "file",
         "note",
         "done",
@@ -571,11 +628,11 @@ async def test_a_step_that_begins_again_by_itself_is_told_of(world: World) -> No
 
 
 async def test_a_step_that_never_finds_a_server_fails_in_the_end(world: World) -> None:
-    world.runner.fail = [ServiceUnavailable("nobody there")] * 99
+    world.workers.fail = [ServiceUnavailable("nobody there")] * 99
     async with world.running():
         task = await world.ended(await world.submit("fail"))
     assert (task.state, task.error) == ("failed", "nobody there")
-    assert len(world.runner.steps) == 5
+    assert len(world.workers.steps) == 5
 
 
 async def test_a_step_that_brings_its_server_down_again_and_again_fails(world: World) -> None:
@@ -591,9 +648,9 @@ async def test_cancelling_a_waiting_task_keeps_it_from_starting(world: World) ->
         held = await world.submit("hold")
         waiting = await world.submit("never")
         assert (await world.engine.cancel(waiting)).state == "cancelled"
-        world.runner.hold.set()
+        world.workers.hold.set()
         await world.ended(held)
-    assert world.runner.steps == ["hold"]
+    assert world.workers.steps == ["hold"]
     assert await kinds(world.store, waiting) == ["queued", "cancelled"]
 
 
@@ -604,7 +661,7 @@ async def test_cancelling_a_running_task_stops_its_step(world: World) -> None:
         await anyio.wait_all_tasks_blocked()
         assert (await world.engine.cancel(held)).state == "cancelled"
         assert (await world.ended(await world.submit("next"))).state == "done"
-        assert world.runner.ended[0] == "hold"
+        assert world.workers.ended[0] == "hold"
         assert (await world.engine.cancel(held)).state == "cancelled"
     assert await kinds(world.store, held) == ["queued", "started", "cancelled"]
 
@@ -621,7 +678,7 @@ async def test_a_result_that_comes_after_the_cancellation_is_dropped(world: Worl
         await world.until(held, "started")
         # As another process, or a moment before the scope is cancelled.
         await world.store.cancel(held)
-        world.runner.hold.set()
+        world.workers.hold.set()
         assert (await world.ended(await world.submit("next"))).state == "done"
     assert (await world.store.get(held)).state == "cancelled"
 
@@ -634,11 +691,11 @@ async def test_what_had_not_ended_is_taken_up_again(store: TaskStore) -> None:
         await before.until(held, "started")
     assert (await store.get(held)).state == "running"
     after = World(store, no_pause)
-    after.runner.hold.set()
+    after.workers.hold.set()
     async with after.running():
         assert (await after.ended(held)).state == "done"
         assert (await after.ended(waiting)).state == "done"
-    assert after.runner.steps == ["hold", "work"]
+    assert after.workers.steps == ["hold", "work"]
     assert (await kinds(store, held))[:4] == ["queued", "started", "resumed", "started"]
     assert (await kinds(store, waiting))[:3] == ["queued", "resumed", "started"]
 
@@ -649,7 +706,7 @@ async def test_the_same_submission_again_is_one_task(world: World) -> None:
         await world.ended(first.id)
         again = await world.engine.submit(NewTask("work", key="k"))
     assert again.id == first.id
-    assert world.runner.steps == ["work"]
+    assert world.workers.steps == ["work"]
 
 
 class FullDisk(TaskStore):
@@ -712,12 +769,12 @@ async def test_a_database_that_is_locked_at_the_start_is_shown_and_its_tasks_go_
             store.unlocked.set()
             assert (await world.ended(first.id)).state == "done"
             assert (await world.ended(last.id)).state == "done"
-    assert world.runner.steps == ["first", "last"]
+    assert world.workers.steps == ["first", "last"]
     assert (await kinds(store, dropped.id)) == ["queued", "cancelled"]
 
 
 def test_only_a_lane_with_room_is_picked_from() -> None:
-    queue = [Queued(0, "t-2", "task"), Queued(-1, "t-3", "task"), Queued(0, "t-1", "ux")]
+    queue = [Queued(0, "t-2", 0, "task"), Queued(-1, "t-3", 0, "task"), Queued(0, "t-1", 0, "ux")]
     lanes: dict[Role, int] = {"ux": 1, "task": 2}
     assert pick(queue, [], lanes) == queue[1]
     assert pick(queue, ["task", "task"], lanes) == queue[2]
@@ -727,4 +784,331 @@ def test_only_a_lane_with_room_is_picked_from() -> None:
 
 def test_states_of_the_wire_and_of_the_code_are_the_same() -> None:
     states: set[State] = set(TRANSITIONS)
-    assert states == {"queued", "running", "done", "failed", "cancelled"}
+    assert states == set(get_args(TaskState))
+
+
+# -- durable work --------------------------------------------------------------------------------
+
+
+def doing(*actions: Action) -> Agent:
+    """Make an agent that asks, does these things, and answers with what came of them."""
+
+    async def agent(step: Step, hands: Hands) -> StepResult:
+        reply = await hands.ask(Question((Message("user", step.text),), 10))
+        outcomes = [await hands.act(action) for action in actions]
+        await hands.note("looked at it")
+        return StepResult(" | ".join(one.text for one in outcomes), reply.model, reply.role)
+
+    return agent
+
+
+class CutOff(MemoryJournal):
+    """A journal whose process dies where the step of a number should be recorded."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at: int | None = at
+        self.died = anyio.Event()
+
+    async def run(self, identity: str, work: Work) -> None:
+        async def dying(recorder: Recorder) -> None:
+            await work(Dying(recorder, self))
+
+        await super().run(identity, dying)
+
+
+class Dying:
+    def __init__(self, recorder: Recorder, journal: CutOff) -> None:
+        self.recorder, self.journal, self.position = recorder, journal, 0
+
+    async def step(self, name: str, call: Callable[[], Awaitable[Json]]) -> Json:
+        self.position += 1
+
+        async def dying() -> Json:
+            value = await call()
+            if self.position == self.journal.at:
+                self.journal.died.set()
+                await anyio.sleep_forever()
+            return value
+
+        return await self.recorder.step(name, dying)
+
+
+async def crash_and_go_on(store: TaskStore, agent: Agent, at: int) -> tuple[World, World, Task]:
+    """Kill the process when step `at` was done and not recorded, then start another."""
+    journal = CutOff(at)
+    before = World(store, no_pause, journal, agent)
+    async with before.running():
+        identity = await before.submit("work")
+        await journal.died.wait()
+    journal.at = None
+    after = World(store, no_pause, journal, agent)
+    async with after.running():
+        task = await after.ended(identity)
+    return before, after, task
+
+
+async def test_what_was_recorded_is_not_done_again_after_a_crash(store: TaskStore) -> None:
+    first, last = WriteFile("a", "1"), WriteFile("b", "2")
+    before, after, task = await crash_and_go_on(store, doing(first, last), at=3)
+    assert (task.state, task.answer) == ("done", "written | written")
+    assert (before.workers.acts, after.workers.acts) == ([first, last], [last])
+    assert after.workers.steps == []
+
+
+async def test_what_is_told_again_after_a_crash_is_recorded_once(store: TaskStore) -> None:
+    agent = doing(WriteFile("a", "1"), RunCommand("make"), RunCommand("make", repeatable=True))
+    _, _, task = await crash_and_go_on(store, agent, at=4)
+    assert await kinds(store, task.id) == [
+        *["queued", "started", "acting", "file", "acting", "acting"],
+        *["resumed", "started", "note", "done"],
+    ]
+
+
+async def test_a_command_that_a_crash_cut_off_is_not_run_again_and_the_user_is_told(
+    store: TaskStore,
+) -> None:
+    _, after, task = await crash_and_go_on(store, doing(RunCommand("pay twice")), at=2)
+    assert after.workers.acts == []
+    assert task.answer is not None
+    assert "cut off by a crash" in task.answer
+    events, _ = await store.events(task.id, 0)
+    notes = [str(one.data["text"]) for one in events if one.kind == "note"]
+    assert "pay twice: This was cut off by a crash" in notes[0]
+
+
+async def test_a_command_that_may_be_repeated_is_run_again(store: TaskStore) -> None:
+    command = RunCommand("make", repeatable=True)
+    _, after, task = await crash_and_go_on(store, doing(command), at=2)
+    assert after.workers.acts == [command]
+    assert task.answer == "ran"
+
+
+async def test_an_edit_that_was_made_before_the_crash_is_recognised(store: TaskStore) -> None:
+    _, _, task = await crash_and_go_on(store, doing(EditFile("a", "old", "new text")), at=2)
+    assert task.answer == "a was edited."
+
+
+async def test_an_edit_that_fails_for_another_reason_stays_failed(world: World) -> None:
+    world = World(world.store, no_pause, agent=doing(EditFile("a", "old", "new text")))
+    async with world.running():
+        task = await world.ended(await world.submit("work"))
+    assert task.answer == "no such text"
+
+
+async def test_a_command_whose_server_died_is_not_run_again(store: TaskStore) -> None:
+    world = World(store, no_pause, agent=doing(RunCommand("pay")))
+    world.workers.die = [ServiceUnavailable("it went away")]
+    async with world.running():
+        task = await world.ended(await world.submit("work"))
+    assert len(world.workers.acts) == 1
+    assert task.answer is not None
+    assert "cut off" in task.answer
+
+
+async def test_a_failure_that_the_agent_saw_is_seen_again_after_a_crash(store: TaskStore) -> None:
+    async def stubborn(step: Step, hands: Hands) -> StepResult:
+        try:
+            reply = await hands.ask(Question((Message("user", step.text),), 10))
+        except BackendFailed:
+            reply = await hands.ask(Question((Message("user", "again"),), 10))
+        await hands.act(RunCommand("make"))
+        return StepResult(reply.text, reply.model, reply.role)
+
+    journal = CutOff(3)
+    before = World(store, no_pause, journal, stubborn)
+    before.workers.fail = [BackendFailed("no")]
+    async with before.running():
+        identity = await before.submit("fail")
+        await journal.died.wait()
+    journal.at = None
+    after = World(store, no_pause, journal, stubborn)
+    async with after.running():
+        assert (await after.ended(identity)).state == "done"
+    assert before.workers.steps == ["fail", "again"]
+    assert after.workers.steps == []
+
+
+async def test_a_record_that_no_longer_fits_is_begun_anew_and_that_is_told(
+    store: TaskStore,
+) -> None:
+    journal = MemoryJournal()
+    world = World(store, no_pause, journal)
+    task = await add(store)
+    journal.records[task.id] = [("act WriteFile", None)]
+    async with world.running():
+        assert (await world.ended(task.id)).state == "done"
+    events, _ = await store.events(task.id, 0)
+    told = [str(one.data["why"]) for one in events if one.kind == "resumed"]
+    assert "begins anew" in told[-1]
+
+
+async def test_the_record_of_a_task_that_has_ended_is_deleted_and_no_other(
+    store: TaskStore,
+) -> None:
+    ended, paused = await add(store), await add(store)
+    await store.cancel(ended.id)
+    await store.pause(paused.id)
+    journal = MemoryJournal()
+    journal.records = {ended.id: [], f"{ended.id}.a": [], f"{paused.id}.a": [], paused.id: []}
+    async with World(store, no_pause, journal).running():
+        await anyio.wait_all_tasks_blocked()
+        while ended.id in journal.records:
+            await anyio.lowlevel.checkpoint()
+    assert set(journal.records) == {paused.id, f"{paused.id}.a"}
+
+
+# -- pause and resume ----------------------------------------------------------------------------
+
+
+async def test_a_paused_task_stops_its_step_and_goes_on_where_it_was(store: TaskStore) -> None:
+    world = World(store, no_pause, agent=doing(WriteFile("a", "1")))
+    async with world.running():
+        held = await world.submit("hold")
+        await world.until(held, "started")
+        await anyio.wait_all_tasks_blocked()
+        assert (await world.engine.pause(held)).state == "paused"
+        assert (await world.ended(await world.submit("next"))).state == "done"
+        assert world.workers.ended[0] == "hold"
+        assert (await world.engine.pause(held)).state == "paused"
+        world.workers.hold.set()
+        assert (await world.engine.resume(held)).state in ("queued", "running")
+        assert (await world.ended(held)).state == "done"
+    assert (await kinds(store, held))[:5] == ["queued", "started", "paused", "resumed", "started"]
+
+
+async def test_a_paused_task_stays_paused_over_a_restart(store: TaskStore) -> None:
+    task = await add(store)
+    await store.pause(task.id)
+    world = World(store, no_pause)
+    async with world.running():
+        assert (await world.ended(await world.submit("other"))).state == "done"
+        assert (await store.get(task.id)).state == "paused"
+        await world.engine.resume(task.id)
+        assert (await world.ended(task.id)).state == "done"
+
+
+async def test_a_task_that_waits_can_be_paused_and_cancelled(world: World) -> None:
+    async with world.running():
+        held = await world.submit("hold")
+        waiting = await world.submit("never")
+        assert (await world.engine.pause(waiting)).state == "paused"
+        assert (await world.engine.cancel(waiting)).state == "cancelled"
+        world.workers.hold.set()
+        await world.ended(held)
+        for attempt in (world.engine.pause, world.engine.resume):
+            with pytest.raises(TaskError, match=f"{waiting} is cancelled"):
+                await attempt(waiting)
+    assert world.workers.steps == ["hold"]
+
+
+async def test_resuming_what_is_not_paused_changes_nothing(world: World) -> None:
+    async with world.running():
+        held = await world.submit("hold")
+        await world.until(held, "started")
+        assert (await world.engine.resume(held)).state == "running"
+        world.workers.hold.set()
+        await world.ended(held)
+    assert "resumed" not in await kinds(world.store, held)
+
+
+# -- parts ---------------------------------------------------------------------------------------
+
+
+async def answering(step: Step, hands: Hands) -> StepResult:
+    """Ask for the part's own text, and answer with it."""
+    own, *_ = step.text.split("\n")
+    await hands.ask(Question((Message("user", own),), 10))
+    return StepResult(f"result of {own}", "scripted", "task", (f"{step.subtask}.py",))
+
+
+async def test_parts_run_in_the_order_they_need_and_make_one_result(store: TaskStore) -> None:
+    told: list[str] = []
+
+    async def agent(step: Step, hands: Hands) -> StepResult:
+        told.append(step.text)
+        return await answering(step, hands)
+
+    world = World(store, no_pause, agent=agent)
+    async with world.running():
+        identity = await world.submit(
+            "all of it",
+            0,
+            Subtask("end", "The end", "last", ("left", "right")),
+            Subtask("left", "Left", "one"),
+            Subtask("right", "Right", "two", ("left",)),
+        )
+        task = await world.ended(identity)
+    assert world.workers.steps == ["one", "two", "last"]
+    assert (task.state, task.answer) == ("done", "result of last")
+    assert task.files == ("end.py", "left.py", "right.py")
+    assert "all of it" in told[0]
+    assert "Result of 'Left':\nresult of one\nFiles: left.py" in told[1]
+    events, _ = await store.events(identity, 0)
+    assert [(e.data["id"], e.data["state"]) for e in events if e.kind == "subtask"] == [
+        (part, state) for part in ("left", "right", "end") for state in ("running", "done")
+    ]
+
+
+async def test_parts_that_need_nothing_of_each_other_run_at_the_same_time(
+    store: TaskStore,
+) -> None:
+    world = World(store, no_pause, agent=answering)
+    world.engine = Engine(
+        store,
+        world.hub,
+        world.journal,
+        world.workers,
+        agent=answering,
+        judge=judge,
+        lanes={"ux": 1, "task": 2},
+        pause=no_pause,
+    )
+    parts = [Subtask(name, name, f"{name} hold") for name in "abc"]
+    async with world.running():
+        identity = await world.submit("all", 0, *parts)
+        while len(world.workers.steps) < 2:
+            await anyio.lowlevel.checkpoint()
+        assert sorted(world.workers.steps) == ["a hold", "b hold"]
+        world.workers.hold.set()
+        assert (await world.ended(identity)).state == "done"
+
+
+async def test_parts_that_are_done_are_not_done_again_after_a_crash(store: TaskStore) -> None:
+    before = World(store, no_pause, agent=answering)
+    parts = (Subtask("a", "A", "one"), Subtask("b", "B", "two hold", ("a",)))
+    async with before.running():
+        identity = await before.submit("all", 0, *parts)
+        while len(before.workers.steps) < 2:
+            await anyio.lowlevel.checkpoint()
+    after = World(store, no_pause, agent=answering)
+    after.workers.hold.set()
+    async with after.running():
+        task = await after.ended(identity)
+    assert after.workers.steps == ["two hold"]
+    assert task.answer == "result of two hold"
+
+
+async def test_a_part_that_can_not_be_done_ends_its_task_and_stops_the_others(
+    store: TaskStore,
+) -> None:
+    world = World(store, no_pause, agent=answering)
+    world.workers.fail = [BackendFailed("no", hint="try")]
+    parts = (Subtask("a", "Part A", "fail"), Subtask("b", "B", "two", ("a",)))
+    async with world.running():
+        task = await world.ended(await world.submit("all", 0, *parts))
+        assert (await world.ended(await world.submit("other"))).state == "done"
+    assert (task.state, task.error, task.hint) == ("failed", "Part A: no", "try")
+    assert world.workers.steps == ["fail", "other"]
+
+
+async def test_a_task_of_parts_is_cancelled_as_a_whole(store: TaskStore) -> None:
+    world = World(store, no_pause, agent=answering)
+    parts = (Subtask("a", "A", "one hold"), Subtask("b", "B", "two"))
+    async with world.running():
+        identity = await world.submit("all", 0, *parts)
+        while not world.workers.steps:
+            await anyio.lowlevel.checkpoint()
+        await world.engine.cancel(identity)
+        assert (await world.ended(await world.submit("other"))).state == "done"
+    assert world.workers.steps == ["one hold", "other"]

@@ -10,10 +10,13 @@ from typing import Any
 import anyio
 import pytest
 
-from tale.errors import BackendFailed, DeadlineExceeded, TaleError
-from tale.servers.steps import RemoteSteps
-from tale.tasks.task import Began, Noted, Progress, Step, StepResult
-from tale.wire.contracts import StepReply
+from tale.errors import BackendFailed, DeadlineExceeded, ServiceUnavailable, TaleError
+from tale.models.backend import Message
+from tale.servers.steps import RemoteWorkers
+from tale.tasks.hands import Outcome, Question, Reply, RunCommand
+from tale.tasks.hands_json import write_reply
+from tale.tasks.task import Began, Noted, Progress, Step
+from tale.wire.contracts import AskReply
 from tale.wire.leash import Peer, Peers
 from tale.wire.peers import FixedPeers
 from tale.wire.presence import absence_of, presence_of
@@ -22,8 +25,8 @@ from tale.wire.tool import Tool
 pytestmark = pytest.mark.anyio
 
 STEP = Step("t-1", "do", "/w", "task", "work")
-REPLY = StepReply(answer="did", model="m", role="task")
-RESULT = StepResult("did", "m", "task")
+RESULT = Reply("did", "m", "task")
+QUESTION = Question((Message("user", "do"),), 10)
 
 
 def execution(pid: int = 1) -> Peer:
@@ -61,14 +64,14 @@ class Wire:
         if self.failure:
             failure, self.failure = self.failure, None
             raise failure
-        return REPLY
+        return AskReply(reply=write_reply(RESULT))
 
 
 class World:
     def __init__(self, *peers: Peer) -> None:
         self.wire, self.peers = Wire(), FixedPeers(*peers)
         self.told: list[Progress] = []
-        self.results: list[StepResult | TaleError] = []
+        self.results: list[Reply | Outcome | TaleError] = []
 
     async def report(self, progress: Progress) -> None:
         self.told.append(progress)
@@ -77,10 +80,19 @@ class World:
     def notes(self) -> int:
         return sum(isinstance(one, Noted) for one in self.told)
 
-    async def do(self, grace: float) -> None:
-        steps = RemoteSteps(self.wire, self.peers, deadline=7, grace=grace)
+    async def run(self, grace: float) -> None:
+        """Have a command run that must not be run twice."""
+        workers = RemoteWorkers(self.wire, self.peers, deadline=7, grace=grace)
         try:
-            self.results.append(await steps(STEP, self.report))
+            command = RunCommand("pay")
+            self.results.append(await workers.act(STEP, command, self.report, repeatable=False))
+        except TaleError as error:
+            self.results.append(error)
+
+    async def do(self, grace: float) -> None:
+        workers = RemoteWorkers(self.wire, self.peers, deadline=7, grace=grace)
+        try:
+            self.results.append(await workers.ask(STEP, QUESTION, self.report))
         except TaleError as error:
             self.results.append(error)
 
@@ -150,6 +162,20 @@ async def test_a_step_goes_on_through_a_short_absence() -> None:
         world.wire.answer.set()
     assert world.results == [RESULT]
     assert (world.wire.left, world.wire.deadlines) == (0, [7])
+
+
+async def test_a_command_whose_server_is_long_gone_is_not_begun_anew() -> None:
+    world = World(execution())
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(world.run, 0)
+            await anyio.wait_all_tasks_blocked()
+            world.peers.set()
+            await until(lambda: world.notes == 1)
+            world.peers.set(execution(2))
+    [failure] = world.results
+    assert isinstance(failure, ServiceUnavailable)
+    assert (world.wire.left, world.wire.deadlines) == (1, [7])
 
 
 class Draining(FixedPeers):

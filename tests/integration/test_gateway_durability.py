@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import aiohttp
 import anyio
 import pytest
-import uvicorn
 
-from server_process import TOKEN, server
-from tale.servers.guard import Guard
-from tale.servers.mcp_app import McpApp, Progress
-from tale.servers.runner import bind
+from server_process import TOKEN, execution, server
+from tale.servers.mcp_app import Progress
+from tale.tasks.hands import Reply
 from tale.wire.contracts import (
     CANCEL,
     LIST,
-    RUN_STEP,
     SHOW,
     SUBMIT,
+    AskRequest,
     Event,
     ListRequest,
     ShowRequest,
-    StepReply,
-    StepRequest,
     SubmitRequest,
     TaskRequest,
 )
-from tale.wire.leash import Peer
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
 
@@ -39,42 +32,25 @@ pytestmark = [pytest.mark.anyio, pytest.mark.integration]
 WORK = "Write a Python script that prints one"
 
 
-class Execution:
-    """An execution server whose steps wait until they are let go."""
+class Model:
+    """Answers with a file, once it is let go."""
 
     def __init__(self) -> None:
         self.begun = anyio.Event()
         self.released = anyio.Event()
-        self.steps: list[str] = []
+        self.asked: list[str] = []
         self.given_up = anyio.Event()
 
-    async def run_step(self, request: StepRequest, progress: Progress) -> StepReply:
-        self.steps.append(request.task)
-        await progress({"began": True})
+    async def answer(self, request: AskRequest, progress: Progress) -> Reply:
+        self.asked.append(request.task)
         await progress({"token": "one"})
-        await progress({"file": "one.py", "bytes": 8})
         self.begun.set()
         try:
             await self.released.wait()
         except anyio.get_cancelled_exc_class():
             self.given_up.set()
             raise
-        return StepReply(answer="one", model="fake", role=request.role, files=("one.py",))
-
-    @asynccontextmanager
-    async def serving(self, pid: int = 1) -> AsyncGenerator[Peer]:
-        app = McpApp("execution", "For tests.")
-        app.add(RUN_STEP, self.run_step)
-        sock = bind(0)
-        config = uvicorn.Config(
-            Guard(app.build(), TOKEN), log_config=None, timeout_graceful_shutdown=0, ws="none"
-        )
-        server = uvicorn.Server(config)
-        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.serve, [sock])
-            yield Peer(service="execution", name="execution-1", url=url, pid=pid, starts=pid)
-            server.should_exit = True
+        return Reply("FILE: one.py\n```python\nprint(1)\n```\n", "fake", request.role)
 
 
 gateway = partial(server, "gateway")
@@ -97,61 +73,61 @@ async def follow(url: str, task: str, after: int = 0) -> list[Event]:
 
 
 async def test_a_task_survives_the_kill_of_its_gateway(tmp_path: Path) -> None:
-    execution, source = Execution(), FixedPeers()
+    model, source = Model(), FixedPeers()
     with anyio.fail_after(100):
         async with (
-            execution.serving() as peer,
+            execution(model.answer) as peer,
             Services(source, services={"gateway"}, token=TOKEN).open() as services,
         ):
             async with gateway(tmp_path, peer) as first:
                 source.set(first.peer)
                 task = await services.call(SUBMIT, SubmitRequest(text=WORK), deadline=30)
                 waiting = await services.call(SUBMIT, SubmitRequest(text=WORK), deadline=30)
-                await execution.begun.wait()
+                await model.begun.wait()
                 first.process.kill()
                 await first.process.wait()
-            await execution.given_up.wait()
+            await model.given_up.wait()
             source.set()
             async with gateway(tmp_path, peer, starts=2) as second:
                 source.set(second.peer)
-                execution.released.set()
+                model.released.set()
                 events = await follow(second.peer.url, task.id)
                 others = await follow(second.peer.url, waiting.id)
                 shown = await services.call(SHOW, ShowRequest(id=task.id), deadline=30)
                 listed = await services.call(LIST, ListRequest(), deadline=30)
                 second.process.terminate()
                 assert await second.process.wait() == 0
-    assert (shown.state, shown.answer, shown.files) == ("done", "one", ("one.py",))
+    assert (shown.state, shown.files) == ("done", ("one.py",))
     stored = [event for event in events if event.kind != "token"]
     assert [event.seq for event in stored] == list(range(1, len(stored) + 1))
     kinds = [event.kind for event in stored]
     assert kinds[:2] == ["queued", "started"]
-    assert kinds[-4:] == ["resumed", "started", "file", "done"]
+    assert kinds[-4:] == ["started", "acting", "file", "done"]
     assert [event.kind for event in others if event.kind != "token"][:2] == ["queued", "resumed"]
     assert [one.id for one in listed.tasks] == [waiting.id, task.id]
     assert [one.state for one in listed.tasks] == ["done", "done"]
-    assert execution.steps == [task.id, task.id, waiting.id]
+    assert model.asked == [task.id, task.id, waiting.id]
 
 
 async def test_cancelling_a_task_stops_its_step_on_the_execution_server(tmp_path: Path) -> None:
-    execution, source = Execution(), FixedPeers()
+    model, source = Model(), FixedPeers()
     with anyio.fail_after(100):
         async with (
-            execution.serving() as peer,
+            execution(model.answer) as peer,
             Services(source, services={"gateway"}, token=TOKEN).open() as services,
             gateway(tmp_path, peer) as running,
         ):
             source.set(running.peer)
             task = await services.call(SUBMIT, SubmitRequest(text=WORK), deadline=30)
-            await execution.begun.wait()
+            await model.begun.wait()
             cancelled = await services.call(CANCEL, TaskRequest(id=task.id), deadline=30)
-            await execution.given_up.wait()
+            await model.given_up.wait()
             assert cancelled.state == "cancelled"
             assert (await follow(running.peer.url, task.id))[-1].kind == "cancelled"
 
 
 async def test_a_step_goes_over_to_the_server_that_takes_a_dead_ones_place(tmp_path: Path) -> None:
-    dead, alive, source = Execution(), Execution(), FixedPeers()
+    dead, alive, source = Model(), Model(), FixedPeers()
     alive.released.set()
     with anyio.fail_after(100):
         async with (
@@ -159,13 +135,13 @@ async def test_a_step_goes_over_to_the_server_that_takes_a_dead_ones_place(tmp_p
             gateway(tmp_path) as running,
         ):
             source.set(running.peer)
-            async with dead.serving() as peer:
+            async with execution(dead.answer) as peer:
                 await running.tell(peer)
                 task = await services.call(SUBMIT, SubmitRequest(text=WORK), deadline=30)
                 await dead.begun.wait()
-            async with alive.serving(pid=2) as peer:
+            async with execution(alive.answer, pid=2) as peer:
                 await running.tell(peer)
                 events = await follow(running.peer.url, task.id)
     kinds = [event.kind for event in events if event.kind != "token"]
-    assert kinds == ["queued", "started", "file", "resumed", "file", "done"]
-    assert dead.steps == alive.steps == [task.id]
+    assert kinds == ["queued", "started", "resumed", "acting", "file", "done"]
+    assert dead.asked == alive.asked == [task.id]

@@ -17,6 +17,7 @@ from small_disk import mounted
 from tale.errors import StorageReadOnly
 from tale.paths import Paths
 from tale.servers.mcp_app import Progress
+from tale.tasks.hands import Reply
 from tale.wire.chat_contracts import (
     CHAT,
     KEPT_TASK,
@@ -29,10 +30,9 @@ from tale.wire.contracts import (
     LIST,
     SHOW,
     SUBMIT,
+    AskRequest,
     ListRequest,
     ShowRequest,
-    StepReply,
-    StepRequest,
     SubmitRequest,
 )
 from tale.wire.leash import Peer
@@ -44,9 +44,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.integration]
 WORK = "Write a Python script that prints one"
 
 
-async def do_step(request: StepRequest, progress: Progress) -> StepReply:
-    await progress({"began": True})
-    return StepReply(answer="one", model="fake", role=request.role)
+async def answer(request: AskRequest, progress: Progress) -> Reply:
+    del progress
+    return Reply("one", "fake", request.role)
 
 
 async def test_without_an_execution_server_a_task_is_told_to_wait_and_starts_by_itself(
@@ -62,7 +62,7 @@ async def test_without_an_execution_server_a_task_is_told_to_wait_and_starts_by_
             task = await services.call(SUBMIT, SubmitRequest(text=WORK), deadline=30)
             told = await events_of(gateway.peer.url, task.id, until="note")
             assert "No execution server" in str(told[-1].data["text"])
-            async with execution(do_step) as peer:
+            async with execution(answer) as peer:
                 await gateway.tell(peer)
                 events = await events_of(gateway.peer.url, task.id)
     assert [event.kind for event in events] == ["queued", "started", "note", "done"]
@@ -74,7 +74,7 @@ async def test_a_locked_database_refuses_work_whole_and_is_still_read(tmp_path: 
     with anyio.fail_after(60):
         async with (
             Services(source, services={"gateway"}, token=TOKEN).open() as services,
-            execution(do_step) as peer,
+            execution(answer) as peer,
             server("gateway", tmp_path, peer) as gateway,
         ):
             source.set(gateway.peer)
@@ -115,7 +115,7 @@ async def test_work_that_was_kept_is_done_once_though_the_ux_server_was_killed(
                 await ux.kill()
             assert seen == ["session", "kept", "token"]
             assert reply.kept
-            async with execution(do_step) as peer, server("gateway", tmp_path, peer) as gateway:
+            async with execution(answer) as peer, server("gateway", tmp_path, peer) as gateway:
                 async with server("ux", tmp_path, gateway.peer, starts=2) as ux:
                     source.set(gateway.peer, ux.peer)
                     kept = KeptRequest(key=reply.kept)
@@ -173,7 +173,7 @@ async def test_a_gateway_that_starts_on_a_full_disk_shows_its_tasks_and_goes_on_
     with anyio.fail_after(60), mounted(tmp_path / "disk") as disk:
         async with (
             Services(source, services={"gateway"}, token=TOKEN).open() as services,
-            execution(do_step) as peer,
+            execution(answer) as peer,
         ):
             async with server("gateway", disk.path) as gateway:
                 source.set(gateway.peer)
@@ -199,15 +199,15 @@ async def test_a_gateway_that_can_not_write_any_more_shows_its_tasks_and_goes_on
 ) -> None:
     source, began, written = FixedPeers(), anyio.Event(), anyio.Event()
 
-    async def hold_step(request: StepRequest, progress: Progress) -> StepReply:
+    async def hold(request: AskRequest, progress: Progress) -> Reply:
         began.set()
         await written.wait()
-        return await do_step(request, progress)
+        return await answer(request, progress)
 
     with anyio.fail_after(60):
         async with (
             Services(source, services={"gateway"}, token=TOKEN).open() as services,
-            execution(hold_step) as peer,
+            execution(hold) as peer,
             server("gateway", tmp_path, peer) as gateway,
         ):
             source.set(gateway.peer)

@@ -1,12 +1,13 @@
-"""The execution server: does steps of tasks in their workspaces.
+"""The execution server: asks models for the steps of tasks, and acts in their workspaces.
 
-One MCP tool, `run_step`; it keeps nothing, so a step that was cut off is simply done again. Several
-of it may run. Above: the gateway. Below: `tasks.agent` here, models by way of the models server.
+MCP tools `ask` and `act`; it decides nothing and keeps nothing. Several of it may run. Above: the
+gateway, where steps are decided and recorded. Below: `tasks.asking` and what performs actions here,
+models by way of the models server.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -16,41 +17,60 @@ from tale.models.client import ModelClient, models_url
 from tale.servers import mcp_app
 from tale.servers.mcp_app import McpApp
 from tale.servers.runner import ServerContext, run_server
-from tale.servers.steps import read_step, write_progress, write_result
-from tale.tasks.agent import run_step
-from tale.tasks.task import Progress
-from tale.wire.contracts import RUN_STEP, StepReply, StepRequest
+from tale.servers.steps import read_step, write_progress
+from tale.tasks.asking import ask
+from tale.tasks.hands import Action, Outcome
+from tale.tasks.hands_json import read_action, read_question, write_outcome, write_reply
+from tale.tasks.task import Began, Progress, Step
+from tale.tasks.writing import perform
+from tale.wire.contracts import ACT, ASK, ActReply, ActRequest, AskReply, AskRequest
 
-__all__ = ["Execution", "compose", "main"]
+__all__ = ["Execution", "Perform", "compose", "main"]
+
+Perform = Callable[[Action, Step], Awaitable[Outcome]]
+"""Carries out an action in a step's workspace."""
 
 
 class Execution:
-    """The execution server's tool."""
+    """The execution server's tools."""
 
-    def __init__(self, models: ModelCaller) -> None:
+    def __init__(self, models: ModelCaller, perform: Perform = perform) -> None:
         self._models = models
+        self._perform = perform
 
     def app(self) -> Starlette:
-        """Build the application that serves it."""
-        app = McpApp("execution", "Does one step of a task.")
-        app.add(RUN_STEP, self.run_step)
+        """Build the application that serves them."""
+        app = McpApp("execution", "Asks and acts for the steps of tasks.")
+        app.add(ASK, self.ask)
+        app.add(ACT, self.act)
         return app.build()
 
-    async def run_step(self, request: StepRequest, progress: mcp_app.Progress) -> StepReply:
-        """Do a step."""
+    async def ask(self, request: AskRequest, progress: mcp_app.Progress) -> AskReply:
+        """Ask a model."""
 
         async def report(happened: Progress) -> None:
             await progress(write_progress(happened))
 
-        return write_result(await run_step(read_step(request), self._models, report))
+        await report(Began())
+        question = read_question(request.question)
+        reply = await ask(read_step(request), question, self._models, report)
+        return AskReply(reply=write_reply(reply))
+
+    async def act(self, request: ActRequest, progress: mcp_app.Progress) -> ActReply:
+        """Do something in the step's workspace."""
+        await progress(write_progress(Began()))
+        outcome = await self._perform(read_action(request.action), read_step(request))
+        return ActReply(outcome=write_outcome(outcome))
 
 
 @asynccontextmanager
-async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
+async def compose(
+    context: ServerContext, *, perform: Perform = perform
+) -> AsyncGenerator[Starlette]:
     """Build the execution server."""
     leash = context.leash
     async with ModelClient(models_url(leash), leash.token) as models:
-        yield Execution(models).app()
+        yield Execution(models, perform).app()
 
 
 def main() -> None:

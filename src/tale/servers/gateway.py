@@ -1,9 +1,9 @@
 """The gateway server: takes tasks, runs them through the engine, tells their progress.
 
-MCP tools `submit`, `show`, `list`, `cancel`, and `/api/events`, one task's events as server-sent
-events. It alone writes tasks, and a task is recorded before its id is told. Above: the command
-line, the ux server, any MCP client. Below: `tasks.engine` here, the execution servers by way of
-`servers.steps`.
+MCP tools `submit`, `show`, `list`, `cancel`, `pause`, `resume`, and `/api/events`, one task's
+events as server-sent events. It alone writes tasks, and a task is recorded before its id is told.
+Above: the command line, the ux server, any MCP client. Below: `tasks.engine` here, the execution
+servers by way of `servers.steps`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,22 @@ from starlette.routing import Route
 from tale.errors import TaleError
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import ServerContext, run_server
-from tale.servers.steps import RemoteSteps, judge
+from tale.servers.steps import RemoteWorkers, judge
 from tale.storage.database import Database
-from tale.tasks.engine import Engine
+from tale.tasks.dbos_journal import DbosJournal
+from tale.tasks.engine import Agent, Engine
+from tale.tasks.once import work
+from tale.tasks.plan import check_plan
 from tale.tasks.progress import ProgressHub
 from tale.tasks.store import NewTask, TaskStore
-from tale.tasks.task import STEP_SECONDS, Task, TaskEvent, check_prompt
+from tale.tasks.task import STEP_SECONDS, Subtask, Task, TaskEvent, check_prompt
 from tale.tasks.workspace import check_workspace
 from tale.wire.contracts import (
+    ASK,
     CANCEL,
     LIST,
-    RUN_STEP,
+    PAUSE,
+    RESUME,
     SHOW,
     SUBMIT,
     Event,
@@ -90,6 +95,8 @@ class Gateway:
         app.add(SHOW, self.show)
         app.add(LIST, self.list)
         app.add(CANCEL, self.cancel)
+        app.add(PAUSE, self.pause)
+        app.add(RESUME, self.resume)
         return app.build([Route("/api/events", self.events)])
 
     async def submit(self, request: SubmitRequest, progress: Progress) -> TaskView:
@@ -99,8 +106,16 @@ class Gateway:
         folder = None
         if request.workspace is not None:
             folder = await anyio.to_thread.run_sync(self._check_folder, request.workspace)
+        parts = check_plan(
+            [Subtask(one.id, one.title, one.text, one.depends_on) for one in request.subtasks]
+        )
         new = NewTask(
-            text, request.key, str(folder) if folder else None, request.priority, request.session
+            text,
+            request.key,
+            str(folder) if folder else None,
+            request.priority,
+            request.session,
+            parts,
         )
         return _view(await self._engine.submit(new))
 
@@ -128,6 +143,16 @@ class Gateway:
         """End a task; one that has ended stays as it is."""
         del progress
         return _view(await self._engine.cancel(request.id))
+
+    async def pause(self, request: TaskRequest, progress: Progress) -> TaskView:
+        """Let a task rest."""
+        del progress
+        return _view(await self._engine.pause(request.id))
+
+    async def resume(self, request: TaskRequest, progress: Progress) -> TaskView:
+        """Let a paused task go on."""
+        del progress
+        return _view(await self._engine.resume(request.id))
 
     async def events(self, request: Request) -> Response:
         """Stream a task's events after number `after` (or the header Last-Event-ID) to its end."""
@@ -159,7 +184,7 @@ class Gateway:
 
 
 @asynccontextmanager
-async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
+async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenerator[Starlette]:
     """Build the gateway and run its engine."""
     settings, paths = context.settings, context.paths
 
@@ -170,7 +195,7 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
         Database.open(paths, settings) as database,
         Services(
             context.leash,
-            services={RUN_STEP.service},
+            services={ASK.service},
             token=context.leash.token,
             metrics=context.metrics,
         ).open() as services,
@@ -182,8 +207,10 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
         engine = Engine(
             store,
             hub,
-            RemoteSteps(services, context.leash, deadline=STEP_SECONDS),
-            judge,
+            DbosJournal(paths.steps, settings.database_url),
+            RemoteWorkers(services, context.leash, deadline=STEP_SECONDS),
+            agent=agent,
+            judge=judge,
             # One of the ux model's slots stays free for whoever chats.
             lanes={
                 "ux": max(1, models.ux.slots - 1),

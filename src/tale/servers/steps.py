@@ -1,4 +1,4 @@
-"""Steps between the gateway and the execution servers: `tasks.task` on both sides, wire between.
+"""What steps ask for, between the gateway and the execution servers: values, and wire between.
 
 Above: `servers.gateway` (calls), `servers.execution` (serves). Below: `wire.contracts`.
 """
@@ -6,13 +6,16 @@ Above: `servers.gateway` (calls), `servers.execution` (serves). Below: `wire.con
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Protocol, TypeVar
+from dataclasses import replace
+from typing import Any, Final, Protocol, TypeVar
 
 import anyio
 from pydantic import BaseModel, ValidationError
 
-from tale.errors import DeadlineExceeded, TaleError
+from tale.errors import DeadlineExceeded, ServiceUnavailable, TaleError
 from tale.models.assess import assess
+from tale.tasks.hands import Action, Outcome, Question, Reply
+from tale.tasks.hands_json import read_outcome, read_reply, write_action, write_question
 from tale.tasks.task import (
     Began,
     FileWritten,
@@ -21,30 +24,31 @@ from tale.tasks.task import (
     Progress,
     Report,
     Step,
-    StepResult,
     TokenSaid,
-    TokensSpent,
 )
 from tale.telemetry import get_logger
-from tale.wire.contracts import RUN_STEP, StepReply, StepRequest, UsageView
+from tale.wire.contracts import ACT, ASK, ActRequest, AskRequest, WorkRequest
 from tale.wire.peers import PeerSource
 from tale.wire.presence import absence_of, presence_of
 from tale.wire.tool import Tool
 
 __all__ = [
-    "RemoteSteps",
+    "RemoteWorkers",
     "ToolCaller",
     "judge",
     "read_progress",
     "read_step",
     "write_progress",
-    "write_result",
 ]
 
 log = get_logger(__name__)
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
+WorkT = TypeVar("WorkT", bound=WorkRequest)
+
+_ACT_AGAIN: Final = replace(ACT, idempotent=True)
+"""For actions that do no harm when they are done twice."""
 
 _GRACE_SECONDS: Final = 1.0
 """An execution server that was killed is back within 0.1 to 2 s, depending on how it is started."""
@@ -77,11 +81,11 @@ def judge(text: str) -> Judgement:
     return Judgement("ux", "talk", found.reason)
 
 
-class RemoteSteps:
-    """Has steps done by the execution servers: the engine's `StepRunner`.
+class RemoteWorkers:
+    """Has things done by the execution servers: the engine's `Workers`.
 
-    While none is there a step waits, however long, and its task is told so. The time that a step
-    may take counts from when a server takes it.
+    While none is there a call waits, however long, and its task is told so. The time that it may
+    take counts from when a server takes it.
     """
 
     def __init__(
@@ -92,12 +96,12 @@ class RemoteSteps:
         deadline: float,
         grace: float = _GRACE_SECONDS,
     ) -> None:
-        """Make one.
+        """Make them.
 
         Args:
             services: Calls the execution servers.
             source: Tells which are ready.
-            deadline: The time one step may take, in seconds.
+            deadline: The time one call may take, in seconds.
             grace: How long none may be ready before the task is told, in seconds.
         """
         self._services = services
@@ -105,25 +109,29 @@ class RemoteSteps:
         self._deadline = deadline
         self._grace = grace
 
-    async def __call__(self, step: Step, report: Report) -> StepResult:
-        """Do a step on the least loaded execution server, again where one dies meanwhile."""
-        request = StepRequest(
-            task=step.task,
-            text=step.text,
-            workspace=step.workspace,
-            role=step.role,
-            kind=step.kind,
-            session=step.session,
-        )
-        while (reply := await self._ask(request, report)) is None:
-            log.info("step.handed_out_anew", task=step.task)
-        usage = TokensSpent(reply.usage.prompt, reply.usage.completion, reply.usage.cached)
-        return StepResult(reply.answer, reply.model, reply.role, reply.files, usage, reply.reason)
+    async def ask(self, step: Step, question: Question, report: Report) -> Reply:
+        """Ask on the least loaded execution server, again where one dies meanwhile."""
+        request = AskRequest(**_who(step), question=write_question(question))
+        while (reply := await self._call(ASK, request, report)) is None:
+            log.info("step.handed_out_anew", step=step.id)
+        return read_reply(reply.reply)
 
-    async def _ask(self, request: StepRequest, report: Report) -> StepReply | None:
+    async def act(self, step: Step, action: Action, report: Report, *, repeatable: bool) -> Outcome:
+        """Act on the least loaded execution server; again only what is repeatable."""
+        request = ActRequest(**_who(step), action=write_action(action))
+        tool = _ACT_AGAIN if repeatable else ACT
+        while (reply := await self._call(tool, request, report)) is None:
+            if not repeatable:
+                raise ServiceUnavailable("The execution server went away in the middle of it.")
+            log.info("step.handed_out_anew", step=step.id)
+        return read_outcome(reply.outcome)
+
+    async def _call(
+        self, tool: Tool[WorkT, ReplyT], request: WorkT, report: Report
+    ) -> ReplyT | None:
         """Call a server once one is there; None where then none was, for longer than the grace.
 
-        Such a step begins anew anyway, and is given its whole time for that.
+        Such a call begins anew anyway, and is given its whole time for that.
         """
         heard = False
 
@@ -141,55 +149,52 @@ class RemoteSteps:
         async def leave_after_absence(scope: anyio.CancelScope) -> None:
             nonlocal heard
             while True:
-                await absence_of(self._source, RUN_STEP.service)
-                # Who is told to leave takes no more steps, but finishes those it has.
+                await absence_of(self._source, tool.service)
+                # Who is told to leave takes no more calls, but finishes those it has.
                 heard = False
-                was_late = await presence_of(
-                    self._source, RUN_STEP.service, late, grace=self._grace
-                )
+                was_late = await presence_of(self._source, tool.service, late, grace=self._grace)
                 if was_late and not heard:
                     scope.cancel()
 
-        await presence_of(self._source, RUN_STEP.service, late, grace=self._grace)
-        reply: StepReply | None = None
+        await presence_of(self._source, tool.service, late, grace=self._grace)
+        reply: ReplyT | None = None
         failure: TaleError | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(leave_after_absence, tasks.cancel_scope)
             try:
                 reply = await self._services.call(
-                    RUN_STEP, request, deadline=self._deadline, on_progress=on_progress
+                    tool, request, deadline=self._deadline, on_progress=on_progress
                 )
             except TaleError as error:
                 failure = error
             tasks.cancel_scope.cancel()
-        absent = not self._source.peers.of(RUN_STEP.service)
+        absent = not self._source.peers.of(tool.service)
         if failure and not (absent and isinstance(failure, DeadlineExceeded)):
             raise failure
         return reply
 
 
-def read_step(request: StepRequest) -> Step:
-    """Take a step off the wire."""
+def _who(step: Step) -> dict[str, Any]:
+    return {
+        "task": step.task,
+        "subtask": step.subtask,
+        "workspace": step.workspace,
+        "role": step.role,
+        "kind": step.kind,
+        "session": step.session,
+    }
+
+
+def read_step(request: WorkRequest) -> Step:
+    """Take a step off the wire, without its text, which who works for it does not need."""
     return Step(
         request.task,
-        request.text,
+        "",
         request.workspace,
         request.role,
         request.kind,
         request.session,
-    )
-
-
-def write_result(result: StepResult) -> StepReply:
-    """Put a result on the wire."""
-    usage = result.usage
-    return StepReply(
-        answer=result.answer,
-        model=result.model,
-        role=result.role,
-        files=result.files,
-        usage=UsageView(prompt=usage.prompt, completion=usage.completion, cached=usage.cached),
-        reason=result.reason,
+        request.subtask,
     )
 
 

@@ -26,7 +26,16 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-__all__ = ["Instant", "metadata", "outbox", "sessions", "task_events", "tasks", "turns"]
+__all__ = [
+    "Instant",
+    "metadata",
+    "outbox",
+    "sessions",
+    "subtasks",
+    "task_events",
+    "tasks",
+    "turns",
+]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -98,6 +107,23 @@ task_events = Table(
     Column("at", Instant, nullable=False),
     Column("kind", String(16), nullable=False),
     Column("data", JSON, nullable=False),
+    # What is told again after a crash is recognised by it.
+    Column("key", String(128)),
+    Index(None, "task", "key", unique=True),
+)
+
+subtasks = Table(
+    "subtasks",
+    metadata,
+    Column("task", String(32), ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("depends_on", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("answer", Text, nullable=False, default=""),
+    Column("files", JSON, nullable=False, default=list),
 )
 
 sessions = Table(

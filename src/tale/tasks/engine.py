@@ -1,90 +1,52 @@
 """Runs tasks: a bounded number at a time, by priority then age, each to its recorded end.
 
-Everything passes one path: recorded as queued, picked, run through a `StepRunner`, its outcome
-recorded, then shown. At start whatever has not ended takes that path again, so a crash costs a
-repetition and never a task. A library for durable workflows will stand behind this same interface
-when a task has several steps. Above: `servers.gateway`. Below: `tasks.store`, `tasks.progress`, and
-the execution servers behind the `StepRunner`.
+Everything passes one path: recorded as queued, picked, worked on in a durable workflow, its outcome
+recorded, then shown. A task is one step, or several that depend on each other; each is a workflow
+of its own. The tables of `tasks.store` are the truth about what is to be done: at start whatever
+has not ended takes that path again, and its workflows go on where they were cut off. Above:
+`servers.gateway`. Below: `tasks.store`, `tasks.progress`, `tasks.durable`, and the execution
+servers behind the `Workers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import count
-from typing import Final, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Final, TypeVar
 
 import anyio
 import anyio.abc
 
-from tale.errors import (
-    BackendBroke,
-    BackendStalled,
-    BackendUnavailable,
-    Busy,
-    ServiceUnavailable,
-    StorageError,
-    TaleError,
-    TaskError,
-)
+from tale.errors import StorageError, TaleError, TaskError
 from tale.storage.database import storable
+from tale.tasks.durable import Changed, Journal, Recorder
+from tale.tasks.hands import Hands
+from tale.tasks.plan import instructions, ready
 from tale.tasks.progress import ProgressHub
-from tale.tasks.store import Change, NewTask, TaskStore, utc_now
-from tale.tasks.task import (
-    Began,
-    FileWritten,
-    Judge,
-    Noted,
-    Progress,
-    Report,
-    Role,
-    Step,
-    StepResult,
-    Task,
-    TaskEvent,
-    TokenSaid,
-)
+from tale.tasks.recorded_hands import Overtaken, RecordedHands, Workers, pauses
+from tale.tasks.run import Queued, Run
+from tale.tasks.store import Change, NewTask, TaskStore
+from tale.tasks.task import Judge, Judgement, Role, Step, StepResult, Subtask, Task
 from tale.telemetry import get_logger
 
-__all__ = ["Engine", "Queued", "StepRunner", "pick"]
+__all__ = ["Agent", "Engine", "Queued", "pick"]
 
 log = get_logger(__name__)
 
 ResultT = TypeVar("ResultT")
+Agent = Callable[[Step, Hands], Awaitable[StepResult]]
+"""Does a step with hands alone; given the same replies and outcomes it does the same."""
 
-_ATTEMPTS: Final = 5
-"""Starts of one step, after which its task fails: something about it brings its server down."""
-_RESTARTED: Final = "Its server was started again."
-_PAUSE_SECONDS: Final = (1.0, 30.0)
-"""First and longest pause before a failed attempt is made again; in between it doubles."""
-_PASSING: Final = (ServiceUnavailable, Busy, BackendUnavailable, BackendStalled, BackendBroke)
-"""Failures of whoever did the step, not of the step: it can be done again."""
-
-
-class StepRunner(Protocol):
-    """Does a step somewhere, telling its progress in order, `Began` first.
-
-    It may do the step again by itself, which a second `Began` tells. Doing it twice is harmless.
-    """
-
-    async def __call__(self, step: Step, report: Report) -> StepResult:
-        """Do it; cancelling this call stops the work."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Queued:
-    """A task that waits; its order is the order of the queue."""
-
-    rank: int
-    id: str
-    role: Role
+_LOG_HINT: Final = "`tale logs gateway` has the traceback."
+_ANEW: Final = "tale was changed meanwhile and can't go on from what it had; it begins anew."
+_TIDY_SECONDS: Final = 3600.0
+_PART: Final = Judgement("task", "work", "part of a plan")
 
 
 def pick(
     queue: Collection[Queued], running: Collection[Role], lanes: Mapping[Role, int]
 ) -> Queued | None:
-    """Choose the task to start next; None where nothing can start now.
+    """Choose the step to start next; None where nothing can start now.
 
     Each model has its own lane, so that a short answer does not wait behind long work.
     """
@@ -99,9 +61,11 @@ class Engine:
         self,
         store: TaskStore,
         hub: ProgressHub,
-        runner: StepRunner,
-        judge: Judge,
+        journal: Journal,
+        workers: Workers,
         *,
+        agent: Agent,
+        judge: Judge,
         lanes: Mapping[Role, int],
         pause: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
@@ -110,20 +74,26 @@ class Engine:
         Args:
             store: Where tasks are recorded.
             hub: Who is told.
-            runner: Who does the steps.
+            journal: Where what steps did is recorded.
+            workers: Who does what a step needs.
+            agent: Decides what that is.
             judge: Chooses the model for a text.
-            lanes: How many tasks each model has at a time.
+            lanes: How many steps each model has at a time.
             pause: Waits between attempts.
         """
         self._store = store
         self._hub = hub
-        self._runner = runner
+        self._journal = journal
+        self._agent = agent
+        self._workers = workers
         self._judge = judge
         self._lanes = lanes
         self._pause = pause
         self._queue: set[Queued] = set()
-        self._running: dict[str, _Run] = {}
-        self._tasks: anyio.abc.TaskGroup | None = None
+        self._running: dict[str, Run] = {}
+        self._plans: dict[str, dict[str, Subtask]] = {}
+        """The parts of the tasks that have several and are not at rest."""
+        self._changed = anyio.Event()
 
     async def run(
         self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
@@ -133,16 +103,13 @@ class Engine:
         Tasks that run when it is cancelled stay unfinished, and go on when it runs again. It is
         ready before they are taken up: a database that can only be read still has to be shown.
         """
+        unfinished = await self._insist(self._store.unfinished)
+        task_status.started()
         async with anyio.create_task_group() as tasks:
-            self._tasks = tasks
-            try:
-                unfinished = await self._insist(self._store.unfinished)
-                task_status.started()
-                for identity in unfinished:
-                    await self._take_up(identity)
-                await anyio.sleep_forever()
-            finally:
-                self._tasks = None
+            tasks.start_soon(self._run_queue)
+            for identity in unfinished:
+                await self._take_up(identity)
+            await anyio.sleep_forever()
 
     async def submit(self, new: NewTask) -> Task:
         """Record a task and start it as soon as there is room; it is durable on return."""
@@ -150,19 +117,48 @@ class Engine:
         if isinstance(recorded, Task):
             return recorded
         self._hub.publish(recorded.event)
-        self._enqueue(recorded.task)
+        self._enqueue(recorded.task, new.subtasks)
         return recorded.task
 
     async def cancel(self, identity: str) -> Task:
         """End a task, whether it waits or runs; one that has ended stays as it is."""
-        recorded = await self._store.cancel(identity)
+        return self._stop(await self._store.cancel(identity))
+
+    async def pause(self, identity: str) -> Task:
+        """Let a task rest until it is resumed: what runs is cut off, what is recorded stays.
+
+        Raises:
+            TaskError: It has ended.
+        """
+        return self._stop(await self._store.pause(identity))
+
+    async def resume(self, identity: str) -> Task:
+        """Let a paused task go on.
+
+        Raises:
+            TaskError: It has ended.
+        """
+        recorded = await self._store.resume(identity)
         if isinstance(recorded, Task):
             return recorded
         self._hub.publish(recorded.event)
-        self._queue = {one for one in self._queue if one.id != identity}
-        if run := self._running.get(identity):
-            run.scope.cancel()
+        self._enqueue(recorded.task, await self._store.plan(identity))
         return recorded.task
+
+    def _stop(self, recorded: Change | Task) -> Task:
+        if isinstance(recorded, Task):
+            return recorded
+        self._hub.publish(recorded.event)
+        self._drop(recorded.task.id)
+        return recorded.task
+
+    def _drop(self, task: str, *, but: str = "") -> None:
+        """Take a task's steps out of the queue and cut off those that run."""
+        self._plans.pop(task, None)
+        self._queue = {one for one in self._queue if one.task != task}
+        for identity, run in self._running.items():
+            if run.queued.task == task and identity != but:
+                run.scope.cancel()
 
     async def _take_up(self, identity: str) -> None:
         """Queue a task again that an earlier run left unfinished."""
@@ -174,131 +170,148 @@ class Engine:
             log.info("task.overtaken", task=identity, reason=error.message)
             return
         self._hub.publish(change.event)
-        self._enqueue(change.task)
+        self._enqueue(change.task, await self._insist(lambda: self._store.plan(identity)))
 
-    def _enqueue(self, task: Task) -> None:
-        self._queue.add(Queued(-task.priority, task.id, self._judge(task.text).role))
-        self._start_ready()
+    def _enqueue(self, task: Task, plan: Iterable[Subtask]) -> None:
+        if parts := {part.id: part for part in plan}:
+            self._plans[task.id] = parts
+            self._enqueue_parts(task.id, -task.priority)
+        else:
+            self._queue.add(Queued(-task.priority, task.id, 0, self._judge(task.text).role))
+        self._changed.set()
 
-    def _start_ready(self) -> None:
-        while self._tasks and (
-            one := pick(self._queue, [run.role for run in self._running.values()], self._lanes)
-        ):
+    def _enqueue_parts(self, task: str, rank: int) -> None:
+        """Queue the parts of a task that may begin, and are not queued or running."""
+        plan = self._plans.get(task, {})
+        taken = {one.subtask for one in self._queue if one.task == task}
+        taken |= {run.queued.subtask for run in self._running.values() if run.queued.task == task}
+        order = list(plan)
+        for part in ready(plan, taken):
+            self._queue.add(Queued(rank, task, order.index(part.id), _PART.role, part.id))
+        self._changed.set()
+
+    async def _run_queue(self) -> None:
+        """Start what there is room for, once the journal is there, until cancelled."""
+        waits = pauses()
+        while True:
+            try:
+                async with self._journal.open(), anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._tidy)
+                    while True:
+                        self._changed = anyio.Event()
+                        self._start_ready(tasks)
+                        await self._changed.wait()
+            except StorageError as error:
+                log.warning("engine.waiting_for_storage", reason=error.message)
+            await self._pause(next(waits))
+
+    def _start_ready(self, tasks: anyio.abc.TaskGroup) -> None:
+        busy: list[Role] = [run.queued.role for run in self._running.values()]
+        while one := pick(self._startable(), busy, self._lanes):
             self._queue.remove(one)
-            run = self._running[one.id] = _Run(one.role)
-            self._tasks.start_soon(self._run, one.id, run)
+            self._running[one.id] = run = Run(one, self._store, self._hub, self._insist)
+            busy.append(one.role)
+            tasks.start_soon(self._run, run)
 
-    async def _run(self, identity: str, run: _Run) -> None:
+    def _startable(self) -> set[Queued]:
+        # One that was paused and resumed at once may still be on its way out.
+        return {one for one in self._queue if one.id not in self._running}
+
+    async def _run(self, run: Run) -> None:
+        identity = run.queued.id
         try:
             with run.scope:
-                await self._bring_to_end(identity, run)
-        except TaskError as error:  # it was cancelled at the same moment, and that was recorded
-            log.info("task.overtaken", task=identity, reason=error.message)
+                await self._bring_to_end(run)
+        except (TaskError, Overtaken) as error:  # it was stopped at the same moment, and recorded
+            log.info("task.overtaken", task=identity, reason=str(error))
         finally:
             del self._running[identity]
-            self._start_ready()
+            self._changed.set()
 
-    async def _bring_to_end(self, identity: str, run: _Run) -> None:
-        task = await self._insist(lambda: self._store.get(identity))
-        judgement = self._judge(task.text)
-        role, kind = judgement.role, judgement.kind
-        await self._record(run, lambda: self._store.start(identity, role, judgement.reason))
-        log.info("task.started", task=identity, role=role, kind=kind)
-        try:
-            step = Step(identity, task.text, task.workspace, role, kind, task.session)
-            result = await self._attempt(step, run)
-        except TaleError as error:
-            await self._fail(identity, run, error)
-        except Exception as error:  # a task's boundary: the log has the traceback, the rest go on
-            log.exception("task.crashed", task=identity)
-            hint = "`tale logs gateway` has the traceback."
-            await self._fail(identity, run, TaskError(f"tale failed: {error!r}.", hint=hint))
-        else:
-            await self._record(run, lambda: self._store.finish(identity, result))
-            log.info("task.done", task=identity, model=result.model, files=len(result.files))
+    async def _bring_to_end(self, run: Run) -> None:
+        task = await self._insist(lambda: self._store.get(run.queued.task))
+        part = self._plans[task.id][run.queued.subtask] if run.queued.subtask else None
+        judgement = _PART if part else self._judge(task.text)
+        await run.start(part, judgement)
+        step = self._step(task, part, judgement)
+        log.info("step.started", step=step.id, role=step.role, kind=step.kind)
 
-    async def _fail(self, identity: str, run: _Run, error: TaleError) -> None:
-        await self._record(run, lambda: self._store.fail(identity, error.message, error.hint))
-        log.warning("task.failed", task=identity, code=error.code, reason=error.message)
+        async def work(recorder: Recorder) -> None:
+            await self._work(step, part, run, recorder)
 
-    async def _attempt(self, step: Step, run: _Run) -> StepResult:
-        """Have the step done, again where whoever did it went away."""
-        pauses = _pauses()
-        failures = 0
         while True:
-            with anyio.CancelScope() as scope:
+            try:
+                await self._insist(lambda: self._journal.run(step.id, work))
+                break
+            except Changed as error:
+                log.warning("step.begins_anew", step=step.id, reason=error.message)
+                await self._insist(lambda: self._journal.forget([step.id]))
+                await run.tell("resumed", {"why": _ANEW})
 
-                async def report(progress: Progress, scope: anyio.CancelScope = scope) -> None:
-                    try:
-                        await self._take(progress, step.task, run, scope)
-                    except TaskError as error:  # the task was cancelled; so will be this step
-                        log.info("task.late_progress", task=step.task, reason=error.message)
+    def _step(self, task: Task, part: Subtask | None, judgement: Judgement) -> Step:
+        role, kind = judgement.role, judgement.kind
+        if part is None:
+            return Step(task.id, task.text, task.workspace, role, kind, task.session)
+        text = instructions(task.text, part, self._plans[task.id])
+        return Step(task.id, text, task.workspace, role, kind, task.session, part.id)
 
-                try:
-                    return await self._runner(step, report)
-                except _PASSING as error:
-                    failures += 1
-                    if failures >= _ATTEMPTS:
-                        raise
-                    run.why = error.message
-                    log.warning("task.retried", task=step.task, reason=error.message)
-                    await self._pause(next(pauses))
-            if scope.cancelled_caught:
-                raise TaskError(
-                    f"The step was begun {_ATTEMPTS} times, and each time its server died.",
-                    hint="`tale logs execution-1` may say why.",
-                )
+    async def _work(self, step: Step, part: Subtask | None, run: Run, recorder: Recorder) -> None:
+        """Have the agent do a step, and record what came of it."""
+        hands = RecordedHands(step, recorder, self._workers, run, self._pause)
+        try:
+            result = await self._agent(step, hands)
+        except (StorageError, Changed):
+            raise
+        except TaleError as error:
+            await self._fail(run, part, error)
+        except Overtaken:
+            raise
+        except Exception as error:  # a task's boundary: the log has the traceback, the rest go on
+            log.exception("task.crashed", task=step.id)
+            await self._fail(run, part, TaskError(f"tale failed: {error!r}.", hint=_LOG_HINT))
+        else:
+            await run.finish(part, result)
+            log.info("step.done", step=step.id, model=result.model, files=len(result.files))
+            if part:
+                self._part_done(step.task, part, result, run.queued.rank)
 
-    async def _take(
-        self, progress: Progress, task: str, run: _Run, scope: anyio.CancelScope
-    ) -> None:
-        """Record what happened in a step, and show it; tokens are only shown."""
-        match progress:
-            case TokenSaid(text):
-                event = TaskEvent(task, run.last_event, utc_now(), "token", {"text": text})
-                self._hub.publish(event)
-            case FileWritten(path, size):
-                file = {"path": storable(path), "bytes": size}
-                await self._record(run, lambda: self._store.note(task, "file", file))
-            case Noted(text):
-                note = {"text": storable(text)}
-                await self._record(run, lambda: self._store.note(task, "note", note))
-            case Began():
-                run.begins += 1
-                if run.begins > _ATTEMPTS:
-                    scope.cancel()
-                elif run.begins > 1:
-                    why = {"why": storable(run.why)}
-                    run.why = _RESTARTED
-                    await self._record(run, lambda: self._store.note(task, "resumed", why))
+    def _part_done(self, task: str, part: Subtask, result: StepResult, rank: int) -> None:
+        plan = self._plans.get(task)
+        if plan is None:
+            return
+        answer = storable(result.answer)
+        plan[part.id] = replace(part, state="done", answer=answer, files=result.files)
+        if all(one.state == "done" for one in plan.values()):
+            del self._plans[task]
+        else:
+            self._enqueue_parts(task, rank)
 
-    async def _record(self, run: _Run, write: Callable[[], Awaitable[Change]]) -> None:
-        change = await self._insist(write)
-        run.last_event = change.event.seq
-        self._hub.publish(change.event)
+    async def _fail(self, run: Run, part: Subtask | None, error: TaleError) -> None:
+        await run.fail(part, error)
+        self._drop(run.queued.task, but=run.queued.id)
+        log.warning("task.failed", task=run.queued.id, code=error.code, reason=error.message)
+
+    async def _tidy(self) -> None:
+        """Forget now and then what was recorded of steps whose tasks have ended."""
+        while True:
+            try:
+                known = await self._journal.known()
+                living = await self._store.living()  # later: who is new is not known yet
+                await self._journal.forget([one for one in known if _task_of(one) not in living])
+            except StorageError as error:
+                log.warning("engine.not_tidied", reason=error.message)
+            await anyio.sleep(_TIDY_SECONDS)
 
     async def _insist(self, call: Callable[[], Awaitable[ResultT]]) -> ResultT:
         """Try until the database takes it: a full disk or a lock holds tasks up, not ends them."""
-        pauses = _pauses()
+        waits = pauses()
         while True:
             try:
                 return await call()
             except StorageError as error:
                 log.warning("task.waiting_for_storage", reason=error.message)
-            await self._pause(next(pauses))
+            await self._pause(next(waits))
 
 
-class _Run:
-    """A task that runs."""
-
-    def __init__(self, role: Role) -> None:
-        self.role: Role = role
-        self.scope = anyio.CancelScope()
-        self.begins = 0
-        self.why = _RESTARTED
-        self.last_event = 0
-
-
-def _pauses() -> Iterator[float]:
-    first, longest = _PAUSE_SECONDS
-    return (min(first * 2**number, longest) for number in count())
+def _task_of(step: str) -> str:
+    return step.partition(".")[0]

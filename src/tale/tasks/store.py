@@ -7,7 +7,7 @@ gateway writes here. Above: `tasks.engine`, `tasks.progress`. Below: `storage.da
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +18,14 @@ from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from tale.errors import TaskError, TaskNotFound
 from tale.ids import next_id
 from tale.storage.database import Database, storable
-from tale.storage.schema import task_events, tasks
+from tale.storage.schema import subtasks, task_events, tasks
+from tale.tasks.plan import outcome_of
 from tale.tasks.task import (
     ENDED,
     Role,
     State,
     StepResult,
+    Subtask,
     Task,
     TaskEvent,
     TokensSpent,
@@ -33,6 +35,7 @@ from tale.tasks.task import (
 __all__ = ["Change", "NewTask", "TaskStore", "utc_now"]
 
 _PREFIX: Final = "t-"
+_SHOWN: Final = tuple(column for column in task_events.c if column.name != "key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class NewTask:
     Attributes:
         key: The same key again gives the task that is there.
         workspace: Its folder; None gives it one of its own.
+        subtasks: Its parts, checked by `plan.check_plan`; none makes it one step.
     """
 
     text: str
@@ -49,6 +53,7 @@ class NewTask:
     workspace: str | None = None
     priority: int = 0
     session: str | None = None
+    subtasks: tuple[Subtask, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,18 @@ class TaskStore:
                     created=at,
                 )
             )
+            for position, part in enumerate(new.subtasks):
+                connection.execute(
+                    insert(subtasks).values(
+                        task=identity,
+                        id=part.id,
+                        position=position,
+                        title=storable(part.title),
+                        text=storable(part.text),
+                        depends_on=list(part.depends_on),
+                        state="queued",
+                    )
+                )
             return _record(connection, _load(connection, identity), "queued", {}, at)
 
         return await self._database.write(work)
@@ -118,14 +135,24 @@ class TaskStore:
         )
 
     async def unfinished(self) -> list[str]:
-        """List the ids of the tasks that have not ended, oldest first."""
-        query = select(tasks.c.id).where(tasks.c.state.not_in(ENDED)).order_by(tasks.c.id)
+        """List the ids of the tasks that go on by themselves, oldest first."""
+        resting = tasks.c.state.in_({*ENDED, "paused"})
+        query = select(tasks.c.id).where(~resting).order_by(tasks.c.id)
         return await self._database.read(lambda connection: list(connection.scalars(query)))
+
+    async def living(self) -> set[str]:
+        """Give the ids of all tasks that have not ended."""
+        query = select(tasks.c.id).where(tasks.c.state.not_in(ENDED))
+        return await self._database.read(lambda connection: set(connection.scalars(query)))
+
+    async def plan(self, identity: str) -> tuple[Subtask, ...]:
+        """Read a task's parts in their order; none where it is one step."""
+        return await self._database.read(lambda connection: _plan(connection, identity))
 
     async def events(self, identity: str, after: int) -> tuple[list[TaskEvent], bool]:
         """Read the events of a task that come after `after`, and whether the task has ended."""
         query = (
-            select(task_events)
+            select(*_SHOWN)
             .where(task_events.c.task == identity, task_events.c.seq > after)
             .order_by(task_events.c.seq)
         )
@@ -144,9 +171,49 @@ class TaskStore:
         values = {"role": role, "reason": reason}
         return await self._change(identity, "running", "started", values, dict(values))
 
+    async def start_part(
+        self, identity: str, part: Subtask, role: Role, reason: str
+    ) -> list[Change]:
+        """Record that a part runs now, and that its task does if it is the first."""
+        at = self._now()
+
+        def work(connection: Connection) -> list[Change]:
+            task = _load(connection, identity, lock=True)
+            changes: list[Change] = []
+            if task.state != "running":
+                check_transition(identity, task.state, "running")
+                values = {"role": role, "reason": reason}
+                changes.append(
+                    _record(connection, task, "started", values, at, state="running", values=values)
+                )
+                task = changes[-1].task
+            _set_part(connection, identity, part.id, state="running")
+            data = _told(part, "running")
+            return [*changes, _record(connection, task, "subtask", data, at)]
+
+        return await self._database.write(work)
+
     async def requeue(self, identity: str, why: str) -> Change:
-        """Record that an unfinished task starts over."""
+        """Record that an unfinished task waits for its turn again, and then goes on."""
         return await self._change(identity, "queued", "resumed", {}, {"why": why})
+
+    async def pause(self, identity: str) -> Change | Task:
+        """Record that a task rests until the user resumes it; one that does is returned alone.
+
+        Raises:
+            TaskError: It has ended.
+        """
+        return await self._rest(identity, "paused", "paused", {}, already={"paused"})
+
+    async def resume(self, identity: str) -> Change | Task:
+        """Record that a paused task goes on; one that was not paused is returned alone.
+
+        Raises:
+            TaskError: It has ended.
+        """
+        data = {"why": "It was paused."}
+        already: set[State] = {"queued", "running", "waiting"}
+        return await self._rest(identity, "queued", "resumed", data, already=already)
 
     async def finish(self, identity: str, result: StepResult) -> Change:
         """Record a running task's result."""
@@ -164,6 +231,45 @@ class TaskStore:
             values["reason"] = storable(result.reason)
         data = {"answer": answer, "model": result.model, "role": result.role, "files": files}
         return await self._change(identity, "done", "done", values, data)
+
+    async def finish_part(self, identity: str, part: Subtask, result: StepResult) -> list[Change]:
+        """Record a part's result, and that of the task where it was the last part."""
+        at = self._now()
+
+        def work(connection: Connection) -> list[Change]:
+            task = _load(connection, identity, lock=True)
+            if task.state != "running":
+                raise _at_rest(task)
+            answer, files = storable(result.answer), list(result.files)
+            _set_part(connection, identity, part.id, state="done", answer=answer, files=files)
+            spent, usage = result.usage, task.usage
+            values: dict[str, object] = {
+                "model": result.model,
+                "prompt_tokens": usage.prompt + spent.prompt,
+                "completion_tokens": usage.completion + spent.completion,
+                "cached_tokens": usage.cached + spent.cached,
+            }
+            data = {**_told(part, "done"), "files": files}
+            changes = [_record(connection, task, "subtask", data, at, values=values)]
+            plan = _plan(connection, identity)
+            if all(one.state == "done" for one in plan):
+                whole, written = outcome_of(plan)
+                values = {"answer": whole, "files": list(written)}
+                data = {**values, "model": result.model, "role": changes[-1].task.role}
+                changes.append(
+                    _record(
+                        connection,
+                        changes[-1].task,
+                        "done",
+                        data,
+                        at,
+                        state="done",
+                        values=values,
+                    )
+                )
+            return changes
+
+        return await self._database.write(work)
 
     async def fail(self, identity: str, error: str, hint: str) -> Change:
         """Record that a running task can't be done."""
@@ -190,6 +296,55 @@ class TaskStore:
         """
         return await self._change(identity, None, kind, {}, data)
 
+    async def note_once(
+        self, identity: str, key: str, kind: str, data: Mapping[str, object]
+    ) -> Change | None:
+        """Record an event of a task that runs, unless one of that key is there.
+
+        Returns:
+            None where it was there already.
+
+        Raises:
+            TaskError: The task runs no more.
+        """
+        at = self._now()
+        same = select(task_events.c.seq).where(
+            task_events.c.task == identity, task_events.c.key == key
+        )
+
+        def work(connection: Connection) -> Change | None:
+            if connection.scalar(same) is not None:
+                return None
+            task = _load(connection, identity, lock=True)
+            if task.state != "running":
+                raise _at_rest(task)
+            return _record(connection, task, kind, data, at, key=key)
+
+        # Most of what is told again is there: a reader costs no lock.
+        if await self._database.read(lambda connection: connection.scalar(same)) is not None:
+            return None
+        return await self._database.write(work)
+
+    async def _rest(
+        self,
+        identity: str,
+        state: State,
+        kind: str,
+        data: Mapping[str, object],
+        *,
+        already: Set[State],
+    ) -> Change | Task:
+        at = self._now()
+
+        def work(connection: Connection) -> Change | Task:
+            task = _load(connection, identity, lock=True)
+            if task.state in already:
+                return task
+            check_transition(identity, task.state, state)
+            return _record(connection, task, kind, data, at, state=state)
+
+        return await self._database.write(work)
+
     async def _change(
         self,
         identity: str,
@@ -205,7 +360,7 @@ class TaskStore:
             if state is not None:
                 check_transition(identity, task.state, state)
             elif task.state != "running":
-                raise TaskError(f"Task {identity} is {task.state}; nothing happens to it now.")
+                raise _at_rest(task)
             return _record(connection, task, kind, data, at, state=state, values=values)
 
         return await self._database.write(work)
@@ -220,6 +375,7 @@ def _record(
     *,
     state: State | None = None,
     values: Mapping[str, object] | None = None,
+    key: str | None = None,
 ) -> Change:
     """Write an event and what it changes about its task."""
     event = TaskEvent(task.id, task.last_event + 1, at, kind, dict(data))
@@ -232,7 +388,7 @@ def _record(
             changed["started"] = at
     connection.execute(
         insert(task_events).values(
-            task=event.task, seq=event.seq, at=at, kind=kind, data=dict(data)
+            task=event.task, seq=event.seq, at=at, kind=kind, data=dict(data), key=key
         )
     )
     connection.execute(update(tasks).where(tasks.c.id == task.id).values(changed))
@@ -247,6 +403,35 @@ def _load(connection: Connection, identity: str, *, lock: bool = False) -> Task:
     if row is None:
         raise _not_found(identity)
     return _task(row)
+
+
+def _plan(connection: Connection, identity: str) -> tuple[Subtask, ...]:
+    query = select(subtasks).where(subtasks.c.task == identity).order_by(subtasks.c.position)
+    return tuple(
+        Subtask(
+            row["id"],
+            row["title"],
+            row["text"],
+            tuple(row["depends_on"]),
+            row["state"],
+            row["answer"],
+            tuple(row["files"]),
+        )
+        for row in connection.execute(query).mappings()
+    )
+
+
+def _set_part(connection: Connection, task: str, part: str, **values: object) -> None:
+    which = (subtasks.c.task == task) & (subtasks.c.id == part)
+    connection.execute(update(subtasks).where(which).values(values))
+
+
+def _told(part: Subtask, state: State) -> dict[str, object]:
+    return {"id": part.id, "title": part.title, "state": state}
+
+
+def _at_rest(task: Task) -> TaskError:
+    return TaskError(f"Task {task.id} is {task.state}; nothing happens to it now.")
 
 
 def _not_found(identity: str) -> TaskNotFound:

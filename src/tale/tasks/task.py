@@ -30,6 +30,7 @@ __all__ = [
     "State",
     "Step",
     "StepResult",
+    "Subtask",
     "Task",
     "TaskEvent",
     "TokenSaid",
@@ -38,14 +39,17 @@ __all__ = [
     "check_transition",
 ]
 
-State = Literal["queued", "running", "done", "failed", "cancelled"]
+State = Literal["queued", "running", "waiting", "paused", "done", "failed", "cancelled"]
 Role = Literal["ux", "task"]
 Kind = Literal["talk", "work"]
 
 TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
     # Unfinished tasks go back to the queue when the gateway starts.
-    "queued": frozenset({"queued", "running", "cancelled"}),
-    "running": frozenset({"queued", "done", "failed", "cancelled"}),
+    "queued": frozenset({"queued", "running", "paused", "cancelled"}),
+    "running": frozenset({"queued", "waiting", "paused", "done", "failed", "cancelled"}),
+    # For its user, whose answer it needs.
+    "waiting": frozenset({"queued", "running", "paused", "failed", "cancelled"}),
+    "paused": frozenset({"queued", "cancelled"}),
     "done": frozenset(),
     "failed": frozenset(),
     "cancelled": frozenset(),
@@ -141,6 +145,7 @@ class Step:
         role: The model that does it.
         kind: `talk` is answered in words alone; `work` may write files.
         session: The conversation that its task comes from.
+        subtask: The part of the task that it is; None where the task is one step.
     """
 
     task: str
@@ -149,6 +154,12 @@ class Step:
     role: Role
     kind: Kind
     session: str | None = None
+    subtask: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Its name among all steps of all tasks."""
+        return self.task if self.subtask is None else f"{self.task}.{self.subtask}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +181,26 @@ class StepResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Subtask:
+    """One part of a task that has several.
+
+    Attributes:
+        depends_on: Ids of those that must be done before; their results are given to it.
+        answer: Its result, once it is done.
+    """
+
+    id: str
+    title: str
+    text: str
+    depends_on: tuple[str, ...] = ()
+    state: State = "queued"
+    answer: str = ""
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Began:
-    """The step begins; a second time where the first server died, and all is told anew."""
+    """What was handed out begins; a second time where the first server died."""
 
 
 @dataclass(frozen=True, slots=True)

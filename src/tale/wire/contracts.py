@@ -14,26 +14,33 @@ from pydantic import Field
 from tale.wire.tool import Shape, Tool
 
 __all__ = [
+    "ACT",
+    "ASK",
     "CANCEL",
     "LIST",
-    "RUN_STEP",
+    "PAUSE",
+    "RESUME",
     "SHOW",
     "SUBMIT",
+    "ActReply",
+    "ActRequest",
+    "AskReply",
+    "AskRequest",
     "Event",
     "ListRequest",
     "RoleName",
     "ShowRequest",
-    "StepReply",
-    "StepRequest",
     "SubmitRequest",
+    "SubtaskRequest",
     "TaskList",
     "TaskRequest",
     "TaskState",
     "TaskView",
     "UsageView",
+    "WorkRequest",
 ]
 
-TaskState = Literal["queued", "running", "done", "failed", "cancelled"]
+TaskState = Literal["queued", "running", "waiting", "paused", "done", "failed", "cancelled"]
 RoleName = Literal["ux", "task"]
 
 
@@ -46,6 +53,17 @@ class UsageView(Shape):
 
 
 # -- gateway ---------------------------------------------------------------------------------------
+
+
+class SubtaskRequest(Shape):
+    """One part of a task."""
+
+    id: str = Field(description="Names it in the plan; without spaces and dots.")
+    title: str = Field(default="", description="A few words; its id if missing.")
+    text: str = Field(description="What to do, in plain words.")
+    depends_on: tuple[str, ...] = Field(
+        default=(), description="Ids of those that come before it, whose results it is given."
+    )
 
 
 class SubmitRequest(Shape):
@@ -63,6 +81,11 @@ class SubmitRequest(Shape):
         default_factory=lambda: uuid4().hex,
         max_length=64,
         description="Names this submission: the same key again gives the same task.",
+    )
+    subtasks: tuple[SubtaskRequest, ...] = Field(
+        default=(),
+        description="The parts of the work, if it has several; those that don't depend on each "
+        "other are done at the same time.",
     )
 
 
@@ -102,7 +125,7 @@ class TaskView(Shape):
 
     id: str
     text: str = Field(description="What was asked for.")
-    state: TaskState = Field(description="The last three are final.")
+    state: TaskState = Field(description="Done, failed and cancelled are final.")
     workspace: str = Field(description="Folder in which it works.")
     priority: int = 0
     session: str | None = Field(default=None, description="Conversation that it comes from.")
@@ -131,10 +154,11 @@ class TaskList(Shape):
 class Event(Shape):
     """Something that happened to a task. `seq` counts from 1 without gaps within the task.
 
-    Kinds and their `data`: `queued` {}, `started` {role, reason}, `resumed` {why} (what was told
-    since `started` is told again), `token` {text} (not stored; its `seq` is that of the last event
-    that is), `file` {path, bytes}, `note` {text}, and the final `done` {answer, model, role,
-    files}, `failed` {error, hint}, `cancelled` {}.
+    Kinds and their `data`: `queued` {}, `started` {role, reason}, `paused` {}, `resumed` {why},
+    `subtask` {id, title, state} (a part begins or, with `files`, is done), `acting` {action, what}
+    (what is done now), `token` {text} (not stored; its `seq` is that of the last event that is),
+    `file` {path, bytes}, `note` {text}, and the final `done` {answer, model, role, files},
+    `failed` {error, hint}, `cancelled` {}. What happens in a part carries its id as `subtask`.
     """
 
     task: str
@@ -191,42 +215,88 @@ CANCEL = Tool(
     title="Cancel a task",
     effect="changes",
 )
+PAUSE = Tool(
+    "gateway",
+    "pause",
+    "Let a task rest until `resume`. What it has done stays done; the model call under way is "
+    "stopped. Returns the task as it stands now.",
+    TaskRequest,
+    TaskView,
+    idempotent=True,
+    title="Pause a task",
+    effect="changes",
+)
+RESUME = Tool(
+    "gateway",
+    "resume",
+    "Let a paused task go on where it was. Returns the task as it stands now; one that was not "
+    "paused is left as it is.",
+    TaskRequest,
+    TaskView,
+    idempotent=True,
+    title="Resume a task",
+    effect="adds",
+)
 
 # -- execution -------------------------------------------------------------------------------------
 
 
-class StepRequest(Shape):
-    """One step of a task, to be executed in its workspace."""
+class WorkRequest(Shape):
+    """What is to be done for a step of a task: who asks, and whether it is talk or work."""
 
     task: str
-    text: str
+    subtask: str | None = None
     workspace: str
     role: RoleName
     kind: Literal["talk", "work"] = "work"
     session: str | None = None
 
 
-class StepReply(Shape):
-    """What a step gave. `files` are paths relative to the workspace."""
+class AskRequest(WorkRequest):
+    """One question to a model; `question` is as `tasks.hands_json` writes it."""
 
-    answer: str
-    model: str
-    role: RoleName
-    files: tuple[str, ...] = ()
-    usage: UsageView = UsageView()
-    reason: str = ""
+    question: dict[str, object]
 
 
-RUN_STEP = Tool(
+class AskReply(Shape):
+    """What the model answered."""
+
+    reply: dict[str, object]
+
+
+class ActRequest(WorkRequest):
+    """One action in the step's workspace; `action` is as `tasks.hands_json` writes it."""
+
+    action: dict[str, object]
+
+
+class ActReply(Shape):
+    """What came of it."""
+
+    outcome: dict[str, object]
+
+
+ASK = Tool(
     "execution",
-    "run_step",
-    "Execute one step of a task in its workspace; returns its answer and the files it wrote. For "
-    "the gateway: whoever has work calls `submit` there.",
-    StepRequest,
-    StepReply,
+    "ask",
+    "Ask a model one question for a step of a task; its answer is told as it comes. For the "
+    "gateway: whoever has work calls `submit` there.",
+    AskRequest,
+    AskReply,
     idempotent=True,
-    title="Run a step",
+    title="Ask a model",
+    effect="adds",
+    # An answer is minutes of work: a machine under load must not have it made twice.
+    patience=15.0,
+)
+ACT = Tool(
+    "execution",
+    "act",
+    "Do one thing in a task's workspace: read or write a file, run a command. For the gateway: "
+    "whoever has work calls `submit` there.",
+    ActRequest,
+    ActReply,
+    title="Act in a workspace",
     effect="changes",
-    # A step is minutes of work: a machine under load must not have it done twice.
     patience=15.0,
 )

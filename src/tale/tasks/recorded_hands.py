@@ -1,0 +1,306 @@
+"""The hands of one step: each ask and act is done by a worker, and recorded before it is told.
+
+An act whose effect was under way at a crash is known by the event that was recorded before it. It
+is done again where that does no harm: files by their content, commands only if they are declared
+repeatable. Otherwise the agent is told that it was cut off, and the user too. Above: `engine`.
+Below: `durable` (records), and the execution servers behind the `Workers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import count
+from typing import Any, Final, Protocol, TypeVar, cast
+
+import anyio
+
+from tale.errors import (
+    BackendBroke,
+    BackendStalled,
+    BackendUnavailable,
+    Busy,
+    ServiceUnavailable,
+    TaleError,
+    TaskError,
+    error_from_code,
+)
+from tale.tasks.durable import Json, Recorder
+from tale.tasks.hands import (
+    Action,
+    CallTool,
+    EditFile,
+    ListFiles,
+    Outcome,
+    Question,
+    ReadFile,
+    Reply,
+    RunCommand,
+    RunPython,
+    WriteFile,
+)
+from tale.tasks.hands_json import read_outcome, read_reply, write_outcome, write_reply
+from tale.tasks.task import Began, FileWritten, Noted, Progress, Report, Step, TokenSaid
+from tale.telemetry import get_logger
+
+__all__ = ["Overtaken", "RecordedHands", "Teller", "Workers", "is_repeatable", "pauses"]
+
+log = get_logger(__name__)
+
+ResultT = TypeVar("ResultT")
+
+_ATTEMPTS: Final = 5
+"""Starts of one call, after which it fails: something about it brings its server down."""
+_RESTARTED: Final = "Its server was started again."
+_PAUSE_SECONDS: Final = (1.0, 30.0)
+"""First and longest pause before a failed attempt is made again; in between it doubles."""
+_PASSING: Final = (ServiceUnavailable, Busy, BackendUnavailable, BackendStalled, BackendBroke)
+"""Failures of whoever did it, not of what was to be done: it can be done again."""
+_CUT_OFF: Final = (
+    "This was cut off by a crash and not run again, as running it twice might do harm. "
+    "What it did until then may be there."
+)
+_SHOWN_CHARACTERS: Final = 200
+
+
+class Overtaken(Exception):
+    """The task was paused or cancelled meanwhile.
+
+    No `TaleError`, as it ends the step's run whatever its agent makes of errors.
+    """
+
+
+class Workers(Protocol):
+    """Asks and acts somewhere, telling the progress in order, `Began` first.
+
+    `servers.steps.RemoteWorkers` is one. A second `Began` tells that it was begun anew.
+    """
+
+    async def ask(self, step: Step, question: Question, report: Report) -> Reply:
+        """Ask a model; cancelling this call stops it."""
+        ...
+
+    async def act(self, step: Step, action: Action, report: Report, *, repeatable: bool) -> Outcome:
+        """Do something in the step's workspace; what is `repeatable` may be begun again.
+
+        Raises:
+            ServiceUnavailable: Its server died, and it may or may not be done.
+        """
+        ...
+
+
+class Teller(Protocol):
+    """Tells what happens in a step."""
+
+    async def tell(self, kind: str, data: Mapping[str, object], key: str | None = None) -> bool:
+        """Record an event and show it; False where one of that key is there already.
+
+        Raises:
+            Overtaken: The task was paused or has ended.
+        """
+        ...
+
+    def token(self, text: str) -> None:
+        """Show a piece of an answer."""
+        ...
+
+
+def is_repeatable(action: Action) -> bool:
+    """Say whether doing an action a second time does no more than doing it once."""
+    match action:
+        case ListFiles() | ReadFile() | WriteFile() | EditFile():
+            return True
+        case RunCommand(repeatable=repeatable) | RunPython(repeatable=repeatable):
+            return repeatable
+        case CallTool():
+            return False
+
+
+def pauses() -> Iterator[float]:
+    """Give the seconds to wait before each further attempt."""
+    first, longest = _PAUSE_SECONDS
+    return (min(first * 2**number, longest) for number in count())
+
+
+class RecordedHands:
+    """The `Hands` of a step."""
+
+    def __init__(
+        self,
+        step: Step,
+        recorder: Recorder,
+        workers: Workers,
+        teller: Teller,
+        pause: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
+        """Make them.
+
+        Args:
+            step: Whose they are.
+            recorder: Records what they do.
+            workers: Do it.
+            teller: Is told of it.
+            pause: Waits between attempts.
+        """
+        self._step = step
+        self._recorder = recorder
+        self._workers = workers
+        self._teller = teller
+        self._pause = pause
+        self._calls = 0
+
+    async def ask(self, question: Question) -> Reply:
+        """Ask a model."""
+        self._calls += 1
+
+        async def call() -> Json:
+            report = _Reporter(self._teller, shown=question.shown)
+            try:
+                reply = await self._attempts(
+                    report, lambda: self._workers.ask(self._step, question, report)
+                )
+            except TaleError as error:
+                return _failed(error)
+            return cast("Json", {"reply": write_reply(reply)})
+
+        return read_reply(_given(await self._recorder.step("ask", call), "reply"))
+
+    async def act(self, action: Action) -> Outcome:
+        """Do something in the workspace."""
+        self._calls += 1
+        key = f"{self._step.id}:{self._calls}"
+
+        async def call() -> Json:
+            try:
+                outcome = await self._act(action, key)
+            except TaleError as error:
+                return _failed(error)
+            return cast("Json", {"outcome": write_outcome(outcome)})
+
+        name = f"act {type(action).__name__}"
+        outcome = read_outcome(_given(await self._recorder.step(name, call), "outcome"))
+        for number, file in enumerate(outcome.files):
+            data = {"path": file.path, "bytes": file.bytes}
+            await self._teller.tell("file", data, f"{key}:file{number}")
+        if outcome.note:
+            await self._teller.tell("note", {"text": outcome.note}, f"{key}:note")
+        return outcome
+
+    async def note(self, text: str) -> None:
+        """Tell the user something."""
+        self._calls += 1
+        await self._teller.tell("note", {"text": text}, f"{self._step.id}:{self._calls}")
+
+    async def _act(self, action: Action, key: str) -> Outcome:
+        repeatable = is_repeatable(action)
+        first = isinstance(action, (ListFiles, ReadFile)) or await self._teller.tell(
+            "acting", _described(action), f"{key}:acting"
+        )
+        if not first and not repeatable:
+            return _cut_off(action)
+        report = _Reporter(self._teller)
+
+        async def attempt() -> Outcome:
+            return await self._workers.act(self._step, action, report, repeatable=repeatable)
+
+        try:
+            outcome = await self._attempts(report, attempt, again=lambda: repeatable)
+        except ServiceUnavailable:
+            if repeatable or not report.begins:
+                raise
+            return _cut_off(action)
+        if isinstance(action, EditFile) and not outcome.ok and (not first or report.begins > 1):
+            return await self._edited(action, report) or outcome
+        return outcome
+
+    async def _edited(self, action: EditFile, report: Report) -> Outcome | None:
+        """Recognise an edit that was made before the crash: its old text is gone already."""
+        reading = ReadFile(action.path)
+        read = await self._workers.act(self._step, reading, report, repeatable=True)
+        if read.ok and action.new and action.new in read.text:
+            return Outcome(ok=True, text=f"{action.path} was edited.")
+        return None
+
+    async def _attempts(
+        self,
+        report: _Reporter,
+        call: Callable[[], Awaitable[ResultT]],
+        again: Callable[[], bool] = lambda: True,
+    ) -> ResultT:
+        """Have it done, again where whoever did it went away."""
+        waits = pauses()
+        failures = 0
+        while True:
+            with anyio.CancelScope() as scope:
+                report.scope = scope
+                try:
+                    return await call()
+                except _PASSING as error:
+                    failures += 1
+                    if failures >= _ATTEMPTS or (report.begins and not again()):
+                        raise
+                    report.why = error.message
+                    log.warning("step.retried", step=self._step.id, reason=error.message)
+                    await self._pause(next(waits))
+            if scope.cancelled_caught:
+                raise TaskError(
+                    f"The step was begun {_ATTEMPTS} times, and each time its server died.",
+                    hint="`tale logs execution-1` may say why.",
+                )
+
+
+class _Reporter:
+    """Hears one call's progress: it is shown, and starts beyond the first are counted."""
+
+    def __init__(self, teller: Teller, *, shown: bool = True) -> None:
+        self._teller = teller
+        self._shown = shown
+        self.begins = 0
+        self.why = _RESTARTED
+        self.scope = anyio.CancelScope()
+
+    async def __call__(self, progress: Progress) -> None:
+        match progress:
+            case TokenSaid(text):
+                if self._shown:
+                    self._teller.token(text)
+            case Noted(text):
+                await self._teller.tell("note", {"text": text})
+            case Began():
+                self.begins += 1
+                if self.begins > _ATTEMPTS:
+                    self.scope.cancel()
+                elif self.begins > 1:
+                    why, self.why = self.why, _RESTARTED
+                    await self._teller.tell("resumed", {"why": why})
+            case FileWritten():
+                pass  # told once its outcome is recorded
+
+
+def _described(action: Action) -> dict[str, object]:
+    match action:
+        case RunCommand(line=text) | RunPython(code=text):
+            what = text
+        case CallTool(server=server, tool=tool):
+            what = f"{server}.{tool}"
+        case ListFiles(path=path) | ReadFile(path=path) | WriteFile(path=path):
+            what = path
+        case EditFile(path=path):
+            what = path
+    return {"action": type(action).__name__, "what": what[:_SHOWN_CHARACTERS]}
+
+
+def _cut_off(action: Action) -> Outcome:
+    what = str(_described(action)["what"])
+    return Outcome(ok=False, text=_CUT_OFF, note=f"{what}: {_CUT_OFF}")
+
+
+def _failed(error: TaleError) -> Json:
+    return {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+
+
+def _given(value: Json, kind: str) -> Mapping[str, Any]:
+    """Take what a step gave out of its record, or raise the failure that it was."""
+    record = cast("Mapping[str, Any]", value)
+    if failure := record.get("error"):
+        raise error_from_code(failure["code"], failure["message"], failure["hint"])
+    return record[kind]

@@ -1,0 +1,121 @@
+"""One step that runs: what happens in it is recorded for its task, then shown.
+
+Above: `tasks.engine`, and `tasks.recorded_hands`, whose `Teller` it is. Below: `tasks.store`,
+`tasks.progress`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import anyio
+
+from tale.errors import TaleError, TaskError
+from tale.storage.database import storable
+from tale.tasks.progress import ProgressHub
+from tale.tasks.recorded_hands import Overtaken
+from tale.tasks.store import Change, TaskStore, utc_now
+from tale.tasks.task import Judgement, Role, StepResult, Subtask, TaskEvent
+
+__all__ = ["Insist", "Queued", "Run"]
+
+
+class Insist(Protocol):
+    """Makes a call until the database takes it."""
+
+    async def __call__(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Give what the call gives in the end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Queued:
+    """A step that waits; its order is the order of the queue."""
+
+    rank: int
+    task: str
+    position: int
+    role: Role
+    subtask: str = ""
+
+    @property
+    def id(self) -> str:
+        """The step's, and its workflow's."""
+        return f"{self.task}.{self.subtask}" if self.subtask else self.task
+
+
+class Run:
+    """A step that runs.
+
+    Attributes:
+        queued: What it was in the queue.
+        scope: Cancelling it cuts the step off.
+    """
+
+    def __init__(self, queued: Queued, store: TaskStore, hub: ProgressHub, insist: Insist) -> None:
+        self.queued = queued
+        self.scope = anyio.CancelScope()
+        self._store = store
+        self._hub = hub
+        self._insist = insist
+        self._last_event = 0
+
+    async def start(self, part: Subtask | None, judgement: Judgement) -> None:
+        """Record that it runs now; raises `TaskError` where its task does not wait for that."""
+        task, role, reason = self.queued.task, judgement.role, judgement.reason
+        if part is None:
+            self._show(await self._insist(lambda: self._store.start(task, role, reason)))
+        else:
+            self._show(
+                *await self._insist(lambda: self._store.start_part(task, part, role, reason))
+            )
+
+    async def finish(self, part: Subtask | None, result: StepResult) -> None:
+        """Record its result; raises `TaskError` where its task runs no more."""
+        task = self.queued.task
+        if part is None:
+            self._show(await self._insist(lambda: self._store.finish(task, result)))
+        else:
+            self._show(*await self._insist(lambda: self._store.finish_part(task, part, result)))
+
+    async def fail(self, part: Subtask | None, error: TaleError) -> None:
+        """Record that it, and so its task, can't be done; raises `TaskError` as above."""
+        message = f"{part.title}: {error.message}" if part else error.message
+        self._show(
+            await self._insist(lambda: self._store.fail(self.queued.task, message, error.hint))
+        )
+
+    async def tell(self, kind: str, data: Mapping[str, object], key: str | None = None) -> bool:
+        """Record an event and show it; False where one of that key is there already."""
+        task, told = self.queued.task, {name: _storable(one) for name, one in data.items()}
+        if self.queued.subtask:
+            told["subtask"] = self.queued.subtask
+        try:
+            if key is None:
+                change = await self._insist(lambda: self._store.note(task, kind, told))
+            else:
+                change = await self._insist(lambda: self._store.note_once(task, key, kind, told))
+        except TaskError as error:
+            raise Overtaken(error.message) from error
+        if change is None:
+            return False
+        self._show(change)
+        return True
+
+    def token(self, text: str) -> None:
+        """Show a piece of an answer; it is not recorded."""
+        data: dict[str, object] = {"text": text}
+        if self.queued.subtask:
+            data["subtask"] = self.queued.subtask
+        self._hub.publish(TaskEvent(self.queued.task, self._last_event, utc_now(), "token", data))
+
+    def _show(self, *changes: Change) -> None:
+        for change in changes:
+            self._last_event = change.event.seq
+            self._hub.publish(change.event)
+
+
+def _storable(value: object) -> object:
+    return storable(value) if isinstance(value, str) else value
