@@ -168,6 +168,8 @@ class FakeDaemon:
             "show": lambda arguments, say: task(arguments["id"]),
             "list": lambda arguments, say: {"tasks": [task()]},
             "cancel": lambda arguments, say: task(arguments["id"], state="cancelled"),
+            "pause": lambda arguments, say: task(arguments["id"], state="paused"),
+            "resume": lambda arguments, say: task(arguments["id"], state="queued"),
             "chat": self.chat,
             "sessions": lambda arguments, say: {"sessions": []},
         }

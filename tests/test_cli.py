@@ -456,6 +456,38 @@ class TestTasks:
         assert tale("cancel", "t1").out == "t1 had ended already: done.\n"
         assert tale("cancel", "t1", "--json").json["state"] == "done"
 
+    def test_pause_and_resume_say_how_the_task_stands(self, tale: Tale, daemon: FakeDaemon) -> None:
+        paused = tale("pause", "t1")
+        assert (paused.code, paused.out) == (0, "t1 is paused.\n")
+        assert "`tale resume t1`" in paused.err
+        assert tale("resume", "t1").out == "t1 goes on: queued.\n"
+        assert tale("pause", "t1", "--json").json["state"] == "paused"
+        assert tale("resume", "t1", "--json").json["state"] == "queued"
+        assert daemon.calls_of("pause") == [{"id": "t1"}] * 2
+
+    def test_what_has_ended_can_not_be_paused(self, tale: Tale, daemon: FakeDaemon) -> None:
+        def refuse(arguments: dict[str, Any], say: object) -> dict[str, Any]:
+            raise ToolError("task", "Task t1 is done, so it can't become paused.", "")
+
+        daemon.tools["pause"] = daemon.tools["resume"] = refuse
+        for command in ("pause", "resume"):
+            done = tale(command, "t1")
+            assert done.code == 1
+            assert "t1 is done" in done.err
+
+    def test_watch_tells_of_parts_and_of_what_is_run(self, tale: Tale, daemon: FakeDaemon) -> None:
+        daemon.events["t1"] = [
+            *default_events()[:-1],
+            event(3, "subtask", id="a", title="Draft", state="running"),
+            event(4, "acting", action="WriteFile", what="a.py"),
+            event(5, "acting", action="RunCommand", what="pytest\n-q"),
+            event(6, "subtask", id="a", title="Draft", state="done"),
+            event(7, "paused"),
+            event(8, "done", answer="Hello there."),
+        ]
+        told = [line.split("  ", 1)[1] for line in tale("watch", "t1").err.splitlines()[2:-1]]
+        assert told == ["Draft: begun", "runs pytest", "Draft: done", "paused"]
+
 
 class TestSessions:
     def test_they_are_listed(self, tale: Tale, daemon: FakeDaemon) -> None:

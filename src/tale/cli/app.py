@@ -42,6 +42,8 @@ COMMANDS: tuple[CommandSpec, ...] = (
         ("tasks", "tasks", "List tasks, newest first."),
         ("show", "tasks", "Show one task: state, answer, files."),
         ("watch", "tasks", "Follow a task until it ends."),
+        ("pause", "tasks", "Let a task rest until it is resumed."),
+        ("resume", "tasks", "Let a paused task go on."),
         ("cancel", "tasks", "Cancel a task that has not ended."),
         ("sessions", "sessions", "List conversations, or show one."),
     ),

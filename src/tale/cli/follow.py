@@ -51,7 +51,7 @@ def _take(event: Event, writer: AnswerWriter, spinner: Spinner, *, quiet: bool) 
         spinner.stop()
     elif event.kind == "note" and not writer.began:
         spinner.note(event_line(event))
-    elif not writer.began:
+    elif not writer.began and event_line(event):
         spinner.say(Waiting(event_line(event)))
     if event.kind == "resumed":
         writer.restart()
@@ -93,7 +93,11 @@ def tell_end(screen: Screen, task: Task) -> int:
 def background_hint(screen: Screen, task: str) -> None:
     """Say that a task goes on without its watcher."""
     screen.note("\nThe task goes on in the background.", "bold")
-    screen.note(f"  tale watch {task}    follow it\n  tale cancel {task}   stop it")
+    screen.note(
+        f"  tale watch {task}    follow it\n"
+        f"  tale pause {task}    let it rest; `tale resume {task}` goes on\n"
+        f"  tale cancel {task}   stop it"
+    )
 
 
 def _json_line(event: Event) -> str:

@@ -13,6 +13,7 @@ import typer
 
 from tale.cli.connection import Connection
 from tale.cli.follow import background_hint, follow_answer, tell_end
+from tale.cli.plan_file import read_plan
 from tale.cli.prompt_text import from_arguments
 from tale.cli.record import JsonObject
 from tale.cli.render import Screen
@@ -29,6 +30,7 @@ def submit(
         list[str] | None,
         typer.Argument(metavar="TEXT", help="What to do; - reads standard input."),
     ] = None,
+    *,
     workspace: Annotated[
         Path | None,
         typer.Option(
@@ -41,6 +43,12 @@ def submit(
     priority: Annotated[
         int, typer.Option("--priority", "-p", min=-100, max=100, help="Higher is sooner.")
     ] = 0,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan", metavar="FILE", help="YAML or JSON with the parts of the work (see below)."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the task as JSON.")] = False,
 ) -> None:
     """Hand over a piece of work and print its result.
@@ -49,6 +57,11 @@ def submit(
 
       tale submit "Write a Python function that parses ISO dates, with tests"
       git diff | tale submit "Review this change" -
+
+    A plan is a list of parts, each with an id, a text, perhaps a title, and depends_on, the ids of
+    those that come before it. Parts that need nothing of each other are done at the same time.
+
+      tale submit "A site about tea" --plan site.yaml
     """
     screen = Screen.detect()
     arguments: JsonObject = {
@@ -58,6 +71,8 @@ def submit(
     }
     if workspace is not None:
         arguments["workspace"] = str(workspace.expanduser().absolute())
+    if plan is not None:
+        arguments["subtasks"] = read_plan(plan)
     connection = Connection.open(screen)
     task = Task.read(connection.call("gateway", "submit", arguments, idempotent=True))
     if no_wait:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tale.cli.record import Record
 from tale.cli.render import Screen, Style, clean, human_bytes, human_seconds
 from tale.cli.views import Event, Task
 
@@ -21,9 +22,12 @@ __all__ = [
     "task_block",
 ]
 
+_PART_STATES = {"running": "begun", "done": "done"}
 STATE_STYLES: dict[str, Style] = {
     "queued": "yellow",
     "running": "cyan",
+    "waiting": "bold",
+    "paused": "yellow",
     "done": "green",
     "failed": "red",
     "cancelled": "dim",
@@ -79,6 +83,10 @@ def event_line(event: Event) -> str:
             line = f"wrote {data.text('path')}" + (f" ({human_bytes(size)})" if size else "")
         case "note":
             line = data.text("text")
+        case "subtask":
+            line = f"{data.text('title')}: {_PART_STATES.get(data.text('state'), 'goes on')}"
+        case "acting":
+            line = _acting(data)
         case "failed":
             line = "failed" + _after(data.text("error"))
         case "token":
@@ -86,6 +94,12 @@ def event_line(event: Event) -> str:
         case _:
             pass
     return line
+
+
+def _acting(data: Record) -> str:
+    """Say what is run; files are told of once they are there."""
+    what = data.text("what").split("\n", 1)[0]
+    return f"runs {what}" if data.text("action") in {"RunCommand", "RunPython", "CallTool"} else ""
 
 
 def _after(why: str) -> str:

@@ -1,4 +1,4 @@
-"""`tale tasks`, `show`, `watch` and `cancel`: what the gateway knows of tasks.
+"""`tale tasks`, `show`, `watch`, `cancel`, `pause`, `resume`: what the gateway knows of tasks.
 
 Below: `connection` (tools of the gateway), `follow`, `task_lines`.
 """
@@ -28,6 +28,8 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 class _State(StrEnum):
     queued = "queued"
     running = "running"
+    waiting = "waiting"
+    paused = "paused"
     done = "done"
     failed = "failed"
     cancelled = "cancelled"
@@ -114,3 +116,28 @@ def cancel(task: _Id, as_json: _Json = False) -> None:
         screen.print(f"{found.id} is cancelled.")
     else:
         screen.print(f"{found.id} had ended already: {found.state}.")
+
+
+@app.command()
+def pause(task: _Id, as_json: _Json = False) -> None:
+    """Let a task rest until you resume it. What it has done stays done."""
+    screen = Screen.detect()
+    reply = Connection.open(screen).call("gateway", "pause", {"id": task}, idempotent=True)
+    found = Task.read(reply)
+    if as_json:
+        screen.json(found.record.raw)
+    else:
+        screen.print(f"{found.id} is paused.")
+        screen.note(f"`tale resume {found.id}` lets it go on.")
+
+
+@app.command()
+def resume(task: _Id, as_json: _Json = False) -> None:
+    """Let a paused task go on where it was."""
+    screen = Screen.detect()
+    reply = Connection.open(screen).call("gateway", "resume", {"id": task}, idempotent=True)
+    found = Task.read(reply)
+    if as_json:
+        screen.json(found.record.raw)
+    else:
+        screen.print(f"{found.id} goes on: {found.state}.")
