@@ -31,6 +31,7 @@ one of these at the boundary where it enters, and crosses process borders by its
     ├── TaskError                tasks and conversations
     │   ├── PromptRejected
     │   ├── TaskNotFound
+    │   ├── SandboxUnavailable   programs can't be run safely here
     │   ├── SessionNotFound
     │   └── WorkspaceUnusable
     └── StorageError             the database or the data folder
@@ -63,6 +64,7 @@ __all__ = [
     "ModelForbidden",
     "PortInUse",
     "PromptRejected",
+    "SandboxUnavailable",
     "ServiceUnavailable",
     "SessionNotFound",
     "StorageError",
@@ -306,6 +308,12 @@ class SessionNotFound(TaskError):
     code = "session_not_found"
     exit_code = 2
     status = 404
+
+
+class SandboxUnavailable(TaskError):
+    """Programs can't be run in a sandbox on this machine, and the user didn't choose otherwise."""
+
+    code = "sandbox_unavailable"
 
 
 class WorkspaceUnusable(TaskError):
