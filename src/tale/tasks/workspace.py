@@ -1,8 +1,8 @@
-"""A task's folder: which folders may be one, and files written into it that can't get out of it.
+"""A task's folder: which folders may be one, and reading and writing that can't get out of it.
 
 Every step of a path is opened relative to the one before, without following links, so neither `..`
 nor a link that appears meanwhile leads outside. A file appears whole or not at all; nothing is ever
-deleted. Above: `servers.gateway` (may this folder be used?), `tasks.agent` (write this file).
+deleted. Above: `servers.gateway` (may this folder be used?), `tasks.agent` and `tasks.tools`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from tale.errors import WorkspaceUnusable
 
-__all__ = ["Refused", "Workspace", "Written", "check_workspace"]
+__all__ = ["Entry", "FileRead", "Refused", "Workspace", "Written", "check_workspace"]
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+# Without waiting for the other end of a pipe that somebody put there.
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _MAX_PATH: Final = 1024
 _ABSOLUTE: Final = "Give an absolute path to a folder of its own, or none to get a new one."
 
@@ -37,8 +39,26 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class FileRead:
+    """The beginning of a file; `size` is that of the whole."""
+
+    path: str
+    data: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something in a folder; `size` is None for what isn't a file."""
+
+    name: str
+    kind: Literal["file", "folder", "link", "other"]
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
-    """A file was not written, and why."""
+    """A file was not read or written, and why."""
 
     path: str
     why: str
@@ -97,7 +117,7 @@ class Workspace:
         Raises:
             WorkspaceUnusable: The workspace itself can't be written, or its disk is full.
         """
-        parts = _parts(name)
+        parts = self._parts(name)
         if isinstance(parts, Refused):
             return parts
         path, data = "/".join(parts), content.encode(errors="replace")
@@ -111,6 +131,69 @@ class Workspace:
                 ) from error
             return Refused(path, _why(error))
         return Written(path, len(data), replaced)
+
+    def read(self, name: str, limit: int) -> FileRead | Refused:
+        """Read a file's first bytes.
+
+        Args:
+            name: Path relative to the workspace, as a model wrote it.
+            limit: How many bytes at most.
+        """
+        parts = self._parts(name)
+        if isinstance(parts, Refused):
+            return parts
+        path = "/".join(parts)
+        try:
+            with _folder(self.root, parts[:-1], make=False) as folder:
+                descriptor = os.open(parts[-1], _READ, dir_fd=folder)
+            with os.fdopen(descriptor, "rb") as file:
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
+                    return Refused(path, "it is no plain file")
+                return FileRead(path, file.read(limit), status.st_size)
+        except OSError as error:
+            return Refused(path, _why(error))
+
+    def list(self, name: str = ".") -> tuple[Entry, ...] | Refused:
+        """Name what is in a folder, folders first.
+
+        Args:
+            name: Path relative to the workspace, as a model wrote it; `.` is the workspace.
+        """
+        parts = self._parts(f"{name.rstrip('/')}/x")
+        if isinstance(parts, Refused):
+            return Refused(name, parts.why)
+        path = "/".join(parts[:-1]) or "."
+        try:
+            with (
+                _folder(self.root, parts[:-1], make=False) as folder,
+                os.scandir(folder) as entries,
+            ):
+                found = [_entry(entry) for entry in entries]
+        except OSError as error:
+            return Refused(path, _why(error))
+        return tuple(sorted(found, key=lambda entry: (entry.kind != "folder", entry.name)))
+
+    def make(self) -> None:
+        """Make the folder, if it isn't there.
+
+        Raises:
+            WorkspaceUnusable: It can't be made.
+        """
+        with _folder(self.root, ()):
+            pass
+
+    def holds(self, name: str) -> bool:
+        """Tell whether a path, as a model wrote it, is one of the workspace, links aside."""
+        plain = name.strip()
+        return plain in {"", ".", "./", str(self.root)} or not isinstance(
+            self._parts(plain.rstrip("/")), Refused
+        )
+
+    def _parts(self, name: str) -> tuple[str, ...] | Refused:
+        """Split a path; one that is absolute may lie in here, as programs print it."""
+        inside = name.strip().removeprefix(f"{self.root}/")
+        return _parts(inside if inside != name.strip() else name)
 
 
 def _parts(name: str) -> tuple[str, ...] | Refused:
@@ -126,24 +209,28 @@ def _parts(name: str) -> tuple[str, ...] | Refused:
     if not plain.isprintable() or len(plain.encode(errors="replace")) > _MAX_PATH:
         return Refused(name[:80], "the path is not a usable one")
     if any(part.lower() == ".git" for part in parts):
-        return Refused(name, "Git's own files are not written")
+        return Refused(name, "Git's own files are left alone")
     return parts
 
 
 @contextmanager
-def _folder(root: Path, parts: Sequence[str]) -> Generator[int]:
+def _folder(root: Path, parts: Sequence[str], *, make: bool = True) -> Generator[int]:
     """Open the folder below `root`, making what is missing; no link is followed below it."""
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        if make:
+            root.mkdir(parents=True, exist_ok=True)
         here = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
+        if not make:
+            raise
         raise WorkspaceUnusable(
             f"{root} can't be used: {error.strerror}.", hint="Submit it with another workspace."
         ) from error
     try:
         for part in parts:
-            with suppress(FileExistsError):
-                os.mkdir(part, dir_fd=here)
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=here)
             below = os.open(part, _FOLDER, dir_fd=here)
             os.close(here)
             here = below
@@ -179,7 +266,19 @@ def _replace(folder: int, name: str, data: bytes) -> bool:
     return before is not None
 
 
+def _entry(entry: os.DirEntry[str]) -> Entry:
+    if entry.is_symlink():
+        return Entry(entry.name, "link")
+    if entry.is_dir(follow_symlinks=False):
+        return Entry(entry.name, "folder")
+    if not entry.is_file(follow_symlinks=False):
+        return Entry(entry.name, "other")
+    return Entry(entry.name, "file", entry.stat(follow_symlinks=False).st_size)
+
+
 def _why(error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return "there is no such file or folder"
     if error.errno in {errno.ELOOP, errno.ENOTDIR}:
         return "a part of the path is a link or a file"
     if error.errno == errno.EISDIR:

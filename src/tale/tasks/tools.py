@@ -1,0 +1,263 @@
+"""Doing what an agent decided: files of its workspace, programs in the sandbox, tools of others.
+
+Whatever goes wrong is an `Outcome` that tells the model exactly what, so that it can mend it. What
+may be repeated after a crash is: writing a file by its content, and an edit that shows already.
+Above: `servers.execution`. Beside: `tasks.permissions`, which is asked before. Below:
+`tasks.workspace`, `tasks.sandbox`, `tasks.mcp_tools`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Protocol
+
+import anyio.to_thread
+
+from tale.errors import TaleError
+from tale.tasks.edits import Done, Edited, NotOne, edit
+from tale.tasks.hands import (
+    Action,
+    CallTool,
+    EditFile,
+    FileChange,
+    ListFiles,
+    Outcome,
+    ReadFile,
+    RunCommand,
+    RunPython,
+    WriteFile,
+)
+from tale.tasks.redaction import redact
+from tale.tasks.sandbox import Command, Limits, Ran, Sandbox, why_stopped
+from tale.tasks.workspace import Entry, Refused, Workspace
+from tale.telemetry import get_logger
+
+__all__ = ["ToolCaller", "Tooling", "perform"]
+
+log = get_logger(__name__)
+
+_MAX_READ: Final = 64 * 1024
+_MAX_EDIT: Final = 4 * 1024 * 1024
+_MAX_ENTRIES: Final = 300
+_SNIFFED: Final = 8192
+_LOGGED: Final = 200
+
+
+class ToolCaller(Protocol):
+    """Calls tools of external MCP servers."""
+
+    async def call(self, server: str, tool: str, arguments: Mapping[str, object]) -> Outcome:
+        """Call a tool; what goes wrong is an `Outcome` that is not ok."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tooling:
+    """What actions are done with.
+
+    Attributes:
+        sandbox: Runs programs.
+        tools: Calls tools of external servers; None where there are none.
+        limits: What a program may take.
+        seconds: The most time that a program is given, whatever it asks for.
+        network: Whether programs may reach the network.
+        spill: Folder for output that is too long.
+        anywhere: Files outside of the workspace too: the user said so.
+        secrets: Values that no log may show.
+    """
+
+    sandbox: Sandbox
+    tools: ToolCaller | None = None
+    limits: Limits = field(default_factory=Limits)
+    seconds: float = 600.0
+    network: bool = False
+    spill: Path | None = None
+    anywhere: bool = False
+    secrets: frozenset[str] = frozenset()
+
+
+async def perform(action: Action, workspace: Workspace, tooling: Tooling) -> Outcome:
+    """Do an action.
+
+    Args:
+        action: What to do; whether it may be is decided before.
+        workspace: Where.
+        tooling: With what.
+
+    Raises:
+        WorkspaceUnusable: The workspace itself can't be used, or its disk is full.
+    """
+    outcome = await _perform(action, workspace, tooling)
+    log.info(
+        "action.done",
+        action=type(action).__name__,
+        about=redact(_about(action), tooling.secrets)[:_LOGGED],
+        ok=outcome.ok,
+        exit=outcome.exit,
+    )
+    return outcome
+
+
+async def _perform(action: Action, workspace: Workspace, tooling: Tooling) -> Outcome:
+    if isinstance(action, RunCommand | RunPython):
+        return await _run(action, workspace, tooling)
+    if isinstance(action, CallTool):
+        if tooling.tools is None:
+            return Outcome(False, f"There is no MCP server {action.server!r}.")
+        return await tooling.tools.call(action.server, action.tool, action.arguments)
+    where, path = _where(action.path, workspace, anywhere=tooling.anywhere)
+    return await anyio.to_thread.run_sync(_file, action, where, path)
+
+
+def _where(path: str, workspace: Workspace, *, anywhere: bool) -> tuple[Workspace, str]:
+    """Give the folder that bounds an action, and the path in it.
+
+    Outside of the workspace no link is followed either: the user agreed to the path as shown.
+    """
+    if not anywhere or workspace.holds(path):
+        return workspace, path
+    return Workspace(Path("/")), os.path.normpath(workspace.root / path).lstrip("/")
+
+
+def _file(
+    action: ListFiles | ReadFile | WriteFile | EditFile, where: Workspace, path: str
+) -> Outcome:
+    match action:
+        case ListFiles():
+            return _listed(path, where.list(path))
+        case ReadFile():
+            return _read(where, path)
+        case WriteFile():
+            return _written(where, path, action.content)
+        case EditFile():
+            return _edited(where, path, action)
+
+
+def _listed(path: str, found: tuple[Entry, ...] | Refused) -> Outcome:
+    if isinstance(found, Refused):
+        return Outcome(False, f"{path} can't be listed: {found.why}.")
+    if not found:
+        return Outcome(True, f"{path} is empty.")
+    marks = {"folder": "/", "link": " (a link)", "other": " (no plain file)"}
+    lines = [
+        f"{entry.name}{marks.get(entry.kind, '')}"
+        + ("" if entry.size is None else f" ({entry.size:,} bytes)")
+        for entry in found[:_MAX_ENTRIES]
+    ]
+    if len(found) > _MAX_ENTRIES:
+        lines.append(f"... and {len(found) - _MAX_ENTRIES:,} more")
+    return Outcome(True, "\n".join(lines))
+
+
+def _read(where: Workspace, path: str) -> Outcome:
+    found = where.read(path, _MAX_READ)
+    if isinstance(found, Refused):
+        return Outcome(False, f"{path} can't be read: {found.why}.")
+    if _is_binary(found.data):
+        return Outcome(False, f"{path} is a binary file of {found.size:,} bytes, not text.")
+    text = found.data.decode(errors="replace")
+    if found.size > len(found.data):
+        text = text.rstrip("\N{REPLACEMENT CHARACTER}")  # of a character that was cut
+        text += f"\n[... the first {len(found.data):,} of {found.size:,} bytes ...]"
+    return Outcome(True, text)
+
+
+def _written(where: Workspace, path: str, content: str) -> Outcome:
+    written = where.write(path, content)
+    if isinstance(written, Refused):
+        return Outcome(False, f"{path} was not written: {written.why}.")
+    change = FileChange(written.path, written.bytes, written.replaced)
+    word = "replaced" if written.replaced else "written"
+    return Outcome(True, f"{path} is {word} ({written.bytes:,} bytes).", files=(change,))
+
+
+def _edited(where: Workspace, path: str, action: EditFile) -> Outcome:
+    found = where.read(path, _MAX_EDIT + 1)
+    if isinstance(found, Refused):
+        return Outcome(False, f"{path} can't be edited: {found.why}.")
+    try:
+        text = found.data.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if found.size > _MAX_EDIT or "\0" in text:
+        return Outcome(False, f"{path} can't be edited: it is too large, or not UTF-8 text.")
+    match edit(text, action.old, action.new):
+        case NotOne(why):
+            return Outcome(False, f"{path} was not edited: {why}")
+        case Done(line):
+            return Outcome(True, f"{path} says so already, at line {line}.")
+        case Edited(changed, line):
+            written = _written(where, path, changed)
+            told = f"{path} is edited at line {line}." if written.ok else written.text
+            return replace(written, text=told)
+
+
+async def _run(action: RunCommand | RunPython, workspace: Workspace, tooling: Tooling) -> Outcome:
+    await anyio.to_thread.run_sync(workspace.make)
+    if isinstance(action, RunCommand):
+        argv, stdin = ("/bin/sh", "-c", action.line), b""
+    else:
+        argv, stdin = (sys.executable, "-"), action.code.encode(errors="replace")
+    command = Command(
+        argv,
+        workspace.root,
+        min(action.seconds, tooling.seconds),
+        tooling.limits,
+        network=tooling.network,
+        stdin=stdin,
+        spill=tooling.spill,
+    )
+    try:
+        ran = await tooling.sandbox.run(command)
+    except TaleError as error:
+        return Outcome(False, f"{error.message} {error.hint}".strip(), note=error.message)
+    if isinstance(action, RunPython):
+        return _told(command, ran, _with_source(ran.output, action.code))
+    return _told(command, ran, ran.output)
+
+
+def _told(command: Command, ran: Ran, output: str) -> Outcome:
+    note = f"All of the output: {ran.overflow}" if ran.overflow else ""
+    if ran.stopped:
+        why = f"It was stopped: {why_stopped(command, ran.stopped)}."
+        return Outcome(False, f"{output.rstrip()}\n{why}".lstrip(), note=note)
+    if not ran.ok:
+        said = output.rstrip() or "(no output)"
+        return Outcome(False, f"{said}\nIt exited with {ran.exit}.", ran.exit, note=note)
+    return Outcome(True, output.rstrip() or "(no output)", ran.exit, note=note)
+
+
+def _with_source(output: str, code: str) -> str:
+    """Add the lines that a traceback names, which Python can't where it read them from a pipe."""
+    source, told = code.splitlines(), output.splitlines()
+    shown: list[str] = []
+    for place, line in enumerate(told):
+        shown.append(line)
+        head, _, rest = line.partition('File "<stdin>", line ')
+        digits = rest.split(",", 1)[0]
+        follows = told[place + 1] if place + 1 < len(told) else ""
+        if head.strip() or not digits.isdigit() or follows.startswith(f"{head}  "):
+            continue
+        if 0 < int(digits) <= len(source):
+            shown.append(f"{head}  {source[int(digits) - 1].strip()}")
+    return "\n".join(shown)
+
+
+def _is_binary(data: bytes) -> bool:
+    return b"\0" in data[:_SNIFFED]
+
+
+def _about(action: Action) -> str:
+    match action:
+        case RunCommand(line):
+            return line
+        case RunPython(code):
+            return code
+        case CallTool(server, tool):
+            return f"{server}.{tool}"
+        case _:
+            return action.path
