@@ -19,6 +19,7 @@ LAYERS = {
     "paths": 0,
     "config": 0,
     "config_faults": 0,
+    "config_tasks": 0,
     "telemetry": 0,
     "trace": 0,
     "prompts": 0,

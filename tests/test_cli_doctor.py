@@ -18,11 +18,11 @@ from fake_daemon import FakeDaemon, model, server
 from tale.cli.check import Check
 from tale.cli.check_daemon import check_daemon
 from tale.cli.check_machine import (
-    check_bubblewrap,
     check_folders,
     check_llama,
     check_ports,
     check_python,
+    check_sandbox,
 )
 from tale.cli.check_models import check_backend, check_disk, check_files, check_memory
 from tale.cli.checks import all_checks
@@ -30,8 +30,10 @@ from tale.cli.main import run
 from tale.cli.pool_view import PoolView
 from tale.cli.record import Record
 from tale.config import Settings
+from tale.config_tasks import SandboxSettings
 from tale.models.catalog import CATALOG
 from tale.paths import Paths
+from tale.tasks.sandbox_bwrap import Unable, probe
 
 
 @pytest.fixture
@@ -138,27 +140,37 @@ class TestMachine:
     def test_llama_cpp_is_there(self) -> None:
         assert check_llama().level == "ok"
 
+    def test_the_sandbox_is_tried(self) -> None:
+        found = check_sandbox(SandboxSettings())
+        assert found.level == ("warn" if isinstance(probe(), Unable) else "ok")
+
     @pytest.mark.parametrize(
-        ("script", "level", "words"),
+        ("script", "words"),
         [
-            ("exit 0", "ok", "bubblewrap"),
-            ("echo No permissions >&2; exit 1", "warn", "No permissions"),
-            ("exit 3", "warn", "3"),
+            ("[ $1 = --version ] && exec echo bubblewrap 0.9.0; echo No way >&2; exit 1", "No way"),
+            ("[ $1 = --version ] && exec echo bubblewrap 0.9.0; exit 3", "exit 3"),
+            ("echo bubblewrap 0.5.0", "version 0.5"),
         ],
     )
-    def test_bubblewrap_is_tried(self, tmp_path: Path, script: str, level: str, words: str) -> None:
+    def test_a_sandbox_that_can_not_be_made_is_a_warning(
+        self, tmp_path: Path, script: str, words: str
+    ) -> None:
         program = tmp_path / "bwrap"
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
-        found = check_bubblewrap(str(program))
-        assert (found.level, words in found.detail) == (level, True)
+        found = check_sandbox(SandboxSettings(), program)
+        assert (found.level, words in found.detail) == ("warn", True)
+        assert found.mend
 
-    def test_bubblewrap_that_is_missing_or_broken_is_a_warning(self, tmp_path: Path) -> None:
-        assert check_bubblewrap("no-such-program").mend == "sudo apt install bubblewrap"
+    def test_a_broken_bubblewrap_is_a_warning(self, tmp_path: Path) -> None:
         broken = tmp_path / "bwrap"
         broken.write_bytes(b"\x7fELF not really")
         broken.chmod(0o755)
-        assert check_bubblewrap(str(broken)).level == "warn"
+        assert "does not run" in check_sandbox(SandboxSettings(), broken).detail
+
+    def test_without_a_sandbox_by_choice_the_user_is_reminded(self) -> None:
+        found = check_sandbox(SandboxSettings(kind="none"))
+        assert (found.level, "whatever you may do" in found.detail) == ("warn", True)
 
 
 class TestModels:

@@ -8,11 +8,13 @@ from typing import get_args
 import pytest
 
 from tale.config import RoutingSettings, load_settings
+from tale.config_tasks import TaskSettings, ToolRule
 from tale.errors import ConfigError
 from tale.models.assess import Kind
 from tale.models.backend import Role
 from tale.models.preferences import preferences_of
 from tale.paths import Paths
+from tale.tasks.permissions import Level, Rule
 
 
 @pytest.fixture
@@ -194,3 +196,49 @@ def test_tale_config_moves_the_file_alone(tmp_path: Path) -> None:
     paths = Paths.from_environment(environment)
     assert paths.config_file == tmp_path / "other.toml"
     assert paths.data == tmp_path
+
+
+def test_tasks_are_shut_in_and_ask_unless_the_user_says_otherwise(paths: Paths) -> None:
+    settings = load_settings(paths)
+    assert (settings.sandbox.kind, settings.sandbox.network) == ("bubblewrap", False)
+    assert settings.tasks.permission == "workspace"
+
+
+def test_the_same_words_are_allowed_as_where_they_are_used() -> None:
+    permission = TaskSettings.model_fields["permission"].annotation
+    assert get_args(permission) == get_args(Level)
+    assert get_args(ToolRule) == get_args(Rule)
+
+
+def test_mcp_servers_are_written_as_for_other_clients(paths: Paths) -> None:
+    write(
+        paths,
+        "[mcpServers.git]\ncommand = 'uvx'\nargs = ['mcp-server-git']\nenv = {TOKEN = 's3cret'}\n"
+        "tools = {push = 'deny'}\n[mcpServers.docs]\nurl = 'https://docs.example/mcp'\n"
+        "headers = {Authorization = 'Bearer s3cret'}\n",
+    )
+    settings = load_settings(paths)
+    git, docs = settings.mcpServers["git"], settings.mcpServers["docs"]
+    assert (git.command, git.args, git.tools) == ("uvx", ("mcp-server-git",), {"push": "deny"})
+    assert docs.headers["Authorization"].get_secret_value() == "Bearer s3cret"
+    assert "s3cret" not in settings.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[mcpServers.a]\n", "mcpServers.a.command is not allowed: it needs a command or a url"),
+        ("[mcpServers.a]\ncommand = 'x'\nurl = 'http://x'\n", "line 3: mcpServers.a.url"),
+        ("[mcpServers.a]\ncommand = 'x'\ntype = 'http'\n", "http needs a url"),
+        ("[mcpServers.a]\ncommand = 'x'\ntools = {b = 'maybe'}\n", "'allow', 'ask' or 'deny'"),
+        ("[mcpServers.a]\ncomand = 'x'\n", "Did you mean 'command'?"),
+        ("[mcpServers.'a.b']\ncommand = 'x'\n", "mcpServers.a.b"),
+        ("[sandbox]\nkind = 'docker'\n", "'bubblewrap' or 'none'"),
+        ("[tasks]\npermission = 'all'\n", "'ask', 'workspace' or 'full'"),
+    ],
+)
+def test_what_is_wrong_about_tasks_is_said(paths: Paths, text: str, says: str) -> None:
+    write(paths, text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(paths)
+    assert says in caught.value.message

@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from tale.config_faults import contradiction, explain
+from tale.config_tasks import McpServerSettings, SandboxSettings, TaskSettings
 from tale.errors import ConfigError
 from tale.paths import Paths
 
@@ -233,6 +234,8 @@ class ServerSettings(_Section):
 
 # It becomes the name of processes and of their logs.
 _ServerName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+# It stands before the dot in the name of each of its tools.
+_McpName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
 
 
 class Settings(_Section):
@@ -243,6 +246,12 @@ class Settings(_Section):
     gateway: GatewaySettings = GatewaySettings()
     model_server: ModelServerSettings = ModelServerSettings()
     execution: ExecutionSettings = ExecutionSettings()
+    tasks: TaskSettings = TaskSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    # Spelled as in the settings of other MCP clients, from which it is copied.
+    mcpServers: dict[_McpName, McpServerSettings] = Field(  # noqa: N815
+        default_factory=dict, description="MCP servers whose tools tasks may use, by name."
+    )
     servers: dict[_ServerName, ServerSettings] = Field(
         default_factory=dict, description="Further servers to keep running, by name."
     )
@@ -264,6 +273,9 @@ class _Environment(BaseSettings):
     gateway: GatewaySettings
     model_server: ModelServerSettings
     execution: ExecutionSettings
+    tasks: TaskSettings
+    sandbox: SandboxSettings
+    mcpServers: dict[str, McpServerSettings]  # noqa: N815 - as above
     servers: dict[str, ServerSettings]
     database_url: str
     log_level: str

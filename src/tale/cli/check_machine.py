@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from tale.cli.check import Check
 from tale.config import Settings
+from tale.config_tasks import SandboxSettings
 from tale.paths import Paths
+from tale.tasks.sandbox_bwrap import Unable, probe
 
 __all__ = [
-    "check_bubblewrap",
     "check_folders",
     "check_llama",
     "check_ports",
     "check_python",
+    "check_sandbox",
 ]
 
 _OLDEST_PYTHON = (3, 11)
-_BWRAP_SECONDS = 10
 
 
 def check_python(version: tuple[int, int] = sys.version_info[:2]) -> Check:
@@ -90,33 +89,18 @@ def check_llama() -> Check:
     return Check("llama.cpp", "ok", f"xllamacpp for {platform.system()} {platform.machine()}")
 
 
-def check_bubblewrap(program: str = "bwrap") -> Check:
-    """Whether bubblewrap is there and may make a sandbox."""
-    found = shutil.which(program)
-    if found is None:
+def check_sandbox(settings: SandboxSettings, program: Path | None = None) -> Check:
+    """Whether programs of tasks can be shut in, by shutting one in."""
+    if settings.kind == "none":
         return Check(
             "sandbox",
             "warn",
-            "bubblewrap is not installed; programs that tasks run can't be sandboxed.",
-            "sudo apt install bubblewrap",
+            "off: programs that tasks run can do whatever you may do.",
+            'Set sandbox.kind = "bubblewrap" in tale.toml.',
         )
-    try:
-        tried = subprocess.run(  # noqa: S603 - the path that was just looked up
-            [found, "--ro-bind", "/", "/", "--unshare-all", "true"],
-            capture_output=True,
-            timeout=_BWRAP_SECONDS,
-            check=False,
-            cwd=Path("/"),
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Check("sandbox", "warn", f"{found} does not run: {error}.", "Install it anew.")
-    if tried.returncode:
-        said = tried.stderr.decode(errors="replace").strip().splitlines()
-        return Check(
-            "sandbox",
-            "warn",
-            f"bubblewrap can't make a sandbox here: {said[-1] if said else tried.returncode}",
-            "Allow unprivileged user namespaces (kernel.unprivileged_userns_clone = 1; in a "
-            "container, the host decides).",
-        )
-    return Check("sandbox", "ok", f"bubblewrap ({found})")
+    found = probe(program)
+    if isinstance(found, Unable):
+        why = f"{found.why} Until then, tasks run no programs."
+        return Check("sandbox", "warn", why, found.mend)
+    network = "with the network" if settings.network else "no network"
+    return Check("sandbox", "ok", f"bubblewrap ({found}), {network}")

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from tale.cli.check import Check, Level
 from tale.cli.check_daemon import check_daemon
 from tale.cli.check_machine import (
-    check_bubblewrap,
     check_folders,
     check_llama,
     check_ports,
     check_python,
+    check_sandbox,
 )
 from tale.cli.check_models import check_backend, check_disk, check_files, check_memory
 from tale.config import Settings, load_settings
@@ -43,7 +43,7 @@ def all_checks(paths: Paths) -> Iterator[Check]:
         yield check_memory(paths, settings, pool)
     yield backend.check
     yield check_ports(settings, daemon_runs=daemon.level != "warn")
-    yield check_bubblewrap()
+    yield check_sandbox(settings.sandbox)
     yield daemon
 
 

@@ -53,6 +53,7 @@ def default_specs(settings: Settings) -> tuple[ServerSpec, ...]:
     """
     first, *further = [f"execution-{n}" for n in range(1, settings.execution.replicas + 1)]
     ready_first = (Dependency("gateway", "ready"), Dependency(first, "ready"))
+    work = ("tasks", "sandbox", "mcpServers")
     execution = partial(
         _forked,
         service="execution",
@@ -60,7 +61,7 @@ def default_specs(settings: Settings) -> tuple[ServerSpec, ...]:
         oom_score=_EXECUTION_OOM_SCORE,
         max_rss=settings.execution.max_memory_mb << 20,
         scalable=True,
-        reads=_read(settings, "log_level"),
+        reads=_read(settings, "log_level", *work),
     )
     stored = ("database_url", "log_level", "models")
     own = (
@@ -77,7 +78,7 @@ def default_specs(settings: Settings) -> tuple[ServerSpec, ...]:
             "gateway",
             Dependency("models"),
             Dependency(first),
-            reads=_read(settings, *stored, "gateway", "execution"),
+            reads=_read(settings, *stored, *work, "gateway", "execution"),
         ),
         execution(first, Dependency("models")),
         *(execution(name, Dependency("models"), Dependency(first, "ready")) for name in further),
@@ -155,4 +156,6 @@ def _read(settings: Settings, *names: str) -> str:
     if "routing" in names:
         secrets += [remote.api_key for remote in settings.routing.remotes.values()]
     known = [key.get_secret_value() for key in secrets] if "models" in names else []
+    if "mcpServers" in names:
+        known += [secret for one in settings.mcpServers.values() for secret in one.secrets()]
     return hashlib.blake2b(f"{values}{known}".encode(), digest_size=8).hexdigest()
