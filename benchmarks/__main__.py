@@ -19,6 +19,7 @@ _ALL = (
     "supervision",
     "wire",
     "routing",
+    "sandbox",
     "session",
     "chaos",
     "soak",
