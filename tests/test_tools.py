@@ -12,7 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tale.config import Settings
+from tale.config_tasks import McpServerSettings
 from tale.errors import SandboxUnavailable
+from tale.paths import Paths
 from tale.tasks.edits import Done, Edited, NotOne, edit
 from tale.tasks.hands import (
     Action,
@@ -28,7 +31,10 @@ from tale.tasks.hands import (
 )
 from tale.tasks.permissions import Allowed, Level, MustAsk, Refused, Rule, needed
 from tale.tasks.redaction import redact
-from tale.tasks.sandbox import Command, Ran
+from tale.tasks.sandbox import Command, Limits, Ran
+from tale.tasks.sandbox_bare import Bare
+from tale.tasks.sandbox_bwrap import Bubblewrap
+from tale.tasks.tooling import rules_of, tooling_of
 from tale.tasks.tools import Tooling, perform
 from tale.tasks.workspace import Workspace
 
@@ -379,3 +385,26 @@ def test_programs_without_a_sandbox_are_asked_for_unless_everything_is_trusted()
         assert isinstance(verdict, MustAsk)
         assert "without a sandbox" in verdict.reason
         assert needed(action, "full", workspace=HERE, sandboxed=False) == Allowed()
+
+
+# -- settings ------------------------------------------------------------------------------------
+
+
+def test_the_settings_say_with_what_actions_are_done(tmp_path: Path) -> None:
+    paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
+    given = {"network": True, "seconds": 9, "memory_mb": 64, "disk_mb": 32, "processes": 8}
+    tooling = tooling_of(Settings.model_validate({"sandbox": given}), paths, spill=tmp_path)
+    assert isinstance(tooling.sandbox, Bubblewrap)
+    assert (tooling.network, tooling.seconds, tooling.spill) == (True, 9, tmp_path)
+    mib = 1024 * 1024
+    assert tooling.limits == Limits(64 * mib, 32 * mib, 32 * mib, 64 * mib, 8)
+    unprotected = Settings.model_validate({"sandbox": {"kind": "none"}})
+    assert isinstance(tooling_of(unprotected, paths).sandbox, Bare)
+
+
+def test_rules_are_of_servers_and_of_tools() -> None:
+    servers = {
+        "git": McpServerSettings(command="x", permission="ask", tools={"log": "allow"}),
+        "docs": McpServerSettings(command="x"),
+    }
+    assert rules_of(servers) == {"git": "ask", "git.log": "allow"}
