@@ -33,8 +33,11 @@ one of these at the boundary where it enters, and crosses process borders by its
     │   ├── TaskNotFound
     │   ├── SandboxUnavailable   programs can't be run safely here
     │   ├── SessionNotFound
+    │   ├── CheckpointNotFound
+    │   ├── ExportRefused        a task file is damaged, newer, or hostile
     │   └── WorkspaceUnusable
     └── StorageError             the database or the data folder
+        ├── CheckpointDamaged    what a checkpoint needs is not what was saved
         └── StorageReadOnly      it can be read, and not be written just now
 """
 
@@ -48,6 +51,8 @@ __all__ = [
     "BackendStalled",
     "BackendUnavailable",
     "Busy",
+    "CheckpointDamaged",
+    "CheckpointNotFound",
     "ConfigError",
     "ContextExceeded",
     "CoreModelPinned",
@@ -56,6 +61,7 @@ __all__ = [
     "DaemonVersionMismatch",
     "DeadlineExceeded",
     "DownloadFailed",
+    "ExportRefused",
     "InsufficientMemory",
     "InvalidRequest",
     "LoadFailed",
@@ -316,6 +322,21 @@ class SandboxUnavailable(TaskError):
     code = "sandbox_unavailable"
 
 
+class CheckpointNotFound(TaskError):
+    """The task has no such checkpoint."""
+
+    code = "checkpoint_not_found"
+    exit_code = 2
+    status = 404
+
+
+class ExportRefused(TaskError):
+    """A file that a task was exported to can't be taken; nothing of it was used."""
+
+    code = "export_refused"
+    exit_code = 2
+
+
 class WorkspaceUnusable(TaskError):
     """The workspace folder can't be used."""
 
@@ -327,6 +348,12 @@ class StorageError(TaleError):
     """The database or the data folder can't be read or written."""
 
     code = "storage_error"
+
+
+class CheckpointDamaged(StorageError):
+    """Something that a checkpoint needs is missing or not what was saved; nothing was touched."""
+
+    code = "checkpoint_damaged"
 
 
 class StorageReadOnly(StorageError):
