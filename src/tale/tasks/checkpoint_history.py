@@ -205,7 +205,9 @@ class History:
             )
         tree, message = decode_commit(self.repository.read(identity, "commit"))
         pinned = self.repository.ref(f"pins/{task}/{number}") is not None
-        return replace(from_message(identity, tree, message), pinned=pinned)
+        # The name, not the words, says whose it is: an imported one may have got another.
+        found = from_message(identity, tree, message)
+        return replace(found, task=task, number=number, pinned=pinned)
 
     def _read_tree(self, tree: bytes) -> bytes:
         return self.repository.read(tree, "tree")

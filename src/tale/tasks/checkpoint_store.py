@@ -8,8 +8,8 @@ servers. Below: `tasks.checkpoint_history`, which does the work, here in worker 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Collection, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Collection, Generator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from tale.errors import CheckpointDamaged, CheckpointNotFound, StorageError, Sto
 from tale.tasks.checkpoint import Checkpoint
 from tale.tasks.checkpoint_history import History, Restored
 from tale.tasks.checkpoint_rule import Retention, Verdict, retained
+from tale.tasks.portable import Imported, TaskRows, export_task, opened
 from tale.tasks.snapshots.objects import Damaged
 from tale.tasks.snapshots.repository import Collected, Repository
 from tale.tasks.snapshots.scan import DEFAULT_LIMITS, Limits
@@ -156,6 +157,38 @@ class CheckpointStore:
     async def collect(self) -> Collected | None:
         """Free what no checkpoint needs; None where the store is in use, so that it did nothing."""
         return await self._run(lambda store: store.repository.collect())
+
+    async def export(self, task: str, rows: TaskRows, target: Path) -> None:
+        """Write a task and all its checkpoints to a file, which is there whole or not at all.
+
+        Args:
+            task: Its id.
+            rows: What the database has of it.
+            target: The file, `….tale`; replaced if it is there.
+        """
+        await self._run(lambda store: export_task(target, rows, store, task))
+
+    @asynccontextmanager
+    async def opened(self, source: Path) -> AsyncGenerator[Imported]:
+        """Check a file that a task was exported to; all of it, before any of it is used.
+
+        Record `rows` under an id of this machine, then `install` the checkpoints, then `restore`
+        the newest one into the new workspace.
+
+        Raises:
+            ExportRefused: It is damaged, cut short, newer than this tale, or hostile.
+        """
+        with ExitStack() as stack:
+            check = partial(stack.enter_context, opened(source, self._folder.parent))
+            yield await self._run(lambda _: check())
+
+    async def install(self, imported: Imported, task: str) -> None:
+        """Take over the checkpoints of an opened file as those of a task of this machine.
+
+        Raises:
+            TaskError: That task has other checkpoints.
+        """
+        await self._run(lambda store: imported.install(store, task))
 
     async def size(self) -> int:
         """Give the bytes that the store takes."""

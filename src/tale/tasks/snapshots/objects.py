@@ -26,6 +26,7 @@ __all__ = [
     "decode_tree",
     "encode_commit",
     "encode_tree",
+    "kind_of",
     "object_id",
 ]
 
@@ -89,6 +90,11 @@ def decode_tree(content: bytes) -> list[Entry]:
         seen.add(name)
         entries.append(Entry(name, number, content[at - _ID_BYTES : at]))
     return entries
+
+
+def kind_of(entry: Entry) -> Kind:
+    """Tell what an entry's id names."""
+    return "tree" if entry.mode == FOLDER else "blob"
 
 
 def encode_commit(tree: bytes, message: str, at: datetime) -> bytes:

@@ -20,7 +20,7 @@ from typing import Final
 
 from tale.tasks.snapshots.objects import Damaged, Kind, object_id
 
-__all__ = ["TEMPORARY", "Pack", "PackWriter", "sync_folder", "write_whole"]
+__all__ = ["TEMPORARY", "Pack", "PackWriter", "read_object_header", "sync_folder", "write_whole"]
 
 TEMPORARY: Final = ".tale-"
 """How the names of files begin that are being written; what a crash leaves is swept up later."""
@@ -135,7 +135,7 @@ class Pack:
             return None
         with self.path.open("rb", buffering=0) as file:
             data = os.pread(file.fileno(), _CHUNK, offset)
-            kind, size, at = _read_object_header(data)
+            kind, size, at = read_object_header(data)
             inflate = zlib.decompressobj()
             try:
                 content = bytearray(inflate.decompress(data[at:], size + 1))
@@ -228,8 +228,12 @@ def _object_header(kind: Kind, size: int) -> bytes:
     return bytes(header)
 
 
-def _read_object_header(data: bytes) -> tuple[Kind, int, int]:
-    """Give an object's kind and size, and where its content begins."""
+def read_object_header(data: bytes) -> tuple[Kind, int, int]:
+    """Give an object's kind and size, and where its content begins.
+
+    Raises:
+        Damaged: It is none, or one of a kind that tale doesn't write.
+    """
     at = shift = size = 0
     try:
         number, size, shift = data[0] >> 4 & 7, data[0] & 15, 4

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tale.tasks.snapshots.objects import FOLDER, Damaged, Entry, Kind, decode_commit, decode_tree
+from tale.tasks.snapshots.objects import Damaged, Kind, decode_commit, decode_tree, kind_of
 from tale.tasks.snapshots.packs import TEMPORARY, Pack, PackWriter, sync_folder, write_whole
 
 __all__ = ["Collected", "Repository"]
@@ -143,7 +143,16 @@ class Repository:
                 todo.append((decode_commit(self.read(identity, kind))[0], "tree"))
             elif kind == "tree":
                 entries = decode_tree(self.read(identity, kind))
-                todo.extend((one.id, _kind_of(one)) for one in entries)
+                todo.extend((one.id, kind_of(one)) for one in entries)
+
+    def copy_to(self, writer: PackWriter, commits: Iterable[bytes]) -> None:
+        """Add all that commits need to a writer.
+
+        Raises:
+            Damaged: Some of it isn't whole.
+        """
+        self.refresh()
+        _gather(self._packs, {identity for identity, _ in self.reachable(commits)}, writer)
 
     @property
     def bytes(self) -> int:
@@ -247,12 +256,7 @@ class Repository:
         writer = self.writer()
         wanted = {one for pack in poor for one in pack if one in needed}
         wanted -= {one for pack in kept for one in pack}
-        for pack in poor:
-            for identity, raw in pack.raw(wanted):
-                writer.add_packed(identity, raw)
-                wanted.discard(identity)
-        if wanted:
-            raise Damaged(f"object {wanted.pop().hex()} is damaged")
+        _gather(poor, wanted, writer)
         writer.finish()
         for pack in poor:
             if pack.path not in writer.paths:
@@ -292,8 +296,14 @@ class Repository:
             sync_folder(folder)
 
 
-def _kind_of(entry: Entry) -> Kind:
-    return "tree" if entry.mode == FOLDER else "blob"
+def _gather(packs: Iterable[Pack], wanted: set[bytes], writer: PackWriter) -> None:
+    """Copy objects out of packs; raises `Damaged` if one isn't whole in any."""
+    for pack in packs:
+        for identity, raw in pack.raw(wanted):
+            writer.add_packed(identity, raw)
+            wanted.discard(identity)
+    if wanted:
+        raise Damaged(f"object {wanted.pop().hex()} is missing or damaged")
 
 
 def _age(pack: Pack) -> float:
