@@ -20,6 +20,7 @@ _ALL = (
     "wire",
     "routing",
     "sandbox",
+    "eta",
     "session",
     "chaos",
     "soak",
