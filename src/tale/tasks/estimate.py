@@ -85,7 +85,7 @@ def eta(works: Sequence[Work], *, lanes: int = 1, pace: float = 1.0) -> Eta:
         return Eta(0.0, 0.0, 0.0, "nothing is left to do")
     shift, width = _shared(works, pace)
     # The same draws each time, and in order: what changed alone changes the estimate.
-    random_ = random.Random(20)  # noqa: S311  # nosec B311 - a simulation, no secret
+    random_ = random.Random(20)  # noqa: S311 - a simulation, no secret
     plan = _Plan(left)
     drawn = [(work, _log(work.expected.median), _own_spread(work)) for work in left]
     kinds = {work.kind: math.sqrt(1 - _COMMON) * work.expected.error for work in left}

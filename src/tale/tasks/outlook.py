@@ -1,0 +1,185 @@
+"""How far a task is and when it will be done, as it is shown. Pure.
+
+A task's view, what was learned of durations, and the time now give one `Outlook`. Above:
+`watching`, which keeps them up to date, and `words`. Below: `view`, `estimate`, `durations`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from tale.tasks.durations import Expected
+from tale.tasks.estimate import Eta, Progress, Work, WorkState, eta, fraction
+from tale.tasks.view import WHOLE, Part, PartState, View
+
+__all__ = ["Outlook", "PartOutlook", "lessons", "outlook"]
+
+_SILENT_SECONDS: Final = 5.0
+"""After so long without an event there is no rate to speak of."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartOutlook:
+    """A subtask as it is shown.
+
+    Attributes:
+        percent: 0 to 100; one that runs is never at 100.
+        elapsed: Seconds since it began, or that it took.
+        expected: Seconds that such subtasks take, in the median.
+    """
+
+    id: str
+    title: str
+    state: PartState
+    percent: int
+    elapsed: float
+    expected: float
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A task as it is shown.
+
+    Attributes:
+        state: As `View.state`.
+        percent: Of the work, not of the time; it goes back only for a `setback`.
+        setback: Why it went back, the last time it did.
+        elapsed: Seconds since work began, or that it took.
+        eta: Until it is done; None where that can't be said, or it has ended.
+        speed: Tokens a second just now; None where none come.
+        doing: Titles of the subtasks that are being done.
+        tool: What the agent does beside asking the model.
+    """
+
+    task: str
+    state: str
+    percent: int = 0
+    setback: str = ""
+    elapsed: float = 0.0
+    eta: Eta | None = None
+    speed: float | None = None
+    tokens: int = 0
+    doing: tuple[str, ...] = ()
+    tool: str = ""
+    note: str = ""
+    question: str = ""
+    error: str = ""
+    files: tuple[str, ...] = ()
+    parts: tuple[PartOutlook, ...] = ()
+
+
+def outlook(
+    view: View,
+    expect: Callable[[Part], Expected],
+    *,
+    now: datetime,
+    progress: Progress | None = None,
+    reason: str = "",
+    lanes: int = 1,
+    usual_speed: float | None = None,
+) -> tuple[Outlook, Progress]:
+    """Say how a task stands.
+
+    Args:
+        view: What its events told.
+        expect: Gives the duration of a subtask as it is expected.
+        now: The present time.
+        progress: How far it was shown to be before.
+        reason: What has undone work since then; empty where nothing has.
+        lanes: How many subtasks run at a time.
+        usual_speed: Tokens a second of the model that works; None where that is not known.
+
+    Returns:
+        What to show, and how far it is shown to be now.
+    """
+    works = [_work(part, expect(part), now) for part in view.parts]
+    end = view.ended or now
+    share = fraction(works)
+    done = view.state == "done"
+    progress = (progress or Progress()).advance(share, reason=reason, done=done)
+    speed = _speed(view, now)
+    left: Eta | None = None
+    if works and view.state == "running":
+        pace = usual_speed / speed if usual_speed and speed else 1.0
+        left = eta(works, lanes=lanes, pace=pace)
+    shown = Outlook(
+        task=view.task,
+        state=view.state,
+        percent=progress.percent,
+        setback=progress.setback,
+        elapsed=_between(view.began, end),
+        eta=left,
+        speed=speed,
+        tokens=view.tokens,
+        doing=tuple(part.title for part in view.current if part.title),
+        tool=view.tool,
+        note=view.note,
+        question=view.question,
+        error=view.error,
+        files=view.files,
+        parts=tuple(
+            _part(part, work) for part, work in zip(view.parts, works, strict=True) if part.id
+        ),
+    )
+    return shown, progress
+
+
+def lessons(view: View, kind: str) -> list[tuple[str, str, float]]:
+    """Give kind, model and seconds of the subtasks that were done, to learn from.
+
+    Args:
+        view: The task at its end. One that was interrupted teaches only what came through whole.
+        kind: Of the task itself, where it had no plan.
+    """
+    found: list[tuple[str, str, float]] = []
+    for part in view.parts:
+        whole = part.id == WHOLE
+        if part.state != "done" or part.began is None or part.ended is None:
+            continue
+        seconds = (part.ended - part.began).total_seconds()
+        if seconds > 0:
+            found.append((part.kind or (kind if whole else ""), part.model or view.role, seconds))
+    return found
+
+
+def _work(part: Part, expected: Expected, now: datetime) -> Work:
+    # A subtask that failed will not take any more time; if it is tried again, it runs again.
+    states: dict[PartState, WorkState] = {
+        "waiting": "waiting",
+        "running": "running",
+        "done": "done",
+        "failed": "done",
+    }
+    elapsed = _between(part.began, part.ended or now) if part.state != "waiting" else 0.0
+    if part.state == "failed":
+        elapsed = 0.0  # tells nothing of how long it takes
+    return Work(part.id, expected, part.depends_on, states[part.state], elapsed, part.kind)
+
+
+def _part(part: Part, work: Work) -> PartOutlook:
+    percent = 100 if part.state == "done" else min(99, int(fraction([work]) * 100))
+    if part.state == "failed":
+        percent = 0
+    return PartOutlook(
+        part.id,
+        part.title or part.id,
+        part.state,
+        percent,
+        work.elapsed,
+        work.expected.median,
+        part.tokens,
+    )
+
+
+def _speed(view: View, now: datetime) -> float | None:
+    if view.has_ended or view.last is None or _between(view.last, now) > _SILENT_SECONDS:
+        return None
+    return view.rate.last
+
+
+def _between(since: datetime | None, until: datetime) -> float:
+    return max(0.0, (until - since).total_seconds()) if since else 0.0

@@ -1,0 +1,325 @@
+"""What a task's events add up to: its state, its subtasks, what is done just now, how fast. Pure.
+
+A fold: the view after an event depends on the view before it and on the event alone, so that a
+reader who begins late, and a gateway that was killed, come to the same. Kinds that it doesn't know
+change nothing. Above: `outlook`, which adds how long it will take. Below: `task`.
+
+Beside the events of every task these are understood:
+
+    plan       {subtasks: [{id, title, kind, model, depends_on}], why}   the plan, or a new one
+    subtask    {id, state: running | done | failed | waiting, why}       a subtask's state changed
+    tool       {tool, text, subtask}                                     the agent does something
+    approval   {text}                                                    it waits for the user
+    approved, rejected, paused                                           what the user said
+
+A task without a plan has one subtask, which is itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, Literal, cast, get_args
+
+from tale.tasks.task import ENDED, TaskEvent
+
+__all__ = ["WHOLE", "Part", "PartState", "Rate", "View", "fold", "replay"]
+
+PartState = Literal["waiting", "running", "done", "failed"]
+
+WHOLE: Final = ""
+"""The id of the one subtask of a task without a plan."""
+
+_WINDOW: Final = 2.0
+"""Seconds over which tokens are counted for a rate."""
+_TOOL_TEXT: Final = 200
+"""Characters kept of what a tool is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A subtask.
+
+    Attributes:
+        model: Who does it, as far as known.
+        began: When it began, for the last time.
+        tokens: Pieces of text that it gave since.
+    """
+
+    id: str
+    title: str = ""
+    kind: str = ""
+    model: str = ""
+    depends_on: tuple[str, ...] = ()
+    state: PartState = "waiting"
+    began: datetime | None = None
+    ended: datetime | None = None
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Tokens a second: counted since `since`, and over the window before."""
+
+    since: datetime | None = None
+    count: int = 0
+    last: float | None = None
+
+    def take(self, at: datetime) -> Rate:
+        """Count a token."""
+        if self.since is None:
+            return Rate(at, 0, self.last)
+        seconds = (at - self.since).total_seconds()
+        if not 0 <= seconds <= 3 * _WINDOW:  # a pause between two calls, or a clock that jumped
+            return Rate(at, 0, self.last)
+        if seconds >= _WINDOW:
+            return Rate(at, 0, (self.count + 1) / seconds)
+        return Rate(self.since, self.count + 1, self.last)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A task as its events tell it.
+
+    Attributes:
+        state: As `task.State`, or `approval` and `paused`, in which it waits for the user.
+        role: Which model works, the small or the large one.
+        tool: What the agent does now beside asking the model; empty where it does not.
+        note: What the user was told last.
+        question: What the user is asked.
+        error: Why it failed.
+        began: When work began, for the first time.
+        setback: Why work was undone or planned anew, the last time.
+        setbacks: How often.
+        seq: Number of the last stored event.
+    """
+
+    task: str = ""
+    state: str = "queued"
+    role: str = ""
+    model: str = ""
+    parts: tuple[Part, ...] = ()
+    tool: str = ""
+    note: str = ""
+    question: str = ""
+    error: str = ""
+    files: tuple[str, ...] = ()
+    created: datetime | None = None
+    began: datetime | None = None
+    ended: datetime | None = None
+    last: datetime | None = None
+    rate: Rate = Rate()
+    setback: str = ""
+    setbacks: int = 0
+    seq: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Pieces of text that came so far."""
+        return sum(part.tokens for part in self.parts)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more happens."""
+        return self.state in ENDED
+
+    @property
+    def current(self) -> tuple[Part, ...]:
+        """The subtasks that are being done."""
+        return tuple(part for part in self.parts if part.state == "running")
+
+
+def replay(events: Sequence[TaskEvent], view: View | None = None) -> View:
+    """Fold several events."""
+    view = view or View()
+    for event in events:
+        view = fold(view, event)
+    return view
+
+
+def fold(view: View, event: TaskEvent) -> View:
+    """Give the view after an event; one that was taken already changes nothing."""
+    if event.kind == "token":
+        return _token(view, event)
+    if event.seq <= view.seq:
+        return view
+    view = replace(view, task=event.task, seq=event.seq, last=event.at)
+    take = _TAKES.get(event.kind)
+    return take(view, event) if take else view
+
+
+def _queued(view: View, event: TaskEvent) -> View:
+    return replace(view, created=event.at)
+
+
+def _token(view: View, event: TaskEvent) -> View:
+    # Without the name of one, the text is that of whatever runs.
+    wanted = _text(event.data, "subtask")
+    target = wanted or next((part.id for part in view.current), None)
+    parts = tuple(
+        replace(part, tokens=part.tokens + 1) if part.id == target else part for part in view.parts
+    )
+    return replace(view, parts=parts, tool="", last=event.at, rate=view.rate.take(event.at))
+
+
+def _started(view: View, event: TaskEvent) -> View:
+    """Begin; a task without a plan is one subtask that runs."""
+    role, began = _text(event.data, "role"), view.began or event.at
+    view = replace(view, state="running", role=role, began=began)
+    if view.parts and view.parts[0].id != WHOLE:
+        return view
+    whole = Part(WHOLE, model=view.role, state="running", began=view.last)
+    return replace(view, parts=(whole,), tool="")
+
+
+def _resumed(view: View, event: TaskEvent) -> View:
+    """Let what ran begin anew; what was done stays so."""
+    if view.began is None:  # it waited, and waits on
+        return view
+    why = _text(event.data, "why") or "it was begun again"
+    setbacks = view.setbacks + 1
+    if view.state == "paused":  # the user's own wish is no setback
+        why, setbacks = view.setback, view.setbacks
+    parts = tuple(
+        replace(part, began=view.last, tokens=0) if part.state == "running" else part
+        for part in view.parts
+    )
+    return replace(_stopped(view), state="running", parts=parts, setback=why, setbacks=setbacks)
+
+
+def _planned(view: View, event: TaskEvent) -> View:
+    """Take a plan; subtasks that were there before keep what is known of them."""
+    data = event.data
+    before = {part.id: part for part in view.parts if part.id != WHOLE}
+    listed = data.get("subtasks")
+    parts: list[Part] = []
+    for each in cast("list[object]", listed) if isinstance(listed, list) else []:
+        if not isinstance(each, Mapping):
+            continue
+        row = cast("Mapping[str, object]", each)
+        depends = row.get("depends_on")
+        part = Part(
+            _text(row, "id"),
+            _text(row, "title"),
+            _text(row, "kind"),
+            _text(row, "model"),
+            tuple(map(str, cast("list[object]", depends))) if isinstance(depends, list) else (),
+        )
+        if known := before.get(part.id):
+            part = replace(
+                part,
+                state=known.state,
+                began=known.began,
+                ended=known.ended,
+                tokens=known.tokens,
+            )
+        parts.append(part)
+    if not parts:
+        return view
+    view = replace(view, parts=tuple(parts), tool="")
+    if not before:
+        return view
+    why = _text(data, "why") or "the plan was changed"
+    return replace(view, setback=why, setbacks=view.setbacks + 1)
+
+
+def _changed(view: View, event: TaskEvent) -> View:
+    data = event.data
+    name, said = _text(data, "id"), _text(data, "state")
+    if said not in get_args(PartState):
+        return view
+    state = cast("PartState", said)
+    before = next((part for part in view.parts if part.id == name), None)
+    if before is None:
+        return view
+    again = state in {"waiting", "running"}
+    after = replace(
+        before,
+        state=state,
+        model=_text(data, "model") or before.model,
+        began=view.last if state == "running" else before.began,
+        ended=None if again else view.last,
+        tokens=0 if again else before.tokens,
+    )
+    view = replace(
+        view, parts=tuple(after if part is before else part for part in view.parts), tool=""
+    )
+    if before.state == "waiting" or not again:
+        return view
+    why = _text(data, "why") or f"{before.title or name} is done again"
+    return replace(view, setback=why, setbacks=view.setbacks + 1)
+
+
+def _tool(view: View, event: TaskEvent) -> View:
+    said = f"{_text(event.data, 'tool')} {_text(event.data, 'text')}"
+    return replace(view, tool=" ".join(said.split())[:_TOOL_TEXT])
+
+
+def _file(view: View, event: TaskEvent) -> View:
+    path = _text(event.data, "path")
+    return view if path in view.files else replace(view, files=(*view.files, path), tool="")
+
+
+def _note(view: View, event: TaskEvent) -> View:
+    return replace(view, note=_text(event.data, "text"))
+
+
+def _asked(view: View, event: TaskEvent) -> View:
+    return replace(_stopped(view), state="approval", question=_text(event.data, "text"))
+
+
+def _answered(view: View, event: TaskEvent) -> View:
+    del event
+    return replace(view, state="running", question="")
+
+
+def _paused(view: View, event: TaskEvent) -> View:
+    del event
+    return replace(_stopped(view), state="paused")
+
+
+def _stopped(view: View) -> View:
+    return replace(view, tool="", rate=Rate())
+
+
+def _ended(view: View, event: TaskEvent) -> View:
+    data = event.data
+    ended: PartState = "done" if event.kind == "done" else "failed"
+    parts = tuple(
+        replace(part, state=ended, ended=event.at) if part.state == "running" else part
+        for part in view.parts
+    )
+    return replace(
+        _stopped(view),
+        state=event.kind,
+        parts=parts,
+        model=_text(data, "model") or view.model,
+        error=_text(data, "error"),
+        question="",
+        ended=event.at,
+    )
+
+
+def _text(data: Mapping[str, object], key: str) -> str:
+    value = data.get(key)
+    return value if isinstance(value, str) else ""
+
+
+_TAKES: Final[Mapping[str, Callable[[View, TaskEvent], View]]] = {
+    "queued": _queued,
+    "started": _started,
+    "resumed": _resumed,
+    "plan": _planned,
+    "subtask": _changed,
+    "tool": _tool,
+    "file": _file,
+    "note": _note,
+    "approval": _asked,
+    "approved": _answered,
+    "rejected": _answered,
+    "paused": _paused,
+    "done": _ended,
+    "failed": _ended,
+    "cancelled": _ended,
+}

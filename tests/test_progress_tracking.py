@@ -1,0 +1,268 @@
+"""What a task's events add up to, how far it is shown to be, and how that is said in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tale.tasks.durations import Expected
+from tale.tasks.estimate import Eta, Progress
+from tale.tasks.outlook import Outlook, lessons, outlook
+from tale.tasks.task import TaskEvent
+from tale.tasks.view import Part, View, fold, replay
+from tale.tasks.words import in_words, span
+
+START = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+EXPECTED = Expected(60.0, spread=0.3, error=0.1, weight=20)
+SUBTASKS: list[object] = [
+    {"id": "a", "title": "Write it", "kind": "write", "depends_on": []},
+    {"id": "b", "title": "Test it", "kind": "test", "depends_on": ["a"]},
+]
+
+
+class Log:
+    """Events of one task, numbered as they come, at the seconds they are given."""
+
+    def __init__(self) -> None:
+        self.events: list[TaskEvent] = []
+        self._seq = 0
+
+    def add(self, second: float, kind: str, **data: object) -> Log:
+        self._seq += kind != "token"
+        at = START + timedelta(seconds=second)
+        self.events.append(TaskEvent("t-1", self._seq, at, kind, data))
+        return self
+
+    @property
+    def view(self) -> View:
+        return replay(self.events)
+
+
+def running() -> Log:
+    return Log().add(0, "queued").add(1, "started", role="task", reason="work")
+
+
+def planned() -> Log:
+    return running().add(1, "plan", subtasks=SUBTASKS).add(2, "subtask", id="a", state="running")
+
+
+def shown(log: Log, second: float, before: Progress | None = None, reason: str = "") -> Outlook:
+    now = START + timedelta(seconds=second)
+    found, _ = outlook(log.view, expect, now=now, progress=before, reason=reason)
+    return found
+
+
+def expect(part: Part) -> Expected:
+    del part
+    return EXPECTED
+
+
+# -- the fold --------------------------------------------------------------------------------------
+
+
+def test_a_task_without_a_plan_is_one_subtask_that_runs_from_start_to_end() -> None:
+    view = running().add(31, "done", answer="Done.", model="big").view
+    assert view.state == "done"
+    assert view.has_ended
+    assert [(part.state, part.model) for part in view.parts] == [("done", "task")]
+    assert lessons(view, "code") == [("code", "task", 30.0)]
+
+
+def test_subtasks_go_through_their_states_and_teach_how_long_they_took() -> None:
+    log = planned().add(42, "subtask", id="a", state="done")
+    log.add(42, "subtask", id="b", state="running").add(62, "subtask", id="b", state="done")
+    assert lessons(log.view, "code") == [("write", "task", 40.0), ("test", "task", 20.0)]
+
+
+def test_what_was_begun_again_teaches_only_its_last_run() -> None:
+    log = planned().add(100, "resumed", why="tale was started again.")
+    log.add(130, "subtask", id="a", state="done")
+    assert lessons(log.view, "code") == [("write", "task", 30.0)]
+
+
+def test_what_ran_at_a_crash_begins_anew_and_what_was_done_stays_done() -> None:
+    log = planned().add(10, "subtask", id="a", state="done")
+    log.add(10, "subtask", id="b", state="running").add(20, "resumed", why="killed")
+    view = log.view
+    assert [part.state for part in view.parts] == ["done", "running"]
+    assert view.parts[1].began == START + timedelta(seconds=20)
+    assert (view.setback, view.setbacks) == ("killed", 1)
+
+
+def test_a_new_plan_keeps_what_was_done_and_says_why_it_is_new() -> None:
+    log = planned().add(10, "subtask", id="a", state="done")
+    third = {"id": "c", "title": "Mend it", "depends_on": ["a"]}
+    log.add(11, "plan", subtasks=[*SUBTASKS, third], why="the test failed")
+    view = log.view
+    assert [part.state for part in view.parts] == ["done", "waiting", "waiting"]
+    assert view.setback == "the test failed"
+
+
+def test_a_first_plan_is_no_setback() -> None:
+    assert planned().view.setbacks == 0
+
+
+def test_a_task_that_waited_at_a_restart_waits_on() -> None:
+    view = Log().add(0, "queued").add(9, "resumed", why="tale was started again.").view
+    assert (view.state, view.setbacks) == ("queued", 0)
+
+
+def test_a_pause_of_the_users_is_no_setback() -> None:
+    log = running().add(5, "paused")
+    assert log.view.state == "paused"
+    view = log.add(50, "resumed", why="you resumed it").view
+    assert (view.state, view.setbacks) == ("running", 0)
+
+
+def test_a_tool_is_shown_until_the_model_speaks_again() -> None:
+    log = running().add(2, "tool", tool="run", text="pytest\n  -q")
+    assert log.view.tool == "run pytest -q"
+    assert log.add(3, "token", text="All").view.tool == ""
+
+
+def test_tokens_a_second_are_counted_over_a_window() -> None:
+    log = running()
+    for number in range(60):
+        log.add(2 + number / 20, "token", text="word ")
+    found = shown(log, 5)
+    assert found.speed == pytest.approx(20, rel=0.1)
+    assert found.tokens == 60
+    assert shown(log, 60).speed is None
+
+
+def test_an_approval_is_asked_for_until_it_is_given() -> None:
+    log = running().add(3, "approval", text="Run it?")
+    assert (log.view.state, log.view.question) == ("approval", "Run it?")
+    assert log.add(9, "approved").view.state == "running"
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["queued", "started", "resumed", "plan", "subtask", "tool", "token", "note", "done"]
+        )
+    ),
+    st.dictionaries(
+        st.sampled_from(["id", "state", "why", "subtasks", "text", "role"]),
+        st.none()
+        | st.sampled_from(["a", "running", "done", ""])
+        | st.lists(st.integers() | st.dictionaries(st.sampled_from(["id", "x"]), st.none())),
+    ),
+)
+def test_any_events_in_any_order_give_a_view_and_old_ones_change_nothing(
+    kinds: list[str], data: Mapping[str, object]
+) -> None:
+    log = Log()
+    for number, kind in enumerate(kinds):
+        log.add(number, kind, **data)
+    view = log.view
+    stored = [event for event in log.events if event.kind != "token"]
+    assert replay(stored, view) == view
+    assert 0 <= shown(log, 100).percent <= 100
+
+
+def test_a_kind_that_is_not_known_changes_nothing_that_is_shown() -> None:
+    log = planned()
+    before = shown(log, 20)
+    assert shown(log.add(3, "checkpoint", id="c1"), 20) == before
+
+
+# -- what is shown ---------------------------------------------------------------------------------
+
+
+def test_percent_grows_with_the_work_and_ends_at_a_hundred() -> None:
+    log = planned()
+    seen = [shown(log, second).percent for second in (2, 20, 50)]
+    log.add(60, "subtask", id="a", state="done")
+    seen.append(shown(log, 60).percent)
+    log.add(60, "subtask", id="b", state="running")
+    seen.append(shown(log, 110).percent)
+    log.add(120, "done", answer="", model="m")
+    seen.append(shown(log, 120).percent)
+    assert seen == sorted(seen)
+    assert seen[0] == 0
+    assert seen[3] == 50
+    assert seen[-1] == 100
+
+
+def test_percent_goes_back_after_a_crash_and_says_why() -> None:
+    log = planned()
+    before, progress = outlook(log.view, expect, now=START + timedelta(seconds=60))
+    log.add(61, "resumed", why="Its server was started again.")
+    kept = shown(log, 61, progress)
+    after = shown(log, 61, progress, reason=log.view.setback)
+    assert kept.percent == before.percent
+    assert after.percent < before.percent
+    assert after.setback == "Its server was started again."
+
+
+def test_the_time_left_is_that_of_the_rest_of_the_plan() -> None:
+    log = planned()
+    left = shown(log, 2).eta
+    assert left is not None
+    assert left.median == pytest.approx(120, rel=0.2)
+    log.add(62, "subtask", id="a", state="done").add(62, "subtask", id="b", state="running")
+    later = shown(log, 62).eta
+    assert later is not None
+    assert later.median == pytest.approx(60, rel=0.2)
+
+
+@pytest.mark.parametrize("kind", ["paused", "approval", "done", "failed", "cancelled"])
+def test_what_does_not_run_has_no_time_left(kind: str) -> None:
+    assert shown(running().add(9, kind), 10).eta is None
+
+
+def test_a_task_that_has_ended_keeps_the_time_it_took() -> None:
+    log = running().add(31, "failed", error="No.", hint="")
+    assert shown(log, 31).elapsed == shown(log, 9000).elapsed == 30
+
+
+# -- in words --------------------------------------------------------------------------------------
+
+
+def test_a_running_task_is_told_with_share_rest_and_what_is_done_now() -> None:
+    words = in_words(shown(planned(), 30))
+    assert words.startswith("Task t-1 is being worked on: 21 % are done, about 2 min left")
+    assert "Just now: Write it (0 of 2 are done)." in words
+
+
+def test_a_wide_range_is_told_as_a_range() -> None:
+    wide = replace(shown(planned(), 30), eta=Eta(60, 20, 400))
+    assert "probably 20 s to 7 min left" in in_words(wide)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "words"),
+    [
+        ("done", {"model": "m"}, "Task t-1 is done after 8 s."),
+        ("failed", {"error": "No room."}, "Task t-1 failed after 8 s: No room."),
+        ("cancelled", {}, "Task t-1 was cancelled after 8 s."),
+        ("approval", {"text": "Run it?"}, "Task t-1 waits for your approval: Run it?"),
+    ],
+)
+def test_an_end_is_told_as_what_it_is(kind: str, data: Mapping[str, object], words: str) -> None:
+    assert in_words(shown(running().add(9, kind, **data), 10)) == words
+
+
+def test_a_task_that_waits_is_told_by_its_name() -> None:
+    queued = shown(Log().add(0, "queued"), 5)
+    assert in_words(queued, "Sort the list").startswith('"Sort the list" has not begun yet')
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 s"), (7, "7 s"), (43, "45 s"), (95, "2 min"), (5400, "1.5 h"), (7200, "2 h")],
+)
+def test_spans_are_as_rough_as_they_are_said(seconds: float, words: str) -> None:
+    assert span(seconds) == words
+
+
+def test_events_come_twice_and_count_once() -> None:
+    log = planned()
+    view = log.view
+    assert fold(view, log.events[-1]) is view
