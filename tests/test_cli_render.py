@@ -28,7 +28,7 @@ from tale.cli.render import (
 )
 from tale.cli.spinner import Spinner, Waiting
 from tale.cli.task_lines import ago, event_line
-from tale.cli.views import Event, Reply, Task, Usage
+from tale.cli.views import Eta, Event, Part, Progress, Reply, Task, Usage
 from tale.models import pool_stats
 from tale.wire import chat_contracts, contracts
 
@@ -212,6 +212,9 @@ class TestViews:
             (Event, contracts.Event),
             (Reply, chat_contracts.ChatReply),
             (Usage, contracts.UsageView),
+            (Progress, contracts.ProgressView),
+            (Part, contracts.PartView),
+            (Eta, contracts.EtaView),
         ):
             ours = set(view.__dataclass_fields__) - {"record"}
             assert ours == set(shape.model_fields)

@@ -22,7 +22,14 @@ from tale.models.caller import Script, ScriptedModels
 from tale.paths import Paths
 from tale.servers.execution import Execution
 from tale.servers.gateway import Gateway
-from tale.servers.steps import RemoteWorkers, judge, read_progress, read_step, write_progress
+from tale.servers.steps import (
+    RemoteWorkers,
+    judge,
+    kind_of,
+    read_progress,
+    read_step,
+    write_progress,
+)
 from tale.storage.database import Database
 from tale.tasks.durable import MemoryJournal
 from tale.tasks.engine import Engine
@@ -50,7 +57,7 @@ from tale.tasks.hands_json import (
 )
 from tale.tasks.once import work
 from tale.tasks.progress import ProgressHub
-from tale.tasks.store import TaskStore
+from tale.tasks.store import TaskStore, utc_now
 from tale.tasks.task import (
     Began,
     FileWritten,
@@ -60,11 +67,13 @@ from tale.tasks.task import (
     TokenSaid,
     TokensSpent,
 )
+from tale.tasks.watching import Watching
 from tale.tasks.workspace import check_workspace
 from tale.wire.contracts import (
     AskReply,
     Event,
     ListRequest,
+    ProgressView,
     ShowRequest,
     SubmitRequest,
     SubtaskRequest,
@@ -138,6 +147,8 @@ async def gateway(home: Path, *scripts: Script, heartbeat: float = 15) -> AsyncG
         ):
             store = TaskStore(database, paths.workspaces)
             hub = ProgressHub(store)
+            watching = Watching(store, kind_of=kind_of, lanes=1, now=utc_now)
+            hub.listen(watching.take)
             workers = RemoteWorkers(ExecutionInMemory(models), FixedPeers(EXECUTION), deadline=60)
             engine = Engine(
                 store,
@@ -153,6 +164,7 @@ async def gateway(home: Path, *scripts: Script, heartbeat: float = 15) -> AsyncG
                 engine,
                 store,
                 hub,
+                watching=watching,
                 check_folder=lambda given: check_workspace(given, home=home),
                 heartbeat=heartbeat,
             )
@@ -273,6 +285,31 @@ async def test_tokens_are_shown_as_they_come_with_signs_of_life_between(tmp_path
     events = parse("".join(received))
     assert events[-1].kind == "done"
     assert any(one.startswith(": ") for one in received)
+
+
+async def test_who_asks_for_it_is_told_how_far_a_task_is_beside_the_same_events(
+    tmp_path: Path,
+) -> None:
+    held = anyio.Event()
+    async with gateway(tmp_path, Script(["Hel", "lo"], hold=held)) as world:
+        view = await world.submit("hello world")
+        await anyio.wait_all_tasks_blocked()
+        waits = (await world.show(view.id)).progress
+        held.set()
+        whole = parse((await world.events(f"task={view.id}&progress=1")).text)
+        plain = parse((await world.events(f"task={view.id}")).text)
+        ended = (await world.show(view.id)).progress
+    assert waits is not None
+    assert ended is not None
+    assert waits.percent < 100
+    assert waits.words.startswith(f"Task {view.id} ")
+    assert (ended.percent, ended.eta) == (100, None)
+    told = [event for event in whole if event.kind == "progress"]
+    stored = [event for event in whole if event.kind not in {"progress", "token"}]
+    assert stored == [event for event in plain if event.kind != "token"]
+    last = ProgressView.model_validate(told[-1].data)
+    assert (last.state, last.percent) == ("done", 100)
+    assert whole[-1].kind == "done"
 
 
 @pytest.mark.parametrize(

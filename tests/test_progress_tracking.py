@@ -57,6 +57,10 @@ def shown(log: Log, second: float, before: Progress | None = None, reason: str =
     return found
 
 
+def taught(view: View) -> list[tuple[str, str, float]]:
+    return [(part.kind, model, seconds) for part, model, seconds in lessons(view)]
+
+
 def expect(part: Part) -> Expected:
     del part
     return EXPECTED
@@ -70,19 +74,19 @@ def test_a_task_without_a_plan_is_one_subtask_that_runs_from_start_to_end() -> N
     assert view.state == "done"
     assert view.has_ended
     assert [(part.state, part.model) for part in view.parts] == [("done", "task")]
-    assert lessons(view, "code") == [("code", "task", 30.0)]
+    assert taught(view) == [("", "task", 30.0)]
 
 
 def test_subtasks_go_through_their_states_and_teach_how_long_they_took() -> None:
     log = planned().add(42, "subtask", id="a", state="done")
     log.add(42, "subtask", id="b", state="running").add(62, "subtask", id="b", state="done")
-    assert lessons(log.view, "code") == [("write", "task", 40.0), ("test", "task", 20.0)]
+    assert taught(log.view) == [("write", "task", 40.0), ("test", "task", 20.0)]
 
 
 def test_what_was_begun_again_teaches_only_its_last_run() -> None:
     log = planned().add(100, "resumed", why="tale was started again.")
     log.add(130, "subtask", id="a", state="done")
-    assert lessons(log.view, "code") == [("write", "task", 30.0)]
+    assert taught(log.view) == [("write", "task", 30.0)]
 
 
 def test_what_ran_at_a_crash_begins_anew_and_what_was_done_stays_done() -> None:
@@ -103,6 +107,22 @@ def test_a_new_plan_keeps_what_was_done_and_says_why_it_is_new() -> None:
     assert view.setback == "the test failed"
 
 
+def test_subtasks_are_learned_of_as_they_begin_where_nobody_told_the_plan() -> None:
+    log = running().add(2, "subtask", id="a", title="Write it", state="running")
+    log.add(9, "subtask", id="a", title="Write it", state="done")
+    log.add(9, "subtask", id="b", title="Test it", state="queued")
+    assert [(part.title, part.state) for part in log.view.parts] == [
+        ("Write it", "done"),
+        ("Test it", "waiting"),
+    ]
+
+
+def test_a_plan_may_come_with_the_task() -> None:
+    log = Log().add(0, "queued", subtasks=SUBTASKS).add(1, "started", role="task")
+    assert [part.id for part in log.view.parts] == ["a", "b"]
+    assert log.view.setbacks == 0
+
+
 def test_a_first_plan_is_no_setback() -> None:
     assert planned().view.setbacks == 0
 
@@ -120,7 +140,7 @@ def test_a_pause_of_the_users_is_no_setback() -> None:
 
 
 def test_a_tool_is_shown_until_the_model_speaks_again() -> None:
-    log = running().add(2, "tool", tool="run", text="pytest\n  -q")
+    log = running().add(2, "acting", action="run", what="pytest\n  -q")
     assert log.view.tool == "run pytest -q"
     assert log.add(3, "token", text="All").view.tool == ""
 
@@ -144,7 +164,7 @@ def test_an_approval_is_asked_for_until_it_is_given() -> None:
 @given(
     st.lists(
         st.sampled_from(
-            ["queued", "started", "resumed", "plan", "subtask", "tool", "token", "note", "done"]
+            ["queued", "started", "resumed", "plan", "subtask", "acting", "token", "note", "done"]
         )
     ),
     st.dictionaries(

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from tale.cli.record import Record
 
-__all__ = ["FINAL_KINDS", "Event", "Reply", "Task", "Usage", "read_time"]
+__all__ = ["FINAL_KINDS", "Eta", "Event", "Part", "Progress", "Reply", "Task", "Usage", "read_time"]
 
 FINAL_KINDS = frozenset({"done", "failed", "cancelled"})
 
@@ -28,6 +28,84 @@ class Usage:
     def read(cls, record: Record) -> Usage:
         """Read it from a reply."""
         return cls(record.integer("prompt"), record.integer("completion"), record.integer("cached"))
+
+
+@dataclass(frozen=True, slots=True)
+class Eta:
+    """Seconds until a task is done."""
+
+    median: float
+    low: float
+    high: float
+    why: str = ""
+
+    @classmethod
+    def read(cls, record: Record) -> Eta:
+        """Read it from a reply."""
+        low, high = record.number("low") or 0.0, record.number("high") or 0.0
+        return cls(record.number("median") or 0.0, low, high, record.text("why"))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A subtask as it stands."""
+
+    id: str
+    title: str
+    state: str
+    percent: int = 0
+    elapsed: float = 0.0
+    expected: float = 0.0
+    tokens: int = 0
+
+    @classmethod
+    def read(cls, record: Record) -> Part:
+        """Read it from a reply."""
+        return cls(
+            record.text("id"),
+            record.text("title"),
+            record.text("state"),
+            record.integer("percent"),
+            record.number("elapsed") or 0.0,
+            record.number("expected") or 0.0,
+            record.integer("tokens"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a task is, and when it will be done."""
+
+    state: str = ""
+    percent: int = 0
+    setback: str = ""
+    elapsed: float = 0.0
+    eta: Eta | None = None
+    speed: float | None = None
+    tokens: int = 0
+    doing: tuple[str, ...] = ()
+    tool: str = ""
+    question: str = ""
+    parts: tuple[Part, ...] = ()
+    words: str = ""
+
+    @classmethod
+    def read(cls, record: Record) -> Progress:
+        """Read it from a reply, or from the data of an event `progress`."""
+        return cls(
+            state=record.text("state"),
+            percent=record.integer("percent"),
+            setback=record.text("setback"),
+            elapsed=record.number("elapsed") or 0.0,
+            eta=Eta.read(record.record("eta")) if "eta" in record else None,
+            speed=record.number("speed"),
+            tokens=record.integer("tokens"),
+            doing=record.texts("doing"),
+            tool=record.text("tool"),
+            question=record.text("question"),
+            parts=tuple(map(Part.read, record.records("parts"))),
+            words=record.text("words"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +130,7 @@ class Task:
     error: str | None
     hint: str | None
     last_event: int
+    progress: Progress | None = None
     record: Record = field(default_factory=Record, repr=False, compare=False)
 
     @classmethod
@@ -76,6 +155,7 @@ class Task:
             error=record.text("error") or None,
             hint=record.text("hint") or None,
             last_event=record.integer("last_event"),
+            progress=Progress.read(record.record("progress")) if "progress" in record else None,
             record=record,
         )
 

@@ -22,15 +22,17 @@ from starlette.routing import Route
 from tale.errors import TaleError
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import ServerContext, run_server
-from tale.servers.steps import RemoteWorkers, judge
+from tale.servers.steps import RemoteWorkers, judge, kind_of
+from tale.servers.task_stream import stream_events, write_outlook
 from tale.storage.database import Database
 from tale.tasks.dbos_journal import DbosJournal
 from tale.tasks.engine import Agent, Engine
 from tale.tasks.once import work
 from tale.tasks.plan import check_plan
 from tale.tasks.progress import ProgressHub
-from tale.tasks.store import NewTask, TaskStore
-from tale.tasks.task import STEP_SECONDS, Subtask, Task, TaskEvent, check_prompt
+from tale.tasks.store import NewTask, TaskStore, utc_now
+from tale.tasks.task import STEP_SECONDS, Role, Subtask, Task, check_prompt
+from tale.tasks.watching import Watching
 from tale.tasks.workspace import check_workspace
 from tale.wire.contracts import (
     ASK,
@@ -40,7 +42,6 @@ from tale.wire.contracts import (
     RESUME,
     SHOW,
     SUBMIT,
-    Event,
     ListRequest,
     ShowRequest,
     SubmitRequest,
@@ -54,7 +55,6 @@ from tale.wire.pool import Services
 __all__ = ["Gateway", "compose", "main"]
 
 _HEARTBEAT_SECONDS: Final = 15.0
-_HEARTBEAT: Final = ": still here\n\n"
 
 
 class Gateway:
@@ -66,6 +66,7 @@ class Gateway:
         store: TaskStore,
         hub: ProgressHub,
         *,
+        watching: Watching,
         check_folder: Callable[[str], Path],
         heartbeat: float = _HEARTBEAT_SECONDS,
     ) -> None:
@@ -75,12 +76,14 @@ class Gateway:
             engine: Runs what is submitted.
             store: Is asked for what there is.
             hub: Is listened to for what happens.
+            watching: Is asked how far a task is.
             check_folder: Resolves a workspace that a user named, or refuses it.
             heartbeat: Seconds of silence after which an event stream shows that it lives.
         """
         self._engine = engine
         self._store = store
         self._hub = hub
+        self._watching = watching
         self._check_folder = check_folder
         self._heartbeat = heartbeat
 
@@ -131,7 +134,8 @@ class Gateway:
                 async for _ in events:
                     pass
             task = await self._store.get(request.id)
-        return _view(task)
+        shown = write_outlook(await self._watching.of(task.id))
+        return _view(task).model_copy(update={"progress": shown})
 
     async def list(self, request: ListRequest, progress: Progress) -> TaskList:
         """List tasks, newest first."""
@@ -155,7 +159,10 @@ class Gateway:
         return _view(await self._engine.resume(request.id))
 
     async def events(self, request: Request) -> Response:
-        """Stream a task's events after number `after` (or the header Last-Event-ID) to its end."""
+        """Stream a task's events after number `after` (or the header Last-Event-ID) to its end.
+
+        With `progress` there is also an event that says how far it is, whenever that has changed.
+        """
         task = request.query_params.get("task", "")
         after = request.query_params.get("after") or request.headers.get("last-event-id") or "0"
         if not after.isdecimal():
@@ -165,22 +172,18 @@ class Gateway:
             await self._store.get(task)
         except TaleError as error:
             return _error(error.status, error.code, error.message, error.hint)
+        with_progress = request.query_params.get("progress", "0") != "0"
         return StreamingResponse(
-            self._stream(task, int(after)),
+            stream_events(
+                self._hub,
+                task,
+                int(after),
+                heartbeat=self._heartbeat,
+                watching=self._watching if with_progress else None,
+            ),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-cache"},
         )
-
-    async def _stream(self, task: str, after: int) -> AsyncGenerator[str]:
-        with self._hub.subscribe(task, after) as events:
-            while True:
-                line = _HEARTBEAT
-                with anyio.move_on_after(self._heartbeat):
-                    event = await anext(events, None)
-                    if event is None:
-                        return
-                    line = _sse(event)
-                yield line
 
 
 @asynccontextmanager
@@ -204,6 +207,13 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
         store = TaskStore(database, paths.workspaces)
         hub = ProgressHub(store)
         models = settings.models
+        # One of the ux model's slots stays free for whoever chats.
+        lanes: dict[Role, int] = {
+            "ux": max(1, models.ux.slots - 1),
+            "task": max(models.task.slots, settings.execution.replicas),
+        }
+        watching = Watching(store, kind_of=kind_of, lanes=lanes["task"], now=utc_now)
+        hub.listen(watching.take)
         engine = Engine(
             store,
             hub,
@@ -211,15 +221,11 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
             RemoteWorkers(services, context.leash, deadline=STEP_SECONDS),
             agent=agent,
             judge=judge,
-            # One of the ux model's slots stays free for whoever chats.
-            lanes={
-                "ux": max(1, models.ux.slots - 1),
-                "task": max(models.task.slots, settings.execution.replicas),
-            },
+            lanes=lanes,
         )
         await tasks.start(engine.run)
         tasks.start_soon(_close_when, context.stopping, hub)
-        yield Gateway(engine, store, hub, check_folder=check_folder).app()
+        yield Gateway(engine, store, hub, watching=watching, check_folder=check_folder).app()
         tasks.cancel_scope.cancel()
 
 
@@ -256,13 +262,6 @@ def _view(task: Task) -> TaskView:
         hint=task.hint,
         last_event=task.last_event,
     )
-
-
-def _sse(event: TaskEvent) -> str:
-    shown = Event(
-        task=event.task, seq=event.seq, at=event.at, kind=event.kind, data=dict(event.data)
-    )
-    return f"id: {event.seq}\nevent: {event.kind}\ndata: {shown.model_dump_json()}\n\n"
 
 
 def _error(status: int, code: str, message: str, hint: str) -> JSONResponse:

@@ -36,6 +36,7 @@ __all__ = [
     "RemoteWorkers",
     "ToolCaller",
     "judge",
+    "kind_of",
     "read_progress",
     "read_step",
     "write_progress",
@@ -79,6 +80,11 @@ def judge(text: str) -> Judgement:
     if found.work:
         return Judgement("task", "work", found.reason)
     return Judgement("ux", "talk", found.reason)
+
+
+def kind_of(text: str) -> str:
+    """Say what kind of work a text asks for: like kinds take about as long."""
+    return assess(text).kind
 
 
 class RemoteWorkers:

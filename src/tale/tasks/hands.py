@@ -61,7 +61,7 @@ class Reply:
     role: Role
     reason: str = ""
     finish: FinishReason = "stop"
-    usage: TokensSpent = TokensSpent()
+    usage: TokensSpent = field(default_factory=TokensSpent)
     ran_away: bool = False
 
 

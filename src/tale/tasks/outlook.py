@@ -13,7 +13,7 @@ from typing import Final
 
 from tale.tasks.durations import Expected
 from tale.tasks.estimate import Eta, Progress, Work, WorkState, eta, fraction
-from tale.tasks.view import WHOLE, Part, PartState, View
+from tale.tasks.view import Part, PartState, View
 
 __all__ = ["Outlook", "PartOutlook", "lessons", "outlook"]
 
@@ -128,21 +128,17 @@ def outlook(
     return shown, progress
 
 
-def lessons(view: View, kind: str) -> list[tuple[str, str, float]]:
-    """Give kind, model and seconds of the subtasks that were done, to learn from.
+def lessons(view: View) -> list[tuple[Part, str, float]]:
+    """Give the subtasks that were done, with who did each and its seconds, to learn from.
 
-    Args:
-        view: The task at its end. One that was interrupted teaches only what came through whole.
-        kind: Of the task itself, where it had no plan.
+    Of what was interrupted only the last run counts, from its new beginning on.
     """
-    found: list[tuple[str, str, float]] = []
+    found: list[tuple[Part, str, float]] = []
     for part in view.parts:
-        whole = part.id == WHOLE
-        if part.state != "done" or part.began is None or part.ended is None:
-            continue
-        seconds = (part.ended - part.began).total_seconds()
-        if seconds > 0:
-            found.append((part.kind or (kind if whole else ""), part.model or view.role, seconds))
+        if part.state == "done" and part.began and part.ended:
+            seconds = _between(part.began, part.ended)
+            if seconds > 0:
+                found.append((part, part.model or view.role, seconds))
     return found
 
 

@@ -9,7 +9,7 @@ again. Tokens are live only. Within one process: the gateway. Above: `servers.ga
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
@@ -37,10 +37,17 @@ class ProgressHub:
     def __init__(self, source: EventSource) -> None:
         self._source = source
         self._readers: defaultdict[str, set[Subscription]] = defaultdict(set)
+        self._listeners: list[Callable[[TaskEvent], None]] = []
         self._closed = False
+
+    def listen(self, listener: Callable[[TaskEvent], None]) -> None:
+        """Have every event of every task told as it is published; it must not wait."""
+        self._listeners.append(listener)
 
     def publish(self, event: TaskEvent) -> None:
         """Show an event: one that is stored, or a `token`."""
+        for listener in self._listeners:
+            listener(event)
         for reader in self._readers.get(event.task, ()):
             reader.offer(event)
 

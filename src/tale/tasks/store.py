@@ -31,11 +31,13 @@ from tale.tasks.task import (
     TokensSpent,
     check_transition,
 )
+from tale.tasks.view import Finished
 
 __all__ = ["Change", "NewTask", "TaskStore", "utc_now"]
 
 _PREFIX: Final = "t-"
 _SHOWN: Final = tuple(column for column in task_events.c if column.name != "key")
+_TIMELESS: Final = ("file", "note", "acting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,31 @@ class TaskStore:
                 raise _not_found(identity)
             rows = connection.execute(query).mappings()
             return [TaskEvent(**row) for row in rows], state in ENDED
+
+        return await self._database.read(work)
+
+    async def finished(self, after: datetime | None, limit: int) -> list[Finished]:
+        """Read the newest tasks that were done after a moment, oldest first, with their events.
+
+        Files, notes and tools are left out: they don't tell how long something took.
+        """
+        query = select(tasks).where(tasks.c.state == "done")
+        if after is not None:
+            query = query.where(tasks.c.finished > after)
+        query = query.order_by(tasks.c.finished.desc()).limit(limit)
+
+        def work(connection: Connection) -> list[Finished]:
+            found = {row["id"]: _task(row) for row in connection.execute(query).mappings()}
+            told = (
+                select(task_events)
+                .where(task_events.c.task.in_(found), task_events.c.kind.not_in(_TIMELESS))
+                .order_by(task_events.c.task, task_events.c.seq)
+            )
+            events: dict[str, list[TaskEvent]] = {identity: [] for identity in found}
+            for row in connection.execute(told).mappings():
+                event = TaskEvent(row["task"], row["seq"], row["at"], row["kind"], row["data"])
+                events[event.task].append(event)
+            return [Finished(found[one], events[one]) for one in reversed(found)]
 
         return await self._database.read(work)
 

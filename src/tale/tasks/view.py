@@ -6,9 +6,11 @@ change nothing. Above: `outlook`, which adds how long it will take. Below: `task
 
 Beside the events of every task these are understood:
 
-    plan       {subtasks: [{id, title, kind, model, depends_on}], why}   the plan, or a new one
-    subtask    {id, state: running | done | failed | waiting, why}       a subtask's state changed
-    tool       {tool, text, subtask}                                     the agent does something
+    plan       {subtasks: [{id, title, kind, model, depends_on}], why}   the plan, or a new one;
+               `queued` may have one too
+    subtask    {id, title, state, model, why}                            its state changed: queued,
+               running, done, failed
+    acting     {action, what, subtask}                                   the agent does something
     approval   {text}                                                    it waits for the user
     approved, rejected, paused                                           what the user said
 
@@ -20,17 +22,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal, cast
 
-from tale.tasks.task import ENDED, TaskEvent
+from tale.tasks.task import ENDED, Task, TaskEvent
 
-__all__ = ["WHOLE", "Part", "PartState", "Rate", "View", "fold", "replay"]
+__all__ = ["WHOLE", "Finished", "Part", "PartState", "Rate", "View", "fold", "replay"]
 
 PartState = Literal["waiting", "running", "done", "failed"]
 
 WHOLE: Final = ""
 """The id of the one subtask of a task without a plan."""
 
+_STATES: Final[Mapping[str, PartState]] = {
+    "queued": "waiting",
+    "waiting": "waiting",
+    "running": "running",
+    "done": "done",
+    "failed": "failed",
+    "cancelled": "failed",
+}
 _WINDOW: Final = 2.0
 """Seconds over which tokens are counted for a rate."""
 _TOOL_TEXT: Final = 200
@@ -130,6 +140,14 @@ class View:
         return tuple(part for part in self.parts if part.state == "running")
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A task that was done, with the events that tell how long its parts took."""
+
+    task: Task
+    events: Sequence[TaskEvent]
+
+
 def replay(events: Sequence[TaskEvent], view: View | None = None) -> View:
     """Fold several events."""
     view = view or View()
@@ -150,7 +168,7 @@ def fold(view: View, event: TaskEvent) -> View:
 
 
 def _queued(view: View, event: TaskEvent) -> View:
-    return replace(view, created=event.at)
+    return _planned(replace(view, created=view.created or event.at), event)
 
 
 def _token(view: View, event: TaskEvent) -> View:
@@ -227,12 +245,14 @@ def _planned(view: View, event: TaskEvent) -> View:
 def _changed(view: View, event: TaskEvent) -> View:
     data = event.data
     name, said = _text(data, "id"), _text(data, "state")
-    if said not in get_args(PartState):
+    state = _STATES.get(said)
+    if state is None or not name:
         return view
-    state = cast("PartState", said)
     before = next((part for part in view.parts if part.id == name), None)
-    if before is None:
-        return view
+    if before is None:  # nobody told the plan, so it grows as it is worked on
+        before = Part(name, _text(data, "title"))
+        known = tuple(part for part in view.parts if part.id != WHOLE)
+        view = replace(view, parts=(*known, before))
     again = state in {"waiting", "running"}
     after = replace(
         before,
@@ -251,8 +271,8 @@ def _changed(view: View, event: TaskEvent) -> View:
     return replace(view, setback=why, setbacks=view.setbacks + 1)
 
 
-def _tool(view: View, event: TaskEvent) -> View:
-    said = f"{_text(event.data, 'tool')} {_text(event.data, 'text')}"
+def _acting(view: View, event: TaskEvent) -> View:
+    said = f"{_text(event.data, 'action')} {_text(event.data, 'what')}"
     return replace(view, tool=" ".join(said.split())[:_TOOL_TEXT])
 
 
@@ -312,7 +332,7 @@ _TAKES: Final[Mapping[str, Callable[[View, TaskEvent], View]]] = {
     "resumed": _resumed,
     "plan": _planned,
     "subtask": _changed,
-    "tool": _tool,
+    "acting": _acting,
     "file": _file,
     "note": _note,
     "approval": _asked,

@@ -26,8 +26,11 @@ __all__ = [
     "ActRequest",
     "AskReply",
     "AskRequest",
+    "EtaView",
     "Event",
     "ListRequest",
+    "PartView",
+    "ProgressView",
     "RoleName",
     "ShowRequest",
     "SubmitRequest",
@@ -120,6 +123,44 @@ class ListRequest(Shape):
     limit: int = Field(default=50, ge=1, le=1000, description="Most tasks to give.")
 
 
+class EtaView(Shape):
+    """Seconds until a task is done."""
+
+    median: float
+    low: float = Field(description="It will hardly be sooner.")
+    high: float = Field(description="It will hardly be later; far off where little is known.")
+    why: str = Field(default="", description="What the estimate rests on.")
+
+
+class PartView(Shape):
+    """A subtask as it stands."""
+
+    id: str
+    title: str
+    state: Literal["waiting", "running", "done", "failed"]
+    percent: int = 0
+    elapsed: float = Field(default=0, description="Seconds since it began, or that it took.")
+    expected: float = Field(default=0, description="Seconds that such a subtask usually takes.")
+    tokens: int = 0
+
+
+class ProgressView(Shape):
+    """How far a task is, and when it will be done."""
+
+    state: str = Field(description="The task's state; `approval` where its user is asked.")
+    percent: int = Field(default=0, description="Of the work; it only goes back for a `setback`.")
+    setback: str = Field(default="", description="Why it went back, the last time it did.")
+    elapsed: float = Field(default=0, description="Seconds since it began, or that it took.")
+    eta: EtaView | None = Field(default=None, description="Missing while it does not run.")
+    speed: float | None = Field(default=None, description="Tokens a second, just now.")
+    tokens: int = 0
+    doing: tuple[str, ...] = Field(default=(), description="Subtasks that are being done.")
+    tool: str = Field(default="", description="What the agent does beside asking the model.")
+    question: str = Field(default="", description="What its user is asked.")
+    parts: tuple[PartView, ...] = Field(default=(), description="Its subtasks, where it has any.")
+    words: str = Field(default="", description="The same in a sentence or two.")
+
+
 class TaskView(Shape):
     """A task as it stands. Times are UTC; `answer` and what follows come with the result."""
 
@@ -143,6 +184,7 @@ class TaskView(Shape):
     error: str | None = Field(default=None, description="Why it failed.")
     hint: str | None = Field(default=None, description="What to do about the error.")
     last_event: int = 0
+    progress: ProgressView | None = Field(default=None, description="Only `show` gives it.")
 
 
 class TaskList(Shape):
@@ -158,7 +200,9 @@ class Event(Shape):
     `subtask` {id, title, state} (a part begins or, with `files`, is done), `acting` {action, what}
     (what is done now), `token` {text} (not stored; its `seq` is that of the last event that is),
     `file` {path, bytes}, `note` {text}, and the final `done` {answer, model, role, files},
-    `failed` {error, hint}, `cancelled` {}. What happens in a part carries its id as `subtask`.
+    `failed` {error, hint}, `cancelled` {}. What happens in a part carries its id as `subtask`. Who
+    asks for it gets `progress` with the fields of `ProgressView`, about once a second; like `token`
+    it is not stored.
     """
 
     task: str

@@ -1,0 +1,166 @@
+"""Keeps the outlook of tasks that somebody watches, and learns from those that were done.
+
+A task's view is folded from its stored events when somebody asks for the first time, and followed
+from then on; tasks that nobody watches cost nothing. Durations are learned from the store, so that
+they are known again after a restart without a table of their own. Above: `servers.gateway`. Below:
+`outlook`, `view`, `durations`, and the store as a `History`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Protocol
+
+from tale.tasks.durations import Durations, Expected
+from tale.tasks.estimate import Progress
+from tale.tasks.outlook import Outlook, lessons, outlook
+from tale.tasks.task import ENDED, Task, TaskEvent
+from tale.tasks.view import Finished, Part, View, fold, replay
+
+__all__ = ["History", "Watching"]
+
+_REMEMBERED: Final = 300
+"""Tasks that are learned from at a start: more than `durations` remembers of any kind."""
+_SLOWLY: Final = 0.02
+"""Weight of a new rate in the usual one: some minutes at one outlook a second."""
+
+
+class History(Protocol):
+    """Where tasks are read; `tasks.store.TaskStore` is one."""
+
+    async def get(self, identity: str) -> Task:
+        """Look up a task; raises `TaskNotFound`."""
+        ...
+
+    async def events(self, identity: str, after: int) -> tuple[list[TaskEvent], bool]:
+        """Read a task's events after `after`, and whether it has ended."""
+        ...
+
+    async def finished(self, after: datetime | None, limit: int) -> list[Finished]:
+        """Read the newest tasks that were done after a moment, oldest first."""
+        ...
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A task that somebody watches.
+
+    Attributes:
+        early: Events that came while the stored ones were read; None once they are in the view.
+    """
+
+    kind: str = ""
+    view: View = field(default_factory=View)
+    shown: Progress = field(default_factory=Progress)
+    setbacks: int = 0
+    early: list[TaskEvent] | None = field(default_factory=list[TaskEvent])
+
+
+class Watching:
+    """Gives outlooks."""
+
+    def __init__(
+        self,
+        history: History,
+        *,
+        kind_of: Callable[[str], str],
+        lanes: int,
+        now: Callable[[], datetime],
+    ) -> None:
+        """Begin with nothing learned.
+
+        Args:
+            history: Where tasks are read.
+            kind_of: Tells the kind of work from its text, at once.
+            lanes: How many subtasks run at a time.
+            now: Gives the present time, in UTC.
+        """
+        self._history = history
+        self._kind_of = kind_of
+        self._lanes = lanes
+        self._now = now
+        self._durations = Durations()
+        self._learned: datetime | None = None
+        self._stale = True
+        self._watched: dict[str, _Watched] = {}
+        self._speeds: dict[str, float] = {}
+
+    def take(self, event: TaskEvent) -> None:
+        """Hear of an event, as a listener of the hub."""
+        if event.kind in ENDED:
+            self._stale = True
+        if watched := self._watched.get(event.task):
+            if watched.early is not None:
+                watched.early.append(event)
+            else:
+                watched.view = fold(watched.view, event)
+
+    async def of(self, identity: str) -> Outlook:
+        """Say how a task stands.
+
+        Raises:
+            TaskNotFound: There is none of that id.
+        """
+        await self._learn()
+        watched = self._watched.get(identity)
+        if watched is None or watched.early is not None:
+            watched = await self._begin(identity)
+        view = watched.view
+        reason = view.setback if view.setbacks > watched.setbacks else ""
+        watched.setbacks = view.setbacks
+
+        def expect(part: Part) -> Expected:
+            kind = part.kind or (self._kind_of(part.title) if part.title else watched.kind)
+            return self._durations.of(kind, part.model or view.role)
+
+        found, watched.shown = outlook(
+            view,
+            expect,
+            now=self._now(),
+            progress=watched.shown,
+            reason=reason,
+            lanes=self._lanes,
+            usual_speed=self._speeds.get(view.role),
+        )
+        if found.speed:
+            usual = self._speeds.get(view.role, found.speed)
+            self._speeds[view.role] = usual + _SLOWLY * (found.speed - usual)
+        if view.has_ended:
+            self._watched.pop(identity, None)
+        return found
+
+    async def _begin(self, identity: str) -> _Watched:
+        """Fold what is stored; what happens meanwhile comes after it."""
+        watched = self._watched.setdefault(identity, _Watched())
+        try:
+            watched.kind = self._kind_of((await self._history.get(identity)).text)
+            events, _ = await self._history.events(identity, 0)
+        except BaseException:
+            self._watched.pop(identity, None)
+            raise
+        if watched.early is not None:  # nobody else was quicker
+            watched.view = replay([*events, *watched.early])
+            watched.early = None
+        return watched
+
+    async def _learn(self) -> None:
+        """Learn from what was done since the last time."""
+        if not self._stale:
+            return
+        self._stale = False
+        try:
+            done = await self._history.finished(self._learned, _REMEMBERED)
+        except BaseException:
+            self._stale = True
+            raise
+        for one in done:
+            if one.task.finished is None:
+                continue
+            self._learned = max(self._learned or one.task.finished, one.task.finished)
+            view = replay(one.events)
+            for part, model, seconds in lessons(view):
+                text = part.title or one.task.text
+                kind = part.kind or self._kind_of(text)
+                self._durations.learn(kind, model, seconds, at=one.task.finished.timestamp())
