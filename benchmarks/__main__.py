@@ -22,6 +22,7 @@ _ALL = (
     "sandbox",
     "eta",
     "session",
+    "checkpoints",
     "chaos",
     "soak",
 )

@@ -36,6 +36,8 @@ __all__ = ["History", "Restored"]
 
 _REMEMBERED: Final = 16
 """Workspaces whose files' times are remembered; 10,000 files take about 4 MB."""
+_READ_ONCE: Final = 64 << 20
+"""Bytes of files that are kept between being checked and being written."""
 _EMPTY_TREE: Final = encode_tree(())
 
 
@@ -283,10 +285,19 @@ class History:
     def _write(self, target: Checkpoint, saved: Checkpoint | None, workspace: Path) -> Restored:
         before = bytes.fromhex(saved.tree) if saved else None
         changes = list(differences(self._read_tree, before, bytes.fromhex(target.tree)))
+        read: dict[bytes, bytes] = {}
+        room = _READ_ONCE
         for change in changes:  # all of it is whole, or nothing is touched
             if change.after and change.after.mode != FOLDER:
-                self._read_blob(change.after.id)
-        done = rewrite(workspace, changes, self._read_blob)
+                content = self._read_blob(change.after.id)
+                room -= len(content)
+                if room >= 0:
+                    read[change.after.id] = content
+
+        def blob(identity: bytes) -> bytes:
+            return found if (found := read.get(identity)) is not None else self._read_blob(identity)
+
+        done = rewrite(workspace, changes, blob)
         return Restored(target, saved, done.written, done.removed, tuple(done.kept))
 
 

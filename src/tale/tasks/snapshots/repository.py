@@ -191,7 +191,10 @@ class Repository:
     def add_ref(self, name: str, identity: bytes) -> bool:
         """Name a commit durably; gives False, and does nothing, where the name is taken."""
         path = self._ref(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for folder in list(path.parents)[1 : name.count("/") + 1]:
+                sync_folder(folder)
         temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
         write_whole(temporary, identity.hex().encode() + b"\n")
         try:
@@ -200,8 +203,7 @@ class Repository:
             return False
         finally:
             temporary.unlink()
-        for folder in (path.parent, path.parent.parent):
-            sync_folder(folder)
+        sync_folder(path.parent)
         return True
 
     def remove_ref(self, name: str) -> None:
