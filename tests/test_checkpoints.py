@@ -301,6 +301,16 @@ def ignored(root: Path) -> set[str]:
     return found
 
 
+@pytest.mark.parametrize("pattern", ["*a" * 30 + "*b", "**/" * 30 + "b", "a/**" * 30 + "/b"])
+def test_a_pattern_that_would_take_for_ever_is_passed_over(
+    history: History, workspace: Path, pattern: str
+) -> None:
+    fill(workspace, {".gitignore": f"{pattern}\n*.log\n", "a" * 250: "1", "x.log": "1"})
+    fill(workspace, {"a/" * 60 + "a": "1"})
+    taken = history.take("t-1", workspace, "first")
+    assert (taken.files, set(left_out(taken))) == (3, {"x.log"})
+
+
 @pytest.mark.parametrize(
     ("limits", "why"),
     [

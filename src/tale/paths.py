@@ -82,6 +82,11 @@ class Paths:
         return self.data / "workspaces"
 
     @property
+    def checkpoints(self) -> Path:
+        """The bare git repository of the checkpoints of all tasks."""
+        return self.data / "checkpoints.git"
+
+    @property
     def runtime_file(self) -> Path:
         """How to reach the running daemon, token included; mode 0600."""
         return self.runtime / "daemon.json"

@@ -8,6 +8,7 @@ and pattern files they agreed with `git ls-files` each time, `pathspec` in 229. 
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,12 @@ __all__ = ["MAX_RULES_BYTES", "Rules"]
 
 MAX_RULES_BYTES: Final = 1 << 20
 """A larger `.gitignore` is no list of patterns."""
+_MAX_PATH: Final = 1024
+"""Longer paths are never ignored."""
+_MAX_STARS: Final = 3
+"""Stars in one name of a pattern, and `**` in all of it: each multiplies the time of a match by the
+length of the path, and a `.gitignore` may come from a model or from another machine."""
+_STARS: Final = re.compile(rb"\*+")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
@@ -45,6 +52,8 @@ class Rules:
 
     def ignores(self, path: bytes, *, is_folder: bool) -> bool:
         """Whether an entry is left out; the innermost file's last word counts."""
+        if len(path) > _MAX_PATH:
+            return False
         for skipped, patterns in reversed(self._levels):
             for pattern in reversed(patterns):
                 if pattern.matches(path[skipped:], is_folder):
@@ -58,4 +67,11 @@ def _patterns(content: bytes) -> list[Pattern]:
     from dulwich.ignore import IgnoreFilter, read_ignore_patterns  # noqa: PLC0415
 
     lines = read_ignore_patterns(BytesIO(content.removeprefix(_BYTE_ORDER_MARK)))
-    return IgnoreFilter(lines).patterns
+    return IgnoreFilter(line for line in lines if _is_quick(line)).patterns
+
+
+def _is_quick(line: bytes) -> bool:
+    names = line.split(b"/")
+    return names.count(b"**") <= _MAX_STARS and all(
+        len(_STARS.findall(name)) <= _MAX_STARS for name in names
+    )
