@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -371,6 +372,22 @@ def test_what_cannot_be_read_is_left_out_with_the_reason() -> None:
         why = "it can't be read: Permission denied"
         assert set(found.left_out) == {LeftOut("secret", why), LeftOut("closed/", why)}
         assert found.files == 1
+
+
+def test_a_store_that_fails_in_the_middle_of_a_folder_fails_the_scan(workspace: Path) -> None:
+    fill(workspace, {"sub/deep/a": "1"})
+
+    def keep(kind: Kind, content: bytes) -> bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left"):
+        scan(workspace, keep)
+
+
+def test_a_workspace_that_is_a_file_is_named(history: History, tmp_path: Path) -> None:
+    (tmp_path / "w").write_text("a file")
+    with pytest.raises(WorkspaceUnusable, match=r"w can't be read: Not a directory"):
+        history.take("t-1", tmp_path / "w", "first")
 
 
 def test_a_file_that_vanishes_while_it_is_scanned_is_not_missed(workspace: Path) -> None:

@@ -8,6 +8,7 @@ takes one holds the repository's lock until then, so nothing that it relies on i
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -78,6 +79,7 @@ class History:
         self._clock = clock
         # What a workspace held, and the name of the checkpoint that keeps all of it.
         self._seen: OrderedDict[Path, tuple[str, bytes, Folder]] = OrderedDict()
+        self._seen_lock = threading.Lock()
 
     def take(self, task: str, workspace: Path, why: str, *, pinned: bool = False) -> Checkpoint:
         """Save what a workspace holds; where nothing changed, the newest checkpoint is given.
@@ -232,6 +234,10 @@ class History:
             raise WorkspaceUnusable(
                 f"{workspace} is gone.", hint="`tale restore` brings its last checkpoint back."
             ) from error
+        except (NotADirectoryError, PermissionError) as error:
+            if str(error.filename) != str(workspace):
+                raise
+            raise WorkspaceUnusable(f"{workspace} can't be read: {error.strerror}.") from error
 
     def _record(
         self, task: str, why: str, latest: Checkpoint | None, found: Scan, add: _Adding
@@ -275,10 +281,11 @@ class History:
 
     def _remember(self, workspace: Path, taken: Checkpoint, root: Folder) -> None:
         name = f"tale/{taken.task}/{taken.number}"
-        self._seen[workspace] = (name, bytes.fromhex(taken.id), root)
-        self._seen.move_to_end(workspace)
-        while len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
+        with self._seen_lock:
+            self._seen[workspace] = (name, bytes.fromhex(taken.id), root)
+            self._seen.move_to_end(workspace)
+            while len(self._seen) > _REMEMBERED:
+                self._seen.popitem(last=False)
 
     # -- going back --------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -113,7 +113,7 @@ def scan(
     run = _Run(keep, limits, now_ns(), opener)
     root = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        found = run.folder(root, before, Rules(), b"", 0)
+        found = run.folder(root, _listed(root), before, Rules(), b"")
     finally:
         os.close(root)
     return Scan(found, run.files, run.size, tuple(run.left_out))
@@ -135,7 +135,6 @@ class _Place:
 
     here: int
     path: bytes
-    depth: int
     rules: Rules
     decided: bool
     old: Folder
@@ -155,16 +154,19 @@ class _Run:
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
 
     def folder(
-        self, here: int, before: Folder | None, rules: Rules, path: bytes, depth: int
+        self,
+        here: int,
+        entries: Sequence[os.DirEntry[str]],
+        before: Folder | None,
+        rules: Rules,
+        path: bytes,
     ) -> Folder:
         """Scan an open folder; `path` is empty or ends in a slash."""
-        with os.scandir(here) as listed:
-            entries = list(listed)
         if any(entry.name == ".gitignore" for entry in entries):
             rules = self._rules(here, rules, path)
         decided = before is not None and before.rules == rules.key
         now = Folder(rules.key, {}, {}, set(), b"")
-        place = _Place(here, path, depth, rules, decided, before or _NOTHING, now)
+        place = _Place(here, path, rules, decided, before or _NOTHING, now)
         for entry in entries:
             try:
                 facts = entry.stat(follow_symlinks=False)
@@ -181,22 +183,25 @@ class _Run:
     def _take_folder(self, place: _Place, name: str) -> None:
         before = place.old.folders.get(name)
         if not (place.decided and before) and self._refused(place, name, is_folder=True):
-            return None
-        if place.depth >= _MAX_DEPTH:
-            why = f"it is more than {_MAX_DEPTH} folders deep"
-            return self._leave(place.path, name + "/", why)
+            return
+        if place.path.count(b"/") >= _MAX_DEPTH:
+            self._leave(place.path, name + "/", f"it is more than {_MAX_DEPTH} folders deep")
+            return
         try:
             below = os.open(name, _OPEN_FOLDER, dir_fd=place.here)
-            try:
-                inside = place.path + os.fsencode(name) + b"/"
-                found = self.folder(below, before, place.rules, inside, place.depth + 1)
-                place.now.folders[name] = found
-            finally:
-                os.close(below)
         except FileNotFoundError:
-            return None
+            return
         except OSError as error:
             self._leave(place.path, name + "/", f"it can't be read: {error.strerror}")
+            return
+        try:
+            entries = _listed(below)
+            inside = place.path + os.fsencode(name) + b"/"
+            # What it raises comes from the store, and ends the scan.
+            found = self.folder(below, entries, before, place.rules, inside)
+        finally:
+            os.close(below)
+        place.now.folders[name] = found
 
     def _take_file(self, place: _Place, name: str, facts: os.stat_result) -> None:
         stamp, mode = _stamp(facts), facts.st_mode
@@ -307,6 +312,11 @@ class _Run:
     def _leave(self, path: bytes, name: str, why: str) -> None:
         shown = (path + os.fsencode(name)).decode(errors="backslashreplace")
         self.left_out.append(LeftOut(shown, why))
+
+
+def _listed(folder: int) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return list(entries)
 
 
 def _stamp(facts: os.stat_result) -> _Stat:
