@@ -97,6 +97,7 @@ def loaded_by(statement: str) -> set[str]:
         ("import tale.servers.model_app", {"mcp", "sqlalchemy", "alembic"}),
         ("import tale.cli.usage, tale.models.ledger_file", {"pydantic", "aiohttp", "sqlalchemy"}),
         ("import tale.servers.gateway", {"alembic", "xllamacpp", "textual"}),
+        ("import tale.tasks.checkpoint_store", {"dulwich", "urllib3", "sqlalchemy", "aiohttp"}),
     ],
 )
 def test_a_process_does_not_load_what_it_does_not_need(statement: str, heavy: set[str]) -> None:
