@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tale.tasks.sandbox import Command, Limits, Ran, Stopped, why_stopped
+from tale.tasks.sandbox_cgroup import bounded, joining
 from tale.tasks.sandbox_output import Output, printable
 from tale.tasks.sandbox_process import environment, limited
 from tale.tasks.sandbox_view import arrange
@@ -99,6 +100,24 @@ def test_the_limits_come_before_the_program_whose_words_no_shell_reads() -> None
     assert "ulimit -d 1024;" in argv[2]
     assert "ulimit -f 2048;" in argv[2]
     assert "ulimit -u 7 || ulimit -p 7;" in argv[2]
+
+
+def test_a_program_joins_its_control_group_before_it_is_anything() -> None:
+    assert joining(None, ("echo", "x")) == ("echo", "x")
+    shell, flag, line, file, *program = joining(Path("/sys/g"), ("echo", "$(x)"))
+    assert (shell, flag, file, program) == (
+        "/bin/sh",
+        "-c",
+        "/sys/g/cgroup.procs",
+        ["echo", "$(x)"],
+    )
+    assert line.index("echo $$") < line.index("exec")
+
+
+@pytest.mark.anyio
+async def test_where_no_control_group_can_be_made_there_is_none(tmp_path: Path) -> None:
+    async with bounded(5, [tmp_path / "none", Path("/proc")]) as group:
+        assert group is None
 
 
 # -- the filter of system calls ------------------------------------------------------------------

@@ -191,7 +191,8 @@ async def test_two_sandboxes_at_a_time_do_not_meet(tmp_path: Path) -> None:
         for number in range(4):
             group.start_soon(one, number)
     assert sorted(count.split()[0] for count in counts) == ["0", "1", "2", "3"]
-    assert {count.split()[1] for count in counts} == {"4"}
+    # bubblewrap, the shell, and the two that count: no other's.
+    assert max(int(count.split()[1]) for count in counts) <= 4
 
 
 @needs_bwrap

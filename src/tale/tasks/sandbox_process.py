@@ -1,7 +1,7 @@
 """One program from its start to its end: output read, watched, stopped at its limits, cleared away.
 
 Above: `sandbox_bwrap` and `sandbox_bare`, which say what is started. Below: `sandbox_output`,
-`sandbox_watch`.
+`sandbox_watch`, `sandbox_cgroup`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import anyio.to_thread
 
 from tale.errors import WorkspaceUnusable
 from tale.tasks.sandbox import Command, Limits, Ran, Stopped
+from tale.tasks.sandbox_cgroup import bounded, joining
 from tale.tasks.sandbox_output import Output
 from tale.tasks.sandbox_watch import Watch, excess
 
@@ -104,38 +105,39 @@ async def supervise(
     """
     limits, started = command.limits, time.monotonic()
     stopped: Stopped | None = None
-    with (
-        _readable(command.stdin) as stdin,
-        Output(limits.output, limits.overflow, command.spill) as output,
-    ):
-        process = await anyio.open_process(
-            list(argv),
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=env,
-            cwd=command.workspace,
-            start_new_session=True,
-            pass_fds=pass_fds,
-        )
-        watch = Watch(process.pid, command.workspace, limits)
-        try:
-            with anyio.move_on_after(command.seconds) as timer:
-                stopped = await _until_end(process, output, watch, limits)
-            if timer.cancelled_caught:
-                stopped = "seconds"
-        finally:
-            with anyio.CancelScope(shield=True):
-                await _end(process, watch)
-        code = process.returncode
-        return Ran(
-            None if stopped or code is None else code if code >= 0 else 128 - code,
-            output.text(),
-            time.monotonic() - started,
-            stopped,
-            output.left_out,
-            output.path,
-        )
+    async with bounded(limits.processes) as group:
+        with (
+            _readable(command.stdin) as stdin,
+            Output(limits.output, limits.overflow, command.spill) as output,
+        ):
+            process = await anyio.open_process(
+                joining(group, argv),
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=env,
+                cwd=command.workspace,
+                start_new_session=True,
+                pass_fds=pass_fds,
+            )
+            watch = Watch(process.pid, command.workspace, limits)
+            try:
+                with anyio.move_on_after(command.seconds) as timer:
+                    stopped = await _until_end(process, output, watch, limits)
+                if timer.cancelled_caught:
+                    stopped = "seconds"
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await _end(process, watch)
+            code = process.returncode
+            return Ran(
+                None if stopped or code is None else code if code >= 0 else 128 - code,
+                output.text(),
+                time.monotonic() - started,
+                stopped,
+                output.left_out,
+                output.path,
+            )
 
 
 def _readable(data: bytes) -> BinaryIO:

@@ -1,8 +1,9 @@
 """What a running program takes, looked at from outside, and whether that is too much.
 
-The kernel's own limits count for one process and one file; root is exempt from the one on
-processes. So all of a program's processes are added up twenty times a second. `excess` decides and
-is pure, `Watch` looks. Above: `sandbox_process`. Below: /proc, or psutil where there is none.
+The kernel's own limits count for one process and one file, so all of a program's processes are
+added up, twenty times a second. It reads nothing that a program could hold back by holding its
+memory map, such as `smaps`. `excess` decides and is pure, `Watch` looks. Above: `sandbox_process`.
+Below: /proc, or psutil where there is none.
 """
 
 from __future__ import annotations
@@ -75,19 +76,17 @@ class Watch:
         limits, pids = self._limits, self.pids()
         if len(pids) > limits.processes:  # a fork bomb: no time for its memory
             return Taken(len(pids), 0, 0, self._free)
-        memory = unlinked = 0
-        for pid in pids:
-            memory += _resident(pid)
-            here, elsewhere = _unlinked(pid, self._device)
-            unlinked = max(unlinked, here)  # children share their parent's files
-            memory += elsewhere
+        nameless = {key: size for pid in pids for key, size in _nameless(pid)}
+        on_disk = sum(size for (device, _), size in nameless.items() if device == self._device)
+        in_memory = sum(nameless.values()) - on_disk
+        memory = sum(map(_resident, pids)) + in_memory
         free = _free(self._workspace)
         # Walking a folder of ten thousand files takes longer than all else: only when the disk
         # shrank by enough for it to matter.
         if self._lowest - free > min(limits.disk // 8, _FREE_FLOOR):
             self._lowest = free
             self._written = changed_since(self._workspace, self._since)
-        return Taken(len(pids), memory, self._written + unlinked, free)
+        return Taken(len(pids), memory, self._written + on_disk, free)
 
     def pids(self) -> list[int]:
         """Give the processes below the first one, itself included."""
@@ -138,20 +137,14 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def _unlinked(pid: int, device: int) -> tuple[int, int]:
-    """Add up open files that have no name: on the workspace's disk, and elsewhere (memory)."""
-    here = elsewhere = 0
+def _nameless(pid: int) -> Iterator[tuple[tuple[int, int], int]]:
+    """Give device, number and size of open files that have no name; elsewhere than on disk too."""
     with suppress(OSError):
         for opened in (_PROC / str(pid) / "fd").iterdir():
             with suppress(OSError):
                 status = opened.stat()
-                if status.st_nlink or not stat.S_ISREG(status.st_mode):
-                    continue
-                if status.st_dev == device:
-                    here += status.st_blocks * _BLOCK
-                else:
-                    elsewhere += status.st_blocks * _BLOCK
-    return here, elsewhere
+                if not status.st_nlink and stat.S_ISREG(status.st_mode):
+                    yield (status.st_dev, status.st_ino), status.st_blocks * _BLOCK
 
 
 def _pids_by_psutil(pid: int) -> list[int]:
