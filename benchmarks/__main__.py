@@ -23,6 +23,7 @@ _ALL = (
     "eta",
     "session",
     "checkpoints",
+    "agent",
     "chaos",
     "soak",
 )

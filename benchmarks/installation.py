@@ -111,10 +111,12 @@ class Installation:
 
 
 @contextlib.contextmanager
-def bare_server(role: str, context: int = 8192) -> Generator[tuple[str, float]]:
+def bare_server(
+    role: str, context: int = 8192, *, slots: int | None = None
+) -> Generator[tuple[str, float]]:
     """Run llama.cpp alone on a core model; gives its URL and how long it took to load."""
     arguments = ["--model", str(model_file(role)), "--standalone", "--port", "0"]
-    arguments += ["--context", str(context), "--slots", "2" if role == "ux" else "1"]
+    arguments += ["--context", str(context), "--slots", str(slots or (2 if role == "ux" else 1))]
     begun = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "tale.models.llama_server", *arguments],

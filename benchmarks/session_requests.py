@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-__all__ = ["Problem", "Request", "humaneval", "mixed_session"]
+__all__ = ["Problem", "Request", "as_a_user_asks", "humaneval", "mixed_session"]
 
 _PROBLEMS: Final = 10
 
@@ -64,7 +64,7 @@ def mixed_session(problems: list[Problem], seed: int) -> list[Request]:
     requests = [
         *(Request("talk", text) for text in _TALK),
         *(Request("question", text) for text in _QUESTIONS),
-        *(Request("problem", _as_a_user_asks(problem), problem) for problem in drawn),
+        *(Request("problem", as_a_user_asks(problem), problem) for problem in drawn),
         *(
             Request("summary", f"{order}\n\n{text}", facts=tuple(facts.split()))
             for order, text, facts in _TEXTS
@@ -74,7 +74,8 @@ def mixed_session(problems: list[Problem], seed: int) -> list[Request]:
     return requests
 
 
-def _as_a_user_asks(problem: Problem) -> str:
+def as_a_user_asks(problem: Problem) -> str:
+    """Word a problem as a request."""
     return f"Write this Python function:\n\n{problem.prompt.strip()}"
 
 

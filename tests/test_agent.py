@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tale.errors import BackendStalled, WorkspaceUnusable
+from tale.errors import BackendStalled, TaskError, WorkspaceUnusable
 from tale.models.caller import Purpose, Script, ScriptedModels
 from tale.prompts import CHAT_SYSTEM, TESTED_WORK_SYSTEM, WORK_SYSTEM
-from tale.tasks.agent import run_step
 from tale.tasks.fences import Block, NamedFile, parse_fences
 from tale.tasks.languages import EXTENSIONS, default_name, is_file_name
+from tale.tasks.local_hands import run_step
 from tale.tasks.task import (
     Began,
     FileWritten,
@@ -389,7 +389,8 @@ async def test_work_streams_its_answer_and_writes_its_files(tmp_path: Path) -> N
         TokensSpent(20, 3, 5),
         "it is in the script",
     )
-    assert seen == [Began(), *map(TokenSaid, pieces), FileWritten("a.py", 9)]
+    assert seen[:-1] == [Began(), *map(TokenSaid, pieces), FileWritten("a.py", 9)]
+    assert seen[-1] == Noted("Nothing could be checked: Commands are not run here.")
     assert (tmp_path / "w/a.py").read_text() == "print(1)\n"
     [(target, request)] = models.asked
     assert target == "auto"
@@ -448,15 +449,17 @@ async def test_talk_is_answered_in_words_and_leaves_no_folder(tmp_path: Path) ->
 
 async def test_a_refused_file_is_noted_and_the_others_are_written(tmp_path: Path) -> None:
     text = f"FILE: ../x.py\n{CODE}\nFILE: b.py\n{CODE}\n"
-    result, seen = await work(tmp_path / "w", ScriptedModels(Script([text])))
+    models = ScriptedModels(Script([text]), Script(["There is no other place for it."]))
+    result, seen = await work(tmp_path / "w", models)
     assert result.files == ("b.py",)
+    assert "leads out of the workspace" in models.asked[1][1].messages[-1].content
     assert Noted("../x.py was not written: the path leads out of the workspace.") in seen
 
 
 async def test_a_file_that_was_there_is_replaced_and_noted(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("old")
     _, seen = await work(tmp_path, ScriptedModels(Script([f"FILE: a.py\n{CODE}"])))
-    assert seen[-1] == Noted("a.py was there already; it was replaced.")
+    assert Noted("a.py was there already; it was replaced.") in seen
 
 
 async def test_the_only_block_of_an_answer_gets_a_name(tmp_path: Path) -> None:
@@ -470,7 +473,8 @@ async def test_the_only_block_of_an_answer_gets_a_name(tmp_path: Path) -> None:
 async def test_blocks_that_are_no_single_file_are_left_in_the_answer(
     text: str, tmp_path: Path
 ) -> None:
-    result, _ = await work(tmp_path, ScriptedModels(Script([text])))
+    models = ScriptedModels(Script([text]))
+    result, _ = await work(tmp_path, models, text="write an essay about tea")
     assert result.files == ()
 
 
@@ -504,8 +508,11 @@ async def test_an_answer_that_runs_away_is_stopped_and_asked_for_again(tmp_path:
     assert any(isinstance(one, Noted) and "asked again" in one.text for one in seen)
 
 
-async def test_an_answer_that_runs_away_twice_is_left_as_it_is(tmp_path: Path) -> None:
-    endless = ["FILE: a.py\n```python\n", *COUNTING]
-    result, seen = await work(tmp_path, ScriptedModels(Script(endless), Script(endless)))
-    assert result.files == ("a.py.partial",)
-    assert any(isinstance(one, Noted) and "it was stopped" in one.text for one in seen)
+async def test_answers_that_all_run_away_leave_what_there_is_and_a_transcript(
+    tmp_path: Path,
+) -> None:
+    endless = Script(["FILE: a.py\n```python\n", *COUNTING])
+    with pytest.raises(TaskError, match="repeated themselves without end"):
+        await work(tmp_path, ScriptedModels(endless, endless, endless))
+    assert (tmp_path / "a.py.partial").exists()
+    assert "2023-01-01" in (tmp_path / ".tale/t-1.md").read_text()

@@ -6,9 +6,23 @@ first: the pool computes them once at start, and each request finds them in the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["CHAT_SYSTEM", "TESTED_WORK_SYSTEM", "WORK_SYSTEM"]
+__all__ = [
+    "CHAT_SYSTEM",
+    "EDITED",
+    "MEND",
+    "NOT_HELD",
+    "NO_FILE",
+    "QUESTION_TEST",
+    "RAN",
+    "REPEATED",
+    "RUN_SYSTEM",
+    "TESTED_WORK_SYSTEM",
+    "WORK_SYSTEM",
+    "actions_system",
+]
 
 CHAT_SYSTEM: Final = (
     "You are tale, a friendly assistant that runs on the user's own machine. You chat and answer "
@@ -18,22 +32,14 @@ CHAT_SYSTEM: Final = (
 """Says what tale is, since people ask; told only to be brief, the 0.5B rambled on it."""
 
 WORK_SYSTEM: Final = (
-    "You are a careful engineer. Do the whole task in one answer: each file as a line "
-    "`FILE: path/name` followed by one fenced code block with its complete content. Use relative "
-    "paths. Make only what is asked for: tests only if the task asks for tests, in a file of their "
-    "own that imports the program, five cases at most. End with one short sentence: what you "
-    "made.\n\n"
+    "You are a careful engineer. Answer with the files alone: each as a line `FILE: path/name` and "
+    "one fenced block with its complete content. Leave out docstrings, comments, tests and "
+    "examples of use unless the task asks for them.\n\n"
     "Example of a task: Write a function that adds two numbers.\n"
     "FILE: add.py\n```python\ndef add(a, b):\n    return a + b\n```\n"
-    "add.py adds two numbers.\n\n"
-    "Example of a task: Write a function that adds two numbers, with tests.\n"
-    "FILE: add.py\n```python\ndef add(a, b):\n    return a + b\n```\n"
-    "FILE: test_add.py\n```python\nfrom add import add\n\n"
-    "def test_add():\n    assert add(1, 2) == 3\n```\n"
-    "add.py adds two numbers; run its tests with `pytest`."
+    "add.py adds two numbers."
 )
-"""For work that says nothing of tests. Of five HumanEval problems the 1.5B solved the same two as
-with `TESTED_WORK_SYSTEM`, and generated half as much."""
+"""For work that says nothing of tests."""
 
 TESTED_WORK_SYSTEM: Final = (
     "You are a careful engineer. Do the whole task in one answer: each file as a line "
@@ -49,3 +55,61 @@ TESTED_WORK_SYSTEM: Final = (
 
 A worked example is worth more to a small model than any description: with it the 1.5B wrote the
 program and its tests as files that belong together; with the rules alone it put both into one."""
+
+RUN_SYSTEM: Final = (
+    "You are a careful engineer. Do the task with files and shell commands: each file as a line "
+    "`FILE: path/name` followed by one fenced code block with its complete content, each command "
+    "as a line `RUN: command`. Files are written first, then the commands are run in the same "
+    "folder, and you are told what they printed. Use relative paths. Once all is done, say in one "
+    "short sentence what came of it, without a command.\n\n"
+    "Example of a task: Count the lines of notes.txt.\nRUN: wc -l notes.txt"
+)
+"""For work that is to be done on the machine rather than written."""
+
+_ACTIONS: Final = (
+    "You are a careful engineer. You do the task in a folder, one action at a time. Answer with "
+    "one JSON object only; you are told what came of it.\n"
+    '{"why": "…", "action": "list", "path": "."}\n'
+    '{"why": "…", "action": "read", "path": "a.py"}\n'
+    '{"why": "…", "action": "write", "path": "a.py", "content": "the whole file"}\n'
+    '{"why": "…", "action": "edit", "path": "a.py", "old": "exact text, once in the file", '
+    '"new": "…"}\n'
+    '{"why": "…", "action": "run", "command": "a shell line"}\n'
+    '{"why": "…", "action": "python", "code": "…"}\n'
+    '{"why": "…", "action": "ask", "question": "only what the user alone can know"}\n'
+    '{"why": "…", "action": "done", "answer": "what was made, in one or two sentences"}\n'
+    "`why` has at most ten words. Use relative paths. Make only what is asked for. Look at a file "
+    "before you change it, and try out what you made before you are done."
+)
+
+
+def actions_system(tools: Sequence[tuple[str, str]] = ()) -> str:
+    """Give the prompt for a model that does one action a turn as JSON.
+
+    Args:
+        tools: Name and description of each tool beside the agent's own.
+    """
+    if not tools:
+        return _ACTIONS
+    offered = "\n".join(f"{name}: {said}" for name, said in tools)
+    return (
+        f"{_ACTIONS}\nYou may also call these tools, with "
+        f'{{"why": "…", "action": "NAME", "arguments": {{…}}}}:\n{offered}'
+    )
+
+
+MEND: Final = "Correct this. Give each file that changes whole, as before."
+QUESTION_TEST: Final = (
+    "If the test expects something that the task does not say, correct the test instead."
+)
+NO_FILE: Final = (
+    "There is no file in the answer: write a line `FILE: name`, then one fenced block with the "
+    "whole file."
+)
+NOT_HELD: Final = "It is not done yet, this check fails:\n{failures}"
+REPEATED: Final = "This is the same again, with the same result. Do something else."
+RAN: Final = "`{command}` gave:\n{output}"
+EDITED: Final = (
+    "The user has changed {path} meanwhile, so yours was not written. Keep what they did. It is "
+    "now:\n```\n{text}\n```"
+)

@@ -5,7 +5,6 @@ Above: `servers.execution`. Below: the models server through `models.caller`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from tale.models.backend import ChatRequest, Chunk, Usage
@@ -14,7 +13,7 @@ from tale.models.runaway import before_rambling, runs_away
 from tale.tasks.hands import Question, Reply
 from tale.tasks.task import STEP_SECONDS, Kind, Noted, Report, Step, TokenSaid, TokensSpent
 
-__all__ = ["ask"]
+__all__ = ["ask", "options_of"]
 
 _CHECK_CHARACTERS: Final = 256
 
@@ -35,7 +34,7 @@ async def ask(step: Step, question: Question, models: ModelCaller, report: Repor
         question.messages,
         max_tokens=question.max_tokens,
         temperature=question.temperature,
-        options=_shape(question.schema) if question.schema is not None else {},
+        options=options_of(question),
     )
     text, checked, ran_away = "", 0, False
     last = Chunk()
@@ -71,9 +70,12 @@ async def ask(step: Step, question: Question, models: ModelCaller, report: Repor
     )
 
 
-def _shape(schema: Mapping[str, object]) -> Mapping[str, object]:
-    answer = {"name": "answer", "schema": schema, "strict": True}
-    return {"response_format": {"type": "json_schema", "json_schema": answer}}
+def options_of(question: Question) -> dict[str, object]:
+    """Write a question's schema as OpenAI's `response_format`, which llama.cpp and Ollama heed."""
+    if question.schema is None:
+        return {}
+    shape = {"name": "answer", "schema": dict(question.schema), "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": shape}}
 
 
 def _repeats(kind: Kind, text: str) -> bool:

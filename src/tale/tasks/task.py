@@ -20,6 +20,7 @@ __all__ = [
     "TRANSITIONS",
     "Began",
     "FileWritten",
+    "Form",
     "Judge",
     "Judgement",
     "Kind",
@@ -35,6 +36,7 @@ __all__ = [
     "TaskEvent",
     "TokenSaid",
     "TokensSpent",
+    "ToolOffer",
     "check_prompt",
     "check_transition",
 ]
@@ -42,6 +44,8 @@ __all__ = [
 State = Literal["queued", "running", "waiting", "paused", "done", "failed", "cancelled"]
 Role = Literal["ux", "task"]
 Kind = Literal["talk", "work"]
+Form = Literal["fences", "json"]
+"""How a model acts: whole files in fenced blocks, or one action a turn as a JSON object."""
 
 TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
     # Unfinished tasks go back to the queue when the gateway starts.
@@ -79,6 +83,14 @@ class TokensSpent:
     prompt: int = 0
     completion: int = 0
     cached: int = 0
+
+    def __add__(self, other: TokensSpent) -> TokensSpent:
+        """Add what two requests took."""
+        return TokensSpent(
+            self.prompt + other.prompt,
+            self.completion + other.completion,
+            self.cached + other.cached,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +150,26 @@ Judge = Callable[[str], Judgement]
 
 
 @dataclass(frozen=True, slots=True)
+class ToolOffer:
+    """A tool of an external MCP server that a step may use.
+
+    Attributes:
+        description: What it is for, in a few words: each is part of every prompt.
+        schema: JSON schema of its arguments.
+    """
+
+    server: str
+    tool: str
+    description: str = ""
+    schema: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    @property
+    def name(self) -> str:
+        """What the model calls it."""
+        return f"{self.server}.{self.tool}"
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One thing to do in a task's workspace.
 
@@ -146,6 +178,9 @@ class Step:
         kind: `talk` is answered in words alone; `work` may write files.
         session: The conversation that its task comes from.
         subtask: The part of the task that it is; None where the task is one step.
+        check: A shell line of the user's that exits with 0 where the work is done well.
+        form: How the model that does it acts, as the catalogue has it.
+        tools: What it may call beside its own; offered in the form `json` only.
     """
 
     task: str
@@ -154,6 +189,9 @@ class Step:
     role: Role
     kind: Kind
     session: str | None = None
+    check: str | None = None
+    form: Form = "fences"
+    tools: tuple[ToolOffer, ...] = ()
     subtask: str | None = None
 
     @property
@@ -170,6 +208,10 @@ class StepResult:
         model: Who really answered.
         files: Relative to the workspace.
         reason: Why that model was chosen; empty where nobody said.
+        turns: How often a model was asked.
+        holds: Whether the checks hold; None where there was nothing to check, or no way to.
+        check: What was checked and what came of it, for the user; empty where nothing was.
+        asks: What the user must answer before it can go on; empty where it is done.
     """
 
     answer: str
@@ -178,6 +220,10 @@ class StepResult:
     files: tuple[str, ...] = ()
     usage: TokensSpent = TokensSpent()
     reason: str = ""
+    turns: int = 1
+    holds: bool | None = None
+    check: str = ""
+    asks: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,131 @@
+"""Which checks say that work is done, and what their outcomes mean. Pure.
+
+The user's own check comes first; what else the harness can try it derives itself: Python files
+compile, the request's examples hold, tests that were written pass. A small model's own tests are
+wrong about as often as its code, so they weigh less than the examples. Above: `tasks.agent`, which
+has them run through its hands. Below: `tasks.examples`, `tasks.trial`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final, Literal
+
+from tale.tasks.examples import Example, examples_in, signatures_in
+from tale.tasks.hands import Outcome, RunCommand, RunPython
+from tale.tasks.trial import NOT_RUN, program
+
+__all__ = ["Check", "Verdict", "is_test", "judge", "plan_checks", "score"]
+
+Kind = Literal["given", "code", "tests"]
+
+_SECONDS: Final = 60.0
+_TOLD_CHARACTERS: Final = 900
+"""Of a failure, some 250 tokens: enough for an error and its line; a flood says no more."""
+_HOLD: Final = re.compile(r"(\d+) of (\d+) examples hold")
+_TEST_FILE: Final = re.compile(r"^(?:test_.*|.*_test)\.py$")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something to try.
+
+    Attributes:
+        kind: `given` by the user; the `code` itself, with the request's examples; its own `tests`.
+        name: For the user, in words.
+        action: How it is tried; may be done twice.
+        examples: How many examples are among it.
+    """
+
+    kind: Kind
+    name: str
+    action: RunCommand | RunPython
+    examples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of a check.
+
+    Attributes:
+        held: Whether it did; None where it could not be tried.
+        text: What the model is told of a failure.
+        examples: How many of its examples held.
+    """
+
+    check: Check
+    held: bool | None
+    text: str = ""
+    examples: int = 0
+
+
+def is_test(path: str) -> bool:
+    """Tell whether a file is one that test runners take for tests."""
+    return _TEST_FILE.match(PurePosixPath(path).name) is not None
+
+
+def plan_checks(request: str, given: str | None, files: Mapping[str, str]) -> tuple[Check, ...]:
+    """Choose the checks, in the order in which they are tried.
+
+    Args:
+        request: What was asked for, with its examples.
+        given: The user's own check: a shell line that exits with 0 where all is well.
+        files: Content of the files that were written, by path.
+    """
+    python = {path: text for path, text in files.items() if path.endswith((".py", ".pyw"))}
+    checks: list[Check] = []
+    if python:
+        examples = _placed(request, python)
+        name = f"{len(examples)} of the request's examples" if examples else "the code compiles"
+        tried = program(sorted(python), [(file, each.call, each.value) for file, each in examples])
+        checks.append(
+            Check("code", name, RunPython(tried, _SECONDS, repeatable=True), len(examples))
+        )
+    if given:
+        checks.append(Check("given", given, RunCommand(given, repeatable=True)))
+    if tests := sorted(filter(is_test, python)):
+        tried = program(tests=tests)
+        checks.append(Check("tests", "its tests", RunPython(tried, _SECONDS, repeatable=True)))
+    return tuple(checks)
+
+
+def judge(check: Check, outcome: Outcome) -> Verdict:
+    """Say what an outcome means."""
+    if outcome.exit is None or (check.kind == "tests" and outcome.exit == NOT_RUN):
+        return Verdict(check, None, _shorten(outcome.text))
+    counted = _HOLD.search(outcome.text)
+    held = check.examples if outcome.ok else int(counted[1]) if counted else 0
+    return Verdict(check, outcome.ok, "" if outcome.ok else _shorten(outcome.text), held)
+
+
+def score(verdicts: Sequence[Verdict]) -> tuple[int, int, int]:
+    """Weigh what was tried; the larger is better.
+
+    The user's check before the examples, the examples before whether tests of its own pass.
+    """
+    held = {each.check.kind for each in verdicts if each.held}
+    examples = sum(each.examples for each in verdicts)
+    return "given" in held, examples + ("code" in held), "tests" in held
+
+
+def _placed(request: str, python: Mapping[str, str]) -> list[tuple[str, Example]]:
+    """Find the request's examples and the file that has the function of each."""
+    where = {
+        each.name: path
+        for path, text in sorted(python.items())
+        if not is_test(path)
+        for each in signatures_in(text)
+    }
+    return [(where[each.function], each) for each in examples_in(request, where)]
+
+
+def _shorten(text: str) -> str:
+    """Keep the beginning and, as errors stand there, more of the end."""
+    text = text.strip()
+    if len(text) <= _TOLD_CHARACTERS:
+        return text
+    first = _TOLD_CHARACTERS // 3
+    return f"{text[:first]}\n[…]\n{text[first - _TOLD_CHARACTERS :]}"
