@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from tale.errors import ModelFileDamaged, UnknownModel
-from tale.models.catalog import CATALOG, EMBEDDED_PAIR, CatalogModel, find_model, resolve_file
+from tale.models.catalog import (
+    CATALOG,
+    EMBEDDED_PAIR,
+    CatalogModel,
+    action_form,
+    find_model,
+    resolve_file,
+)
 
 
 @pytest.mark.parametrize("model", CATALOG.values(), ids=lambda model: model.name)
@@ -69,3 +76,20 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     other.touch()
     with pytest.raises(ModelFileDamaged, match=r"not a \.gguf file"):
         resolve_file(str(other), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        *((name, "fences") for name in EMBEDDED_PAIR.values()),
+        ("qwen2.5-coder:1.5b", "fences"),
+        ("qwen2.5-coder:7b", "json"),
+        ("Qwen2.5-Coder-14B-Instruct-Q4_K_M", "json"),
+        ("llama3.2:3b-instruct", "fences"),
+        ("llama-3.1-8b", "json"),
+        ("gpt-oss", "fences"),
+        ("a4b-500m", "fences"),
+    ],
+)
+def test_small_models_act_by_fences_and_large_ones_by_json(name: str, form: str) -> None:
+    assert action_form(name) == form

@@ -107,7 +107,7 @@ def score(verdicts: Sequence[Verdict]) -> tuple[int, int, int]:
     The user's check before the examples, the examples before whether tests of its own pass.
     """
     held = {each.check.kind for each in verdicts if each.held}
-    examples = sum(each.examples for each in verdicts)
+    examples = sum(each.examples for each in verdicts if each.check.kind == "code")
     return "given" in held, examples + ("code" in held), "tests" in held
 
 
