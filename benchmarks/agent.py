@@ -34,7 +34,6 @@ from benchmarks.solving import code_blocks, solves
 from tale.errors import TaleError
 from tale.models.backend import Message
 from tale.tasks.agent import work
-from tale.tasks.asking import options_of
 from tale.tasks.hands import (
     Action,
     FileChange,
@@ -200,7 +199,6 @@ async def _by_loop(url: str, problem: Problem, side: _Side) -> StepResult | None
 
 def _ask(url: str, question: Question, seed: int = 0) -> Reply:
     body: Mapping[str, Any] = {
-        **options_of(question),
         "messages": [{"role": each.role, "content": each.content} for each in question.messages],
         "max_tokens": min(question.max_tokens, _ANSWER_TOKENS),
         "temperature": question.temperature,

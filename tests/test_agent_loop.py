@@ -75,6 +75,7 @@ async def test_a_failed_check_goes_back_with_its_error_and_freer() -> None:
     assert "f(2) returned 2, but must return 4." in second.messages[-1].content
     assert (first.temperature, second.temperature) == (0.0, 0.7)
     assert result.usage == TokensSpent(200, 20, 100)
+    assert (first.role, second.role) == ("auto", "task")
     assert any("f(2) returned 2" in note for note in hands.notes)
 
 

@@ -133,7 +133,7 @@ class _Work:
         parts = [self._step.text]
         listed = await self._hands.act(ListFiles())
         names = [line.strip() for line in listed.text.splitlines() if line.strip()]
-        if listed.ok and names:
+        if listed.ok and names and not listed.text.endswith("is empty."):
             more = f"\n… and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
             parts.append("Files in the workspace:\n" + "\n".join(names[:_LISTED]) + more)
             parts += await self._named_files(names)
@@ -231,6 +231,7 @@ class _Work:
                 (*opening, *for_model(turns)),
                 _ACTION_TOKENS,
                 0.0 if not (garbled or same) else 0.7,
+                role=self._step.role,
                 schema=schema,
                 session=self._session,
             )

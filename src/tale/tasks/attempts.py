@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from tale.models.backend import Message
 from tale.prompts import MEND, QUESTION_TEST, RAN
 from tale.tasks.checks import Verdict, score
 from tale.tasks.hands import Question, Reply
-from tale.tasks.task import TokensSpent
+from tale.tasks.task import Role, TokensSpent
 
 __all__ = ["Attempt", "Limits", "best_of", "is_stuck", "next_question", "spent_on"]
 
@@ -84,8 +84,11 @@ def next_question(
     session: str,
 ) -> tuple[Question, tuple[Message, ...]] | None:
     """Say what is asked next, and the messages of it after the opening; None where it is over."""
+    # The router would judge a correction by its last message, which is no request.
+    role = attempts[0].reply.role if attempts else "auto"
+    asking = _Asking(opening, limits, session, role)
     if not attempts:
-        return _question(opening, (), _GREEDY, limits, session)
+        return asking.question((), _GREEDY)
     last = attempts[-1]
     over = len(attempts) >= limits.turns or spent_on(attempts) >= limits.tokens
     if over or (last.good and not last.goes_on):
@@ -94,7 +97,7 @@ def next_question(
         ran = "\n\n".join(RAN.format(command=line, output=text) for line, text in last.ran)
         told = "\n\n".join((ran, *last.faults))
         asked = (*last.asked, Message("assistant", last.reply.text), Message("user", told))
-        return _question(opening, asked, _GREEDY, limits, session)
+        return asking.question(asked, _GREEDY)
     tried = [each for each in attempts if not each.goes_on]
     if len(tried) >= limits.tries or is_stuck(tried):
         return None
@@ -104,13 +107,13 @@ def next_question(
     unusable = from_which.reply.ran_away or not from_which.reply.text.strip()
     anew = len(tried) in _ANEW and not last.faults and not _only_tests_fail(last)
     if unusable or anew:
-        return _question(opening, (), temperature, limits, session)
+        return asking.question((), temperature)
     asked = (
         *from_which.asked,
         Message("assistant", from_which.reply.text),
         Message("user", _feedback(from_which, tried)),
     )
-    return _question(opening, asked, temperature, limits, session)
+    return asking.question(asked, temperature)
 
 
 def best_of(attempts: Sequence[Attempt]) -> Attempt:
@@ -157,17 +160,23 @@ def _feedback(attempt: Attempt, tried: Sequence[Attempt]) -> str:
     return f"{failures}\n\n{MEND}{doubt and ' '}{doubt}"
 
 
-def _question(
-    opening: tuple[Message, ...],
-    asked: tuple[Message, ...],
-    temperature: float,
-    limits: Limits,
-    session: str,
-) -> tuple[Question, tuple[Message, ...]]:
-    question = Question(
-        (*opening, *asked),
-        max_tokens=limits.answer,
-        temperature=temperature,
-        session=session,
-    )
-    return question, asked
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What all questions of a step have in common."""
+
+    opening: tuple[Message, ...]
+    limits: Limits
+    session: str
+    role: Role | Literal["auto"]
+
+    def question(
+        self, asked: tuple[Message, ...], temperature: float
+    ) -> tuple[Question, tuple[Message, ...]]:
+        question = Question(
+            (*self.opening, *asked),
+            max_tokens=self.limits.answer,
+            temperature=temperature,
+            role=self.role,
+            session=self.session,
+        )
+        return question, asked

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tale.prompts import EDITED
 from tale.tasks.fences import NamedFile
 from tale.tasks.hands import EditFile, Hands, Outcome, ReadFile, WriteFile
 
 __all__ = ["Desk", "transcript_path"]
+
+
+_COMPARED: Final = 32_000
+"""Characters up to which a file is surely read whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +101,9 @@ class Desk:
         if (known := self._as_left.get(path)) is None:
             return None
         outcome = await self._hands.act(ReadFile(path))
-        # What was cut for its length, or is gone, is no reason to keep the step from its work.
-        if not outcome.ok or outcome.note or outcome.text.strip() == known.strip():
+        # What is cut for its length, or gone, is no reason to keep the step from its work.
+        cut = outcome.note or len(known) > _COMPARED
+        if not outcome.ok or cut or outcome.text.strip() == known.strip():
             return None
         await self._hands.note(f"{path} was changed meanwhile; it is kept as it is now.")
         self._as_left[path] = outcome.text

@@ -12,7 +12,7 @@ from anyio import to_thread
 
 from tale.models.caller import ModelCaller
 from tale.tasks.agent import work
-from tale.tasks.asking import ask_models
+from tale.tasks.asking import ask
 from tale.tasks.hands import (
     Action,
     FileChange,
@@ -23,7 +23,7 @@ from tale.tasks.hands import (
     Reply,
     WriteFile,
 )
-from tale.tasks.task import Began, FileWritten, Noted, Report, Step, StepResult, TokenSaid
+from tale.tasks.task import Began, FileWritten, Noted, Report, Step, StepResult
 from tale.tasks.workspace import Refused, Workspace
 
 __all__ = ["LocalHands", "run_step"]
@@ -55,11 +55,7 @@ class LocalHands:
 
     async def ask(self, question: Question) -> Reply:
         """Ask the models server."""
-
-        async def said(text: str) -> None:
-            await self._report(TokenSaid(text))
-
-        return await ask_models(question, self._models, self._step.kind, said, self.note)
+        return await ask(self._step, question, self._models, self._report)
 
     async def act(self, action: Action) -> Outcome:
         """Write, read or list files; everything else is refused."""

@@ -217,11 +217,11 @@ def _quiet() -> Generator[None]:
 
 def _where(error: BaseException) -> str:
     """Name an error with the line of the program that it comes from."""
-    here = __file__ if "__file__" in globals() else "<string>"
+    here = {"<stdin>", "<string>", globals().get("__file__")}  # however this was started
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename != here and "importlib" not in frame.filename
+        if frame.filename not in here and "importlib" not in frame.filename
     ]
     own = [frame for frame in frames if os.getcwd() in str(Path(frame.filename).resolve())]  # noqa: PTH109
     if isinstance(error, SyntaxError) or not (own or frames):
