@@ -52,6 +52,11 @@ def examples(action: Action, files: object) -> Outcome:
 _FAILS = Outcome(ok=False, text="0 of 1 examples hold.", exit=1)
 
 
+def _graded(files: object) -> Outcome:
+    held = 1 if "x + 1" in str(files) else 0
+    return Outcome(ok=False, text=f"{held} of 2 examples hold.", exit=1)
+
+
 # -- files in fences -----------------------------------------------------------------------------
 
 
@@ -235,7 +240,25 @@ async def test_every_second_correction_begins_anew_and_the_tries_are_counted() -
     assert result.turns == 5
     assert [len(question.messages) for question in hands.asked] == [2, 4, 2, 4, 2]
     assert [question.temperature for question in hands.asked] == [0.0, 0.7, 0.7, 0.7, 1.0]
+    assert "by hand" in hands.asked[2].messages[-1].content
     assert hands.files["f.py"] == "def f(x):\n    return x + 0\n"
+
+
+async def test_a_program_that_is_written_anew_keeps_its_name() -> None:
+    anew = wrote("def f(x):\n    return 2 * x", "other.py")
+    hands = ScriptedHands(BAD, anew, runs=examples)
+    result = await work(step(), hands)
+    assert result.files == ("f.py",)
+    assert hands.files == {"f.py": "def f(x):\n    return 2 * x\n"}
+
+
+async def test_a_correction_is_not_told_of_the_corrections_before_it() -> None:
+    codes = [wrote(f"def f(x):\n    return x + {number}") for number in range(9)]
+    hands = ScriptedHands(*codes, runs=lambda action, files: _graded(files))
+    await work(step(), hands, Limits(tries=4))
+    told = hands.asked[3].messages
+    assert [each.content for each in told[2:3]] == [codes[1]]
+    assert len(told) == 4
 
 
 # -- one action a turn as JSON -------------------------------------------------------------------

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 __all__ = [
+    "BY_HAND",
     "CHAT_SYSTEM",
     "EDITED",
     "MEND",
@@ -98,6 +99,9 @@ def actions_system(tools: Sequence[tuple[str, str]] = ()) -> str:
     )
 
 
+BY_HAND: Final = (
+    "First go through the first example by hand in at most four short lines, then write the file."
+)
 MEND: Final = "Correct this. Give each file that changes whole, as before."
 QUESTION_TEST: Final = (
     "If the test expects something that the task does not say, correct the test instead."

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from tale.errors import TaskError
@@ -29,7 +30,7 @@ from tale.prompts import (
     actions_system,
 )
 from tale.tasks.attempts import Attempt, Limits, best_of, next_question
-from tale.tasks.checks import Verdict, judge, plan_checks
+from tale.tasks.checks import Verdict, is_test, judge, plan_checks
 from tale.tasks.desk import Desk, transcript_path
 from tale.tasks.examples import signatures_in
 from tale.tasks.fenced import read_fenced
@@ -180,7 +181,7 @@ class _Work:
         fenced = read_fenced(reply, heads[-1].name if heads else "")
         for note in fenced.notes:
             await self._hands.note(note)
-        faults = list(await self._desk.write(fenced.files))
+        faults = list(await self._desk.write(self._in_place(fenced.files)))
         ran: list[tuple[str, str]] = []
         for command in fenced.commands:
             outcome = await self._hands.act(RunCommand(command))
@@ -193,6 +194,16 @@ class _Work:
         to_check = self._desk.paths or self._step.check
         verdicts = await self._check() if to_check and not ran else ()
         return Attempt(reply, thread, self._written(), tuple(faults), tuple(ran), verdicts)
+
+    def _in_place(self, files: tuple[NamedFile, ...]) -> tuple[NamedFile, ...]:
+        """Give a program that was written anew the name it had, so that there are no two."""
+        before = [path for path in self._desk.paths if not is_test(path)]
+        if len(files) != 1 or len(before) != 1 or files[0].path.endswith(".partial"):
+            return files
+        [file], [path] = files, before
+        names = {each.name for each in signatures_in(file.content)}
+        same = names & {each.name for each in signatures_in(self._desk.files.get(path, ""))}
+        return (replace(file, path=path),) if same else files
 
     def _needs_files(self) -> bool:
         return self._found.kind in {"code", "act"} or self._step.check is not None

@@ -8,11 +8,11 @@ error, and in the end the attempt that did best is kept. Above: `tasks.agent`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from tale.models.backend import Message
-from tale.prompts import MEND, QUESTION_TEST, RAN
+from tale.prompts import BY_HAND, MEND, QUESTION_TEST, RAN
 from tale.tasks.checks import Verdict, score
 from tale.tasks.hands import Question, Reply
 from tale.tasks.task import Role, TokensSpent
@@ -42,7 +42,7 @@ class Limits:
 _GREEDY, _FREER, _FREEST = 0.0, 0.7, 1.0
 _ANEW: Final = frozenset({2, 4})
 """Which tries begin anew, without what was said before. A small model that sees its own fault often
-repeats it, so every second correction is another draw instead."""
+repeats it, so every second correction is another draw instead, with an example done by hand."""
 _QUESTION_TESTS_AFTER: Final = 2
 """Failures after which its own test is as suspect as the code: two of ten were wrong."""
 
@@ -52,7 +52,8 @@ class Attempt:
     """One answer, and what came of it.
 
     Attributes:
-        asked: The messages before it, without the opening, that it must be read after.
+        thread: What was said between the opening and it that it builds on: commands and what
+            came of them.
         files: What the workspace had of its files afterwards, by path.
         faults: What was wrong with the answer itself, for the model.
         ran: The commands it asked for, each with what came of it; it is asked to go on.
@@ -60,7 +61,7 @@ class Attempt:
     """
 
     reply: Reply
-    asked: tuple[Message, ...] = ()
+    thread: tuple[Message, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict[str, str])
     faults: tuple[str, ...] = ()
     ran: tuple[tuple[str, str], ...] = ()
@@ -83,12 +84,12 @@ def next_question(
     limits: Limits,
     session: str,
 ) -> tuple[Question, tuple[Message, ...]] | None:
-    """Say what is asked next, and the messages of it after the opening; None where it is over."""
+    """Say what is asked next, and the `thread` of its answer; None where it is over."""
     # The router would judge a correction by its last message, which is no request.
     role = attempts[0].reply.role if attempts else "auto"
     asking = _Asking(opening, limits, session, role)
     if not attempts:
-        return asking.question((), _GREEDY)
+        return asking.question((), _GREEDY), ()
     last = attempts[-1]
     over = len(attempts) >= limits.turns or spent_on(attempts) >= limits.tokens
     if over or (last.good and not last.goes_on):
@@ -96,8 +97,8 @@ def next_question(
     if last.goes_on:
         ran = "\n\n".join(RAN.format(command=line, output=text) for line, text in last.ran)
         told = "\n\n".join((ran, *last.faults))
-        asked = (*last.asked, Message("assistant", last.reply.text), Message("user", told))
-        return asking.question(asked, _GREEDY)
+        thread = (*last.thread, Message("assistant", last.reply.text), Message("user", told))
+        return asking.question(thread, _GREEDY), thread
     tried = [each for each in attempts if not each.goes_on]
     if len(tried) >= limits.tries or is_stuck(tried):
         return None
@@ -107,13 +108,10 @@ def next_question(
     unusable = from_which.reply.ran_away or not from_which.reply.text.strip()
     anew = len(tried) in _ANEW and not last.faults and not _only_tests_fail(last)
     if unusable or anew:
-        return asking.question((), temperature)
-    asked = (
-        *from_which.asked,
-        Message("assistant", from_which.reply.text),
-        Message("user", _feedback(from_which, tried)),
-    )
-    return asking.question(asked, temperature)
+        return asking.anew(BY_HAND if _has_examples(last) else "", temperature), ()
+    said = Message("assistant", from_which.reply.text)
+    told = Message("user", _feedback(from_which, tried))
+    return asking.question((*from_which.thread, said, told), temperature), from_which.thread
 
 
 def best_of(attempts: Sequence[Attempt]) -> Attempt:
@@ -148,6 +146,10 @@ def _told(attempt: Attempt) -> tuple[str, ...]:
     return (*attempt.faults, *(each.text for each in attempt.verdicts if each.held is False))
 
 
+def _has_examples(attempt: Attempt) -> bool:
+    return any(each.check.examples for each in attempt.verdicts)
+
+
 def _only_tests_fail(attempt: Attempt) -> bool:
     failed = {each.check.kind for each in attempt.verdicts if each.held is False}
     return failed == {"tests"}
@@ -169,14 +171,21 @@ class _Asking:
     session: str
     role: Role | Literal["auto"]
 
-    def question(
-        self, asked: tuple[Message, ...], temperature: float
-    ) -> tuple[Question, tuple[Message, ...]]:
-        question = Question(
-            (*self.opening, *asked),
+    def anew(self, more: str, temperature: float) -> Question:
+        """Ask as in the beginning, with a word more."""
+        *before, request = self.opening
+        said = f"{request.content}\n\n{more}" if more else request.content
+        return replace(
+            self.question((), temperature),
+            messages=(*before, Message(request.role, said)),
+        )
+
+    def question(self, after: tuple[Message, ...], temperature: float) -> Question:
+        """Ask after what was said."""
+        return Question(
+            (*self.opening, *after),
             max_tokens=self.limits.answer,
             temperature=temperature,
             role=self.role,
             session=self.session,
         )
-        return question, asked

@@ -73,7 +73,8 @@ def plan_checks(request: str, given: str | None, files: Mapping[str, str]) -> tu
     Args:
         request: What was asked for, with its examples.
         given: The user's own check: a shell line that exits with 0 where all is well.
-        files: Content of the files that were written, by path.
+        files: Content of the files that were written, by path; of two that have the same function
+            the later is tried.
     """
     python = {path: text for path, text in files.items() if path.endswith((".py", ".pyw"))}
     checks: list[Check] = []
@@ -115,7 +116,7 @@ def _placed(request: str, python: Mapping[str, str]) -> list[tuple[str, Example]
     """Find the request's examples and the file that has the function of each."""
     where = {
         each.name: path
-        for path, text in sorted(python.items())
+        for path, text in python.items()
         if not is_test(path)
         for each in signatures_in(text)
     }

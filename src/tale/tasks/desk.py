@@ -47,7 +47,7 @@ class Desk:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files it wrote, in order."""
+        """The files it wrote, the last one last."""
         return tuple(self._paths)
 
     async def write(self, files: Sequence[NamedFile]) -> tuple[str, ...]:
@@ -89,6 +89,7 @@ class Desk:
             if new and any(each.replaced for each in outcome.files):
                 await self._hands.note(f"{path} was there already; it was replaced.")
             self._as_left[path] = action.content
+        self._paths.pop(path, None)
         self._paths[path] = None
         return outcome
 
