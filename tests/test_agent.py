@@ -513,6 +513,6 @@ async def test_answers_that_all_run_away_leave_what_there_is_and_a_transcript(
 ) -> None:
     endless = Script(["FILE: a.py\n```python\n", *COUNTING])
     with pytest.raises(TaskError, match="repeated themselves without end"):
-        await work(tmp_path, ScriptedModels(endless, endless, endless))
+        await work(tmp_path, ScriptedModels(endless, endless, endless, endless))
     assert (tmp_path / "a.py.partial").exists()
     assert "2023-01-01" in (tmp_path / ".tale/t-1.md").read_text()

@@ -92,7 +92,7 @@ async def test_the_attempt_that_passed_most_is_kept() -> None:
     text = f"{REQUEST}, f(0) == 0"
     hands = ScriptedHands(BAD, WORSE, endless=True, runs=graded)
     result = await work(step(text), hands)
-    assert result.turns == 4  # the third of the same is one too many
+    assert result.turns == 5  # the fourth of the same is one too many
     assert hands.files["f.py"] == "def f(x):\n    return x\n"
     assert result.answer == BAD
     assert result.holds is False
@@ -118,10 +118,10 @@ async def test_after_two_failures_its_own_test_is_questioned() -> None:
         return Outcome(ok=True, text="1 of 1 examples hold.", exit=0)
 
     both = GOOD + wrote("from f import f\ndef test_f(): assert f(2) == 5", "test_f.py")
-    hands = ScriptedHands(both, both + "again", both + "and again", runs=tests_fail)
+    hands = ScriptedHands(both, both + "again", both + "and again", endless=True, runs=tests_fail)
     result = await work(step(f"{REQUEST}. With tests."), hands)
     assert result.holds is False
-    [_, second, third] = hands.asked
+    _, second, third, *_ = hands.asked
     assert "correct the test" not in second.messages[-1].content
     assert "correct the test" in third.messages[-1].content
 
@@ -221,7 +221,7 @@ async def test_answers_without_end_fail_with_the_transcript() -> None:
     hands = ScriptedHands(endless, endless=True)
     with pytest.raises(TaskError) as caught:
         await work(step(), hands)
-    assert "3 times" in caught.value.message  # the same three times, though five are allowed
+    assert "4 times" in caught.value.message  # the same four times, though five are allowed
     assert ".tale/t-1.md" in (caught.value.hint or "")
     assert REQUEST in hands.files[".tale/t-1.md"]
     assert "x = 1" in hands.files[".tale/t-1.md"]
@@ -242,6 +242,14 @@ async def test_every_second_correction_begins_anew_and_the_tries_are_counted() -
     assert [question.temperature for question in hands.asked] == [0.0, 0.7, 0.7, 0.7, 1.0]
     assert "by hand" in hands.asked[2].messages[-1].content
     assert hands.files["f.py"] == "def f(x):\n    return x + 0\n"
+
+
+async def test_an_answer_that_was_given_before_is_asked_for_more_freely() -> None:
+    hands = ScriptedHands(BAD, endless=True, runs=examples)
+    result = await work(step(), hands)
+    assert result.turns == 4
+    assert [question.temperature for question in hands.asked] == [0.0, 0.7, 1.0, 1.0]
+    assert [len(question.messages) for question in hands.asked] == [2, 4, 2, 2]
 
 
 async def test_a_program_that_is_written_anew_keeps_its_name() -> None:

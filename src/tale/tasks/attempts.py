@@ -17,7 +17,7 @@ from tale.tasks.checks import Verdict, score
 from tale.tasks.hands import Question, Reply
 from tale.tasks.task import Role, TokensSpent
 
-__all__ = ["Attempt", "Limits", "best_of", "is_stuck", "next_question", "spent_on"]
+__all__ = ["Attempt", "Limits", "best_of", "next_question", "spent_on", "times_said"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ _GREEDY, _FREER, _FREEST = 0.0, 0.7, 1.0
 _ANEW: Final = frozenset({2, 4})
 """Which tries begin anew, without what was said before. A small model that sees its own fault often
 repeats it, so every second correction is another draw instead, with an example done by hand."""
+_SAME_AT_MOST: Final = 4
+"""The same answer so often, though it is asked ever more freely, and nothing else will come."""
 _QUESTION_TESTS_AFTER: Final = 2
 """Failures after which its own test is as suspect as the code: two of ten were wrong."""
 
@@ -100,13 +102,15 @@ def next_question(
         thread = (*last.thread, Message("assistant", last.reply.text), Message("user", told))
         return asking.question(thread, _GREEDY), thread
     tried = [each for each in attempts if not each.goes_on]
-    if len(tried) >= limits.tries or is_stuck(tried):
+    alike = times_said(tried)
+    if len(tried) >= limits.tries or alike >= _SAME_AT_MOST:
         return None
-    temperature = _FREER if len(tried) < max(_ANEW) else _FREEST
+    temperature = _FREER if alike == 1 and len(tried) < max(_ANEW) else _FREEST
     from_which = last if last.faults else best_of(tried)
     # What said nothing usable is no beginning of something better.
     unusable = from_which.reply.ran_away or not from_which.reply.text.strip()
-    anew = len(tried) in _ANEW and not last.faults and not _only_tests_fail(last)
+    draw = alike > 1 or len(tried) in _ANEW
+    anew = draw and not last.faults and not _only_tests_fail(last)
     if unusable or anew:
         return asking.anew(BY_HAND if _has_examples(last) else "", temperature), ()
     said = Message("assistant", from_which.reply.text)
@@ -123,13 +127,10 @@ def best_of(attempts: Sequence[Attempt]) -> Attempt:
     return max(tried, key=lambda each: (not each.reply.ran_away, bool(each.files), _worth(each)))
 
 
-def is_stuck(attempts: Sequence[Attempt]) -> bool:
-    """Tell whether the last answer was given twice before, with the same result."""
-    if len(attempts) < 3:
-        return False
+def times_said(attempts: Sequence[Attempt]) -> int:
+    """Count how often the last answer was given, with the same result."""
     last = attempts[-1]
-    alike = [each for each in attempts if each.files == last.files and _told(each) == _told(last)]
-    return len(alike) >= 3
+    return sum(each.files == last.files and _told(each) == _told(last) for each in attempts)
 
 
 def spent_on(attempts: Sequence[Attempt]) -> int:
