@@ -25,6 +25,7 @@ _ALL = (
     "checkpoints",
     "agent",
     "chaos",
+    "crashes",
     "soak",
 )
 _RESULTS = Path(__file__).parent / "results" / "latest.json"

@@ -96,7 +96,7 @@ def loaded_by(statement: str) -> set[str]:
         ("import tale.servers.models", {"mcp", "sqlalchemy", "alembic"}),
         ("import tale.servers.model_app", {"mcp", "sqlalchemy", "alembic"}),
         ("import tale.cli.usage, tale.models.ledger_file", {"pydantic", "aiohttp", "sqlalchemy"}),
-        ("import tale.servers.gateway", {"alembic", "xllamacpp", "textual"}),
+        ("import tale.servers.gateway", {"alembic", "xllamacpp", "textual", "dbos", "psycopg"}),
         ("import tale.tasks.checkpoint_store", {"dulwich", "urllib3", "sqlalchemy", "aiohttp"}),
     ],
 )
