@@ -1,21 +1,30 @@
 """Standing by while a task is done: its answer as it is written, and then how it ended.
 
-Above: `submit`, `tasks`. Below: `events`, `answer`, `task_lines`.
+Above: `submit`, `tasks`. Below: `events`, `answer`, `bars`, `task_lines`.
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 
 from tale.cli.answer import AnswerWriter
+from tale.cli.bars import Bars
 from tale.cli.connection import Connection
 from tale.cli.events import events_of
-from tale.cli.render import Screen
+from tale.cli.progress_lines import progress_line
+from tale.cli.render import Screen, clean
 from tale.cli.spinner import Spinner, Waiting
 from tale.cli.task_lines import event_line, file_lines, summary_line
-from tale.cli.views import Event, Task
+from tale.cli.views import Event, Progress, Task
 
 __all__ = ["background_hint", "follow_answer", "follow_events", "show_task", "tell_end"]
+
+
+_DRAWN = {"queued", "subtask", "tool", "plan"}
+"""Kinds that the bars show; the others are lines above them."""
+_PATIENCE_SECONDS = 3600.0
+"""A person at a terminal sees that the daemon is gone, and can leave; a program should be told."""
 
 
 def show_task(connection: Connection, task: str) -> Task:
@@ -24,7 +33,7 @@ def show_task(connection: Connection, task: str) -> Task:
 
 
 def follow_answer(connection: Connection, screen: Screen, task: str, *, quiet: bool) -> Task:
-    """Wait for a task to end and write its answer, as it comes where a person reads it.
+    """Wait for a task to end and write its answer: talk as it comes, work below its progress.
 
     Args:
         connection: The daemon.
@@ -33,16 +42,30 @@ def follow_answer(connection: Connection, screen: Screen, task: str, *, quiet: b
         quiet: Write nothing to standard output.
     """
     writer = AnswerWriter(screen)
-    with Spinner(screen, "queued", connection.waiting_for) as spinner:
-        for event in events_of(connection, task):
-            _take(event, writer, spinner, quiet=quiet)
+    with ExitStack() as stack:
+        spinner = stack.enter_context(Spinner(screen, "queued", connection.waiting_for))
+        bars: Bars | None = None
+        events = events_of(connection, task, progress=screen.err_is_terminal, on_gap=spinner.note)
+        for event in events:
+            if bars is None and screen.err_is_terminal and _is_work(event):
+                spinner.stop()
+                bars = stack.enter_context(Bars(screen))
+            if bars is None:
+                _take(event, writer, spinner, quiet=quiet)
+            else:
+                _draw(event, bars)
     ended = show_task(connection, task)
     if not quiet:
         writer.finish(ended.answer or "")
     return ended
 
 
+def _is_work(event: Event) -> bool:
+    return event.kind == "started" and event.data.text("role") == "task"
+
+
 def _take(event: Event, writer: AnswerWriter, spinner: Spinner, *, quiet: bool) -> None:
+    line = event_line(event)
     if event.kind == "token":
         if not quiet:
             spinner.stop()
@@ -50,32 +73,73 @@ def _take(event: Event, writer: AnswerWriter, spinner: Spinner, *, quiet: bool) 
     elif event.is_final:
         spinner.stop()
     elif event.kind == "note" and not writer.began:
-        spinner.note(event_line(event))
-    elif not writer.began and event_line(event):
-        spinner.say(Waiting(event_line(event)))
+        spinner.note(line)
+    elif line and not writer.began:
+        spinner.say(Waiting(line))
     if event.kind == "resumed":
         writer.restart()
 
 
-def follow_events(connection: Connection, screen: Screen, task: str, *, as_json: bool) -> Task:
-    """Write what happened to a task and what happens from now on, a line each, to its end."""
-    writer = AnswerWriter(screen)
-    for event in events_of(connection, task):
-        if as_json:
+def _draw(event: Event, bars: Bars) -> None:
+    line = event_line(event)
+    if line and event.kind not in _DRAWN and not event.is_final:
+        bars.note(line)
+    bars.take(event)
+
+
+def follow_events(
+    connection: Connection, screen: Screen, task: str, *, as_json: bool, after: int = 0
+) -> Task:
+    """Show what happened to a task and what happens from now on, to its end.
+
+    On a terminal its progress is drawn; elsewhere there is a line for each event, and one for each
+    tenth of the work.
+
+    Args:
+        connection: The daemon.
+        screen: Where all of it goes.
+        task: The task's id.
+        as_json: Write the events themselves, one a line, and nothing else.
+        after: Number of the last event that is known already.
+    """
+    if as_json:
+        for event in events_of(connection, task, after=after, progress=True):
             screen.write(_json_line(event))
-        elif event.kind == "token":
-            writer.token(event.data.text("text"))
-        elif line := event_line(event):
-            writer.end_line()
-            time = f"{event.at.astimezone():%H:%M:%S}  " if event.at else ""
-            if not event.is_final:
-                screen.note(f"{time}{line}")
-            if event.kind == "resumed":
-                writer.restart()
+        return show_task(connection, task)
+    if screen.err_is_terminal:
+        with Bars(screen) as bars:
+            events = events_of(
+                connection,
+                task,
+                after=after,
+                progress=True,
+                on_gap=bars.note,
+                patience=_PATIENCE_SECONDS,
+            )
+            for event in events:
+                _draw(event, bars)
+    else:
+        _follow_plainly(connection, screen, task, after)
     ended = show_task(connection, task)
-    if not as_json:
-        writer.finish(ended.answer or "")
+    AnswerWriter(screen).finish(ended.answer or "")
     return ended
+
+
+def _follow_plainly(connection: Connection, screen: Screen, task: str, after: int) -> None:
+    tenth, setback = 0, ""
+    events = events_of(connection, task, after=after, progress=True, on_gap=screen.note)
+    for event in events:
+        line = event_line(event)
+        if event.kind == "progress":
+            progress = Progress.read(event.data)
+            if progress.setback != setback:
+                tenth, setback = 0, progress.setback
+            if progress.state == "running" and progress.percent // 10 > tenth:
+                tenth = progress.percent // 10
+                line = progress_line(progress)
+        if line and not event.is_final:
+            time = f"{event.at.astimezone():%H:%M:%S}  " if event.at else ""
+            screen.note(f"{time}{clean(line)}")
 
 
 def tell_end(screen: Screen, task: Task) -> int:

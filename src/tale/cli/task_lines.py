@@ -5,12 +5,13 @@ Pure text; `tasks`, `submit` and `chat` write it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tale.cli.progress_lines import progress_line
 from tale.cli.record import Record
-from tale.cli.render import Screen, Style, clean, human_bytes, human_seconds
+from tale.cli.render import Screen, Style, clean, human_bytes, human_seconds, plural
 from tale.cli.views import Event, Task
 
 __all__ = [
@@ -72,28 +73,34 @@ def file_lines(task: Task) -> list[str]:
 
 def event_line(event: Event) -> str:
     """Say in a few words what happened; empty for what needs no line of its own."""
-    data, line = event.data, event.kind
-    match event.kind:
-        case "started":
-            line = f"started on the {data.text('role')} model" + _after(data.text("reason"))
-        case "resumed":
-            line = "resumed" + _after(data.text("why"))
-        case "file":
-            size = data.number("bytes")
-            line = f"wrote {data.text('path')}" + (f" ({human_bytes(size)})" if size else "")
-        case "note":
-            line = data.text("text")
-        case "subtask":
-            line = f"{data.text('title')}: {_PART_STATES.get(data.text('state'), 'goes on')}"
-        case "acting":
-            line = _acting(data)
-        case "failed":
-            line = "failed" + _after(data.text("error"))
-        case "token":
-            line = ""
-        case _:
-            pass
-    return line
+    say = _SAY.get(event.kind)
+    return say(event.data) if say else event.kind
+
+
+def _file(data: Record) -> str:
+    size = data.number("bytes")
+    return f"wrote {data.text('path')}" + (f" ({human_bytes(size)})" if size else "")
+
+
+_SAY: Mapping[str, Callable[[Record], str]] = {
+    "started": lambda data: (
+        f"started on the {data.text('role')} model" + _after(data.text("reason"))
+    ),
+    "resumed": lambda data: "resumed" + _after(data.text("why")),
+    "plan": lambda data: (
+        f"planned {plural(len(data.records('subtasks')), 'subtask')}" + _after(data.text("why"))
+    ),
+    "subtask": lambda data: (
+        f"{data.text('title') or data.text('id')}: {_PART_STATES.get(data.text('state'), 'goes on')}"
+    ),
+    "acting": lambda data: _acting(data),
+    "file": _file,
+    "note": lambda data: data.text("text"),
+    "approval": lambda data: "waits for your approval" + _after(data.text("text")),
+    "failed": lambda data: "failed" + _after(data.text("error")),
+    "token": lambda data: "",
+    "progress": lambda data: "",
+}
 
 
 def _acting(data: Record) -> str:
@@ -117,6 +124,7 @@ def task_block(task: Task, screen: Screen) -> list[str]:
         ("task", task.id),
         ("text", clean(task.text)),
         ("state", state),
+        ("progress", _far(task)),
         ("reason", task.reason or ""),
         ("created", _moment(task.created)),
         ("took", human_seconds(task.seconds) if task.seconds is not None else ""),
@@ -134,6 +142,12 @@ def task_block(task: Task, screen: Screen) -> list[str]:
         if text
     ]
     return [*lines, "", clean(task.answer).strip("\n")] if task.answer else lines
+
+
+def _far(task: Task) -> str:
+    if task.progress is None or task.progress.state not in {"running", "paused"}:
+        return ""
+    return progress_line(task.progress)
 
 
 def _moment(when: datetime | None) -> str:

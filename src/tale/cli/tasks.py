@@ -92,12 +92,22 @@ def show(task: _Id, as_json: _Json = False) -> None:
 
 
 @app.command()
-def watch(task: _Id, as_json: _Json = False) -> None:
-    """Follow a task until it ends; what happened before is told first."""
+def watch(
+    task: _Id,
+    after: Annotated[
+        int, typer.Option("--after", min=0, help="Leave out events up to this number.")
+    ] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each event as JSON.")] = False,
+) -> None:
+    """Follow a task until it ends; what happened before is told first.
+
+    On a terminal its progress is drawn in place. The range after the time that is left is where the
+    end will probably be; it is wide until like tasks have been done.
+    """
     screen = Screen.detect()
     connection = Connection.open(screen)
     try:
-        ended = follow_events(connection, screen, task, as_json=as_json)
+        ended = follow_events(connection, screen, task, as_json=as_json, after=after)
     except KeyboardInterrupt:
         background_hint(screen, task)
         raise typer.Exit(130) from None
