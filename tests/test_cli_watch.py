@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from fake_daemon import FakeDaemon, event
 from tale.cli.bars import Bars
+from tale.cli.bell import ring
 from tale.cli.connection import Connection
 from tale.cli.events import events_of
 from tale.cli.follow import follow_answer, follow_events
@@ -117,7 +118,7 @@ def test_no_line_is_wider_than_the_terminal(
     for line in progress_lines(
         shown, tail="".join(filter(str.isprintable, tail)), width=width, color=color
     ):
-        assert display_width(line) <= max(width, 66)
+        assert display_width(line) <= width
 
 
 def test_bars_are_redrawn_in_place_below_lines_that_stay() -> None:
@@ -228,3 +229,24 @@ def test_a_program_is_told_that_the_daemon_is_gone(tmp_path: Path) -> None:
 
 def test_how_far_it_is_fits_in_a_line() -> None:
     assert progress_line(HALF) == "48 %, about 4 min (2-7) left, Test it"
+
+
+@pytest.mark.parametrize(
+    ("settings", "environ", "rings"),
+    [
+        ("", {}, False),
+        ("[notify]\nbell = true\n", {}, True),
+        ('[notify]\nbell = true\non = ["failed"]\n', {}, False),
+        ("[notify]\nbell = true\n", {"TALE_NOTIFY__BELL": "false"}, False),
+        ("", {"TALE_NOTIFY__BELL": "true"}, True),
+        ("[notify\n", {}, False),
+    ],
+)
+def test_the_bell_rings_for_a_person_who_wants_it(
+    tmp_path: Path, settings: str, environ: dict[str, str], rings: bool
+) -> None:
+    (tmp_path / "tale.toml").write_text(settings)
+    for terminal in (True, False):
+        where, _, err = screen(terminal=terminal)
+        ring(where, tmp_path / "tale.toml", "done", environ)
+        assert err.getvalue() == ("\a" if rings and terminal else "")

@@ -35,6 +35,7 @@ __all__ = [
     "GatewaySettings",
     "ModelServerSettings",
     "ModelsSettings",
+    "NotifySettings",
     "RemoteSettings",
     "RoleSettings",
     "RoutingSettings",
@@ -183,6 +184,30 @@ class ModelServerSettings(_Section):
     port: _Port = Field(default=7434, description="Loopback port; 0 takes any free one.")
 
 
+class NotifySettings(_Section):
+    """How a user is told of tasks outside tale; nothing is, unless it stands here."""
+
+    on: tuple[Literal["done", "failed", "approval"], ...] = Field(
+        default=("done", "failed", "approval"), description="What to tell of."
+    )
+    desktop: bool = Field(default=False, description="Show it on the daemon's desktop.")
+    bell: bool = Field(default=False, description="Ring the terminal in which a task is followed.")
+    webhook: Annotated[str, StringConstraints(pattern=r"^(https?://[^\s/]+\S*)?$")] = Field(
+        default="", description="Address to which it is posted as JSON."
+    )
+    webhook_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Signs what is posted, as Standard Webhooks do; `whsec_…`, or any text.",
+    )
+
+    @model_validator(mode="after")
+    def _signed_for_somebody(self) -> Self:
+        """Refuse a secret without an address: somebody believes to be told."""
+        if self.webhook_secret.get_secret_value() and not self.webhook:
+            raise contradiction("webhook_secret", "there is no webhook that it would sign")
+        return self
+
+
 class ExecutionSettings(_Section):
     """The execution servers."""
 
@@ -252,6 +277,7 @@ class Settings(_Section):
     mcpServers: dict[_McpName, McpServerSettings] = Field(  # noqa: N815
         default_factory=dict, description="MCP servers whose tools tasks may use, by name."
     )
+    notify: NotifySettings = NotifySettings()
     servers: dict[_ServerName, ServerSettings] = Field(
         default_factory=dict, description="Further servers to keep running, by name."
     )
@@ -276,6 +302,7 @@ class _Environment(BaseSettings):
     tasks: TaskSettings
     sandbox: SandboxSettings
     mcpServers: dict[str, McpServerSettings]  # noqa: N815 - as above
+    notify: NotifySettings
     servers: dict[str, ServerSettings]
     database_url: str
     log_level: str

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 from tale.cli.answer import AnswerWriter
 from tale.cli.bars import Bars
+from tale.cli.bell import ring
 from tale.cli.connection import Connection
 from tale.cli.events import events_of
 from tale.cli.progress_lines import progress_line
@@ -57,6 +58,7 @@ def follow_answer(connection: Connection, screen: Screen, task: str, *, quiet: b
     ended = show_task(connection, task)
     if not quiet:
         writer.finish(ended.answer or "")
+    ring(screen, connection.paths.config_file, ended.state)
     return ended
 
 
@@ -122,6 +124,7 @@ def follow_events(
         _follow_plainly(connection, screen, task, after)
     ended = show_task(connection, task)
     AnswerWriter(screen).finish(ended.answer or "")
+    ring(screen, connection.paths.config_file, ended.state)
     return ended
 
 

@@ -96,7 +96,7 @@ def progress_lines(progress: Progress, *, tail: str, width: int, color: bool) ->
         drawn = style(filled, row.tint) + style(empty, "dim")
         name = style(name, *row.styles) if row.styles else name
         line = f"{style(row.mark, row.tint)} {name} {drawn} {row.percent:>3} %  {row.took:>10}"
-        rest = clip(row.rest, max(0, width - cells - name_width - 22))
+        rest = clip(row.rest, max(0, width - cells - name_width - 23))
         lines.append(f"{line}  {rest}".rstrip())
     if hidden := len(progress.parts) - len(shown):
         lines.insert(-1, style(f"  … and {hidden} more", "dim"))
@@ -163,7 +163,11 @@ def _speed(progress: Progress) -> str:
 def _last_line(tail: str, width: int) -> str:
     """Give the end of the last line that has something in it."""
     line = next((each for each in reversed(tail.splitlines()) if each.strip()), "").strip()
-    return line if display_width(line) <= width else "…" + line[-max(1, width - 1) :]
+    if display_width(line) <= width:
+        return line
+    while line and display_width(line) >= width:
+        line = line[1:]
+    return f"…{line}"
 
 
 def _padded(text: str, width: int) -> str:

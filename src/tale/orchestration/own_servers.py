@@ -78,7 +78,7 @@ def default_specs(settings: Settings) -> tuple[ServerSpec, ...]:
             "gateway",
             Dependency("models"),
             Dependency(first),
-            reads=_read(settings, *stored, *work, "gateway", "execution"),
+            reads=_read(settings, *stored, *work, "gateway", "execution", "notify"),
         ),
         execution(first, Dependency("models")),
         *(execution(name, Dependency("models"), Dependency(first, "ready")) for name in further),
@@ -158,4 +158,6 @@ def _read(settings: Settings, *names: str) -> str:
     known = [key.get_secret_value() for key in secrets] if "models" in names else []
     if "mcpServers" in names:
         known += [secret for one in settings.mcpServers.values() for secret in one.secrets()]
+    if "notify" in names:
+        known.append(settings.notify.webhook_secret.get_secret_value())
     return hashlib.blake2b(f"{values}{known}".encode(), digest_size=8).hexdigest()

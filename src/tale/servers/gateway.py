@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tale.config import NotifySettings
 from tale.errors import TaleError
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import ServerContext, run_server
@@ -29,6 +30,7 @@ from tale.tasks.dbos_journal import DbosJournal
 from tale.tasks.engine import Agent, Engine
 from tale.tasks.once import work
 from tale.tasks.plan import check_plan
+from tale.tasks.notifier import Channel, Desktop, Notifier, Webhook, http_post
 from tale.tasks.progress import ProgressHub
 from tale.tasks.store import NewTask, TaskStore, utc_now
 from tale.tasks.task import STEP_SECONDS, Role, Subtask, Task, check_prompt
@@ -214,6 +216,14 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
         }
         watching = Watching(store, kind_of=kind_of, lanes=lanes["task"], now=utc_now)
         hub.listen(watching.take)
+        notifier = Notifier(
+            store,
+            _channels(settings.notify),
+            told=paths.data / "notified.json",
+            wanted=settings.notify.on,
+            now=utc_now,
+        )
+        hub.listen(notifier.take)
         engine = Engine(
             store,
             hub,
@@ -224,9 +234,21 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
             lanes=lanes,
         )
         await tasks.start(engine.run)
+        tasks.start_soon(notifier.run)
         tasks.start_soon(_close_when, context.stopping, hub)
         yield Gateway(engine, store, hub, watching=watching, check_folder=check_folder).app()
         tasks.cancel_scope.cancel()
+
+
+def _channels(wanted: NotifySettings) -> list[Channel]:
+    channels: list[Channel] = []
+    if wanted.desktop:
+        channels.append(Desktop())
+    if wanted.webhook:
+        channels.append(
+            Webhook(wanted.webhook, wanted.webhook_secret.get_secret_value(), http_post)
+        )
+    return channels
 
 
 async def _close_when(stopping: anyio.Event, hub: ProgressHub) -> None:

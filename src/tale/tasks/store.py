@@ -7,7 +7,7 @@ gateway writes here. Above: `tasks.engine`, `tasks.progress`. Below: `storage.da
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -190,6 +190,28 @@ class TaskStore:
                 event = TaskEvent(row["task"], row["seq"], row["at"], row["kind"], row["data"])
                 events[event.task].append(event)
             return [Finished(found[one], events[one]) for one in reversed(found)]
+
+        return await self._database.read(work)
+
+    async def notable(self, since: datetime, kinds: Collection[str]) -> list[tuple[TaskEvent, str]]:
+        """Read the events of some kinds from a moment on, oldest first, with their tasks' texts."""
+        # Tasks that ended before have no later events; there are many more of them.
+        alive = tasks.c.finished.is_(None) | (tasks.c.finished >= since)
+        query = (
+            select(task_events, tasks.c.text)
+            .join(tasks, tasks.c.id == task_events.c.task)
+            .where(alive, task_events.c.kind.in_(kinds), task_events.c.at >= since)
+            .order_by(task_events.c.at, task_events.c.task, task_events.c.seq)
+        )
+
+        def work(connection: Connection) -> list[tuple[TaskEvent, str]]:
+            return [
+                (
+                    TaskEvent(row["task"], row["seq"], row["at"], row["kind"], row["data"]),
+                    row["text"],
+                )
+                for row in connection.execute(query).mappings()
+            ]
 
         return await self._database.read(work)
 
