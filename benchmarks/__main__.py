@@ -21,6 +21,7 @@ _ALL = (
     "routing",
     "sandbox",
     "eta",
+    "watching",
     "session",
     "checkpoints",
     "agent",
