@@ -182,14 +182,21 @@ def test_more_of_the_plan_done_is_a_larger_share(works: list[Work]) -> None:
 
 
 def test_a_running_subtask_counts_for_part_and_never_for_the_whole() -> None:
-    shares = [
-        fraction([Work("a", SURE, state="running", elapsed=elapsed)])
-        for elapsed in (0, 10, 60, 600)
-    ]
+    def share(elapsed: float, expected: Expected = SURE) -> float:
+        return fraction([Work("a", expected, state="running", elapsed=elapsed)])
+
+    shares = [share(elapsed) for elapsed in (0, 10, 30, 60)]
     assert shares[0] == 0
     assert shares == sorted(shares)
-    assert 0.7 < shares[2] < 0.8
-    assert shares[-1] < 1
+    assert share(30) == pytest.approx(0.5, rel=0.1)
+    assert share(60) < 0.9
+    assert share(6000) < 1
+
+
+def test_where_little_is_known_a_running_subtask_is_not_said_to_be_nearly_done() -> None:
+    unknown = Durations().of("code", "m")
+    late = Work("a", unknown, state="running", elapsed=6 * unknown.median)
+    assert fraction([late]) < 0.75
 
 
 # -- percent ---------------------------------------------------------------------------------------

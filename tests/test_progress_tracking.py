@@ -247,7 +247,7 @@ def test_a_task_that_has_ended_keeps_the_time_it_took() -> None:
 
 def test_a_running_task_is_told_with_share_rest_and_what_is_done_now() -> None:
     words = in_words(shown(planned(), 30))
-    assert words.startswith("Task t-1 is being worked on: 21 % are done, about 2 min left")
+    assert words.startswith("Task t-1 is being worked on: 23 % are done, about 2 min left")
     assert "Just now: Write it (0 of 2 are done)." in words
 
 

@@ -1,7 +1,7 @@
 """One task's events as server-sent events, with how far it is in between.
 
-Stored events and tokens come as they happen. Who asks for it also gets `progress`, before each
-stored event and about once a second: computed, not stored, and so numbered like the event before
+Stored events and tokens come as they happen. Who asks for it also gets `progress`, before stored
+events and about once a second: computed, not stored, and so numbered like the event before
 it. Above: `gateway`. Below: `tasks.progress` (what happens), `tasks.watching` (how far it is).
 """
 
@@ -16,7 +16,7 @@ import anyio
 from tale.tasks.outlook import Outlook
 from tale.tasks.progress import ProgressHub
 from tale.tasks.store import utc_now
-from tale.tasks.task import TaskEvent
+from tale.tasks.task import ENDED, TaskEvent
 from tale.tasks.watching import Watching
 from tale.tasks.words import in_words
 from tale.wire.contracts import EtaView, Event, PartView, ProgressView
@@ -26,6 +26,8 @@ __all__ = ["stream_events", "write_outlook"]
 _HEARTBEAT: Final = ": still here\n\n"
 _PULSE: Final = 1.0
 """Seconds between two words on how far a task is."""
+_SOON: Final = 0.1
+"""The same where something was recorded: hundreds of events that are told anew cost no more."""
 
 
 async def stream_events(
@@ -57,8 +59,7 @@ async def stream_events(
             if event is None and not silent:
                 return
             now = anyio.current_time()
-            stored = event is not None and event.kind != "token"
-            if watching and (stored or now - told >= _PULSE):
+            if watching and now - told >= _pause_before(event):
                 progress, told = write_outlook(await watching.of(task)), now
                 if progress != shown:
                     shown, heard = progress, now
@@ -69,6 +70,13 @@ async def stream_events(
             elif now - heard >= heartbeat:
                 heard = now
                 yield _HEARTBEAT
+
+
+def _pause_before(event: TaskEvent | None) -> float:
+    """Give the seconds that have to be between the last word on how far it is and the next."""
+    if event is None or event.kind == "token":
+        return _PULSE
+    return 0.0 if event.kind in ENDED else _SOON
 
 
 def write_outlook(shown: Outlook) -> ProgressView:

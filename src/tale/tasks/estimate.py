@@ -116,8 +116,10 @@ def fraction(works: Iterable[Work]) -> float:
         if work.state == "done":
             done += weight
         elif work.state == "running":
-            # Nearly linear at first, three quarters at the median, and never the whole.
-            done += weight * math.tanh(work.elapsed / max(weight, 1e-3))
+            # Of what it will have taken, which is more the longer it lasts and the less is known.
+            unsure = math.hypot(work.expected.spread, work.expected.error)
+            _, rest = _rest(_log(weight), unsure, work.elapsed, 0.5)
+            done += weight * work.elapsed / max(work.elapsed + rest, 1e-9)
     return done / whole if whole else 0.0
 
 
