@@ -36,8 +36,9 @@ from tale.tasks.hands import (
     RunCommand,
     WriteFile,
 )
+from tale.tasks.sandbox_bare import Bare
 from tale.tasks.task import Step, StepResult
-from tale.tasks.writing import perform as write
+from tale.tasks.tools import Tooling
 
 __all__ = ["OPERATIONS", "expected", "main"]
 
@@ -112,6 +113,12 @@ class _Model:
         del target, deadline_s
         return [1 for _ in texts]
 
+    async def compute_ahead(
+        self, messages: Sequence[Message], target: str, deadline_s: float
+    ) -> bool:
+        del messages, target, deadline_s
+        return True
+
 
 class _Answer:
     def __init__(self, name: str) -> None:
@@ -130,6 +137,9 @@ class _Answer:
         yield Chunk(finish="stop", usage=Usage(1, 1))
 
 
+_write = execution.performing(Tooling(Bare()))
+
+
 async def perform(action: Action, step: Step) -> Outcome:
     """Do it, leaving time to be killed before and after."""
     await _moment()
@@ -141,7 +151,7 @@ async def perform(action: Action, step: Step) -> Outcome:
             file = Path(step.workspace) / path
             text = file.read_text()
             if text.count(old) == 1 and new not in text:
-                await write(WriteFile(path, text.replace(old, new)), step)
+                await _write(WriteFile(path, text.replace(old, new)), step)
                 outcome = Outcome(ok=True, text="edited")
             else:
                 outcome = Outcome(ok=False, text="the text is not there")
@@ -149,7 +159,7 @@ async def perform(action: Action, step: Step) -> Outcome:
             file = Path(step.workspace) / getattr(action, "path", "")
             outcome = Outcome(ok=True, text=file.read_text())
         case _:
-            outcome = await write(action, step)
+            outcome = await _write(action, step)
     await _moment()
     return outcome
 

@@ -16,13 +16,15 @@ import anyio.abc
 import uvicorn
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from tale.servers.execution import performing
 from tale.servers.guard import Guard
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import bind
 from tale.servers.steps import read_step
 from tale.tasks.hands import Reply
 from tale.tasks.hands_json import read_action, write_outcome, write_reply
-from tale.tasks.writing import perform
+from tale.tasks.sandbox_bare import Bare
+from tale.tasks.tools import Tooling
 from tale.wire.contracts import ACT, ASK, ActReply, ActRequest, AskReply, AskRequest, Event
 from tale.wire.leash import Hello, Peer, Peers, Ready, decode_child, encode
 
@@ -86,6 +88,8 @@ async def execution(
     answer: Callable[[AskRequest, Progress], Awaitable[Reply]], *, pid: int = 1
 ) -> AsyncGenerator[Peer]:
     """Serve what steps need inside the test; files are really written."""
+
+    perform = performing(Tooling(Bare()))
 
     async def ask(request: AskRequest, progress: Progress) -> AskReply:
         await progress({"began": True})

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local_hands import run_step
 from tale.errors import BackendStalled, TaskError, WorkspaceUnusable
 from tale.models.caller import Purpose, Script, ScriptedModels
 from tale.prompts import CHAT_SYSTEM, TESTED_WORK_SYSTEM, WORK_SYSTEM
 from tale.tasks.fences import Block, NamedFile, parse_fences
 from tale.tasks.languages import EXTENSIONS, default_name, is_file_name
-from tale.tasks.local_hands import run_step
 from tale.tasks.task import (
     Began,
     FileWritten,
@@ -410,7 +410,7 @@ async def test_work_streams_its_answer_and_writes_its_files(tmp_path: Path) -> N
         ("make it pass in pytest", TESTED_WORK_SYSTEM),
         ("Write a function that tells primes", WORK_SYSTEM),
         ("Write a function to test if a string is a palindrome", WORK_SYSTEM),
-        ("print the latest news", WORK_SYSTEM),
+        ("Write a function that prints the latest news", WORK_SYSTEM),
     ],
 )
 async def test_tests_are_written_where_they_are_asked_for(

@@ -1,160 +1,139 @@
-"""What says that work is done: which checks there are, what they find, and how they weigh."""
+"""What is found wrong with a whole answer without asking a model."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+import json
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tale.tasks.checks import Check, Verdict, judge, plan_checks, score
-from tale.tasks.hands import Outcome, RunCommand, RunPython
-from tale.tasks.trial import NOT_RUN, program
+from tale.models.answer import Completion
+from tale.models.backend import ChatRequest, FinishReason, Message
+from tale.models.checks import broken_format, check_for
 
-CODE = Check("code", "2 examples", RunPython(""), 2)
-TESTS = Check("tests", "its tests", RunPython(""))
-GIVEN = Check("given", "make", RunCommand("make"))
-
-
-def tried(folder: Path, source: str, *, packages: bool = True) -> tuple[int, str]:
-    run = subprocess.run(
-        [sys.executable, "-I" if packages else "-IS", "-c", source],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-    return run.returncode, run.stdout + run.stderr
-
-
-# -- which -----------------------------------------------------------------------------------------
-
-
-def test_code_is_tried_with_the_requests_examples_before_its_tests() -> None:
-    files = {
-        "lib/f.py": "def f(x): return 2 * x",
-        "test_f.py": "def f(): ...\ndef test_f(): ...",
-        "a.md": "",
+SCHEMA: Mapping[str, object] = {
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {"schema": {"type": "object", "required": ["name"]}},
     }
-    checks = plan_checks("Write f: f(2) == 4, f(3) == 6", "make", files)
-    assert [each.kind for each in checks] == ["code", "given", "tests"]
-    assert checks[0].name == "2 of the request's examples"
-    assert isinstance(checks[0].action, RunPython)
-    assert "['lib/f.py', 'f(2)', '4']" in checks[0].action.code
-    assert checks[1].action == RunCommand("make", repeatable=True)
-    assert all(each.action.repeatable for each in checks)
+}
+OBJECT: Mapping[str, object] = {"response_format": {"type": "json_object"}}
+TOOLS: Mapping[str, object] = {"tools": [{"type": "function", "function": {"name": "look_up"}}]}
 
 
-def test_what_nobody_can_try_has_no_checks() -> None:
-    assert plan_checks("Write a poem", None, {"poem.md": "f(2) == 4"}) == ()
-    [check] = plan_checks("f(2) == 4", None, {"g.py": "def g(): ..."})
-    assert (check.name, check.examples) == ("the code compiles", 0)
+def said(
+    text: str, finish: FinishReason = "stop", calls: tuple[Mapping[str, object], ...] = ()
+) -> Completion:
+    return Completion("small", "ux", False, "", text, calls, finish, None)
 
 
-# -- what they find --------------------------------------------------------------------------------
+def called(name: str, arguments: str) -> Completion:
+    call = {"index": 0, "id": "1", "function": {"name": name, "arguments": arguments}}
+    return said("", "tool_calls", (call,))
+
+
+def asked(options: Mapping[str, object], max_tokens: int | None = None) -> ChatRequest:
+    return ChatRequest((Message("user", "go"),), max_tokens, options=options)
 
 
 @pytest.mark.parametrize(
-    ("code", "told", "held"),
+    ("options", "answer", "fault"),
     [
-        ("def f(x): return 2 * x", "", 2),
-        ("def f(x): return 4.0000000001", "f(3) returned 4.0000000001, but must return 6.", 1),
-        ("def f(x): return [x][x]", "f(2) failed: IndexError: list index out of range", 0),
-        ("def f(x): raise SystemExit(0)", "f(2) failed: SystemExit: 0", 0),
-        ("def f(x): return input()", "f(2) failed: EOFError", 0),
-        ("def f(x):\n    print('noise')\n    return 2 * x", "", 2),
-        ("def f(x): return x +", "f.py: SyntaxError: invalid syntax (line 1)", 0),
-        ("import missing\ndef f(x): ...", "Loading f.py failed: ModuleNotFoundError", 0),
-        ("x: List = 1\ndef f(x): ...", "in the line `x: List = 1`", 0),
+        ({}, said("{"), ""),
+        ({"response_format": {"type": "text"}}, said("{"), ""),
+        (OBJECT, said('{"a": [1, 2]}'), ""),
+        (OBJECT, said('Here it is: {"a": 1}'), "gave invalid JSON"),
+        (OBJECT, said("[1]"), "gave JSON that is no object"),
+        (SCHEMA, said('{"name": "tale"}'), ""),
+        (SCHEMA, said('{"title": "tale"}'), "gave JSON that breaks its schema at $"),
+        ({"response_format": {"type": "json_schema"}}, said("1"), ""),
+        (TOOLS, said("no tool is needed"), ""),
+        (TOOLS, called("look_up", '{"word": "a"}'), ""),
+        (TOOLS, called("look_up", ""), ""),
+        (TOOLS, called("look_up", '{"word": '), "called look_up with invalid JSON"),
+        (TOOLS, called("look_up", "[1]"), "called look_up with something else than an object"),
+        (TOOLS, called("erase", "{}"), "called a tool that was not offered (erase)"),
     ],
 )
-def test_examples_tell_what_is_wrong(tmp_path: Path, code: str, told: str, held: int) -> None:
-    (tmp_path / "f.py").write_text(code)
-    examples = [("f.py", "f(2)", "4"), ("f.py", "f(3)", "6")]
-    exit_status, text = tried(tmp_path, program(["f.py"], examples))
-    verdict = judge(CODE, Outcome(exit_status == 0, text, exit_status))
-    assert told in text
-    assert "noise" not in text
-    assert (verdict.held, verdict.examples) == (not told, held)
-
-
-def test_an_example_that_never_ends_is_stopped_and_the_others_are_tried(tmp_path: Path) -> None:
-    (tmp_path / "f.py").write_text(
-        "def f(x):\n    while x == 2:\n        try:\n            pass\n        except Exception:\n"
-        "            pass\n    return 6"
-    )
-    source = program(["f.py"], [("f.py", "f(2)", "4"), ("f.py", "f(3)", "6")])
-    _, text = tried(tmp_path, source.replace("_SECONDS = 5", "_SECONDS = 1"))
-    assert "f(2) failed: it took more than 1 seconds" in text
-    assert "1 of 2 examples hold." in text
-
-
-def test_a_file_finds_those_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "lib").mkdir()
-    (tmp_path / "lib/g.py").write_text("def g(x): return 2 * x")
-    (tmp_path / "lib/f.py").write_text("from g import g\ndef f(x): return g(x)")
-    assert tried(tmp_path, program([], [("lib/f.py", "f(2)", "4")]))[0] == 0
-
-
-TESTED = """
-import unittest
-from f import f
-def test_f(): assert f(2) == 4
-class Case(unittest.TestCase):
-    def test_two(self): self.assertEqual(f(1), WANTED)
-"""
-
-
-@pytest.mark.parametrize("with_pytest", [True, False])
-@pytest.mark.parametrize(("wanted", "passes"), [("2", True), ("3", False)])
-def test_tests_are_run_with_pytest_or_without(
-    tmp_path: Path, wanted: str, passes: bool, with_pytest: bool
+def test_an_answer_has_the_form_that_was_asked_for(
+    options: Mapping[str, object], answer: Completion, fault: str
 ) -> None:
-    (tmp_path / "f.py").write_text("def f(x): return 2 * x")
-    (tmp_path / "test_f.py").write_text(TESTED.replace("WANTED", wanted))
-    exit_status, text = tried(tmp_path, program(tests=["test_f.py"]), packages=with_pytest)
-    assert (exit_status == 0) is passes
-    assert passes or "2 != 3" in text
+    assert broken_format(asked(options), answer) == fault
 
 
-def test_tests_that_need_what_is_not_there_are_not_judged(tmp_path: Path) -> None:
-    (tmp_path / "test_f.py").write_text("import pytest")
-    exit_status, text = tried(tmp_path, program(tests=["test_f.py"]), packages=False)
-    assert exit_status == NOT_RUN, text
-    assert judge(TESTS, Outcome(False, text, exit_status)).held is None
+def test_a_schema_that_is_none_is_not_the_models_fault() -> None:
+    shape = {"type": "json_schema", "json_schema": {"schema": {"type": "no such type"}}}
+    assert broken_format(asked({"response_format": shape}), said("1")) == ""
 
 
-# -- how they weigh --------------------------------------------------------------------------------
+def test_an_answer_cut_off_by_the_callers_own_limit_is_not_judged() -> None:
+    cut = said('{"a": ', "length")
+    assert broken_format(asked(OBJECT, max_tokens=3), cut) == ""
+    assert broken_format(asked(OBJECT), cut) == "gave invalid JSON"
 
 
-def test_a_flood_of_errors_is_cut_to_its_beginning_and_end() -> None:
-    verdict = judge(GIVEN, Outcome(False, f"first\n{'x' * 9999}\nlast", 1))
-    assert verdict.text.startswith("first")
-    assert verdict.text.endswith("last")
-    assert len(verdict.text) < 1000
-
-
-_VERDICTS = st.lists(
-    st.builds(
-        Verdict,
-        st.sampled_from([CODE, TESTS, GIVEN]),
-        st.booleans() | st.none(),
-        st.just(""),
-        st.integers(0, 2),
-    ),
-    max_size=3,
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm sorry, but I can't assist with that.",
+        "I\u2019m sorry, but I can\u2019t help with that request.",
+        "I am very sorry, but I cannot provide that.",
+        "Sorry, I cannot help you.",
+        "I cannot comply with this request.",
+        "As an AI language model, I can't access files.",
+        "Unfortunately, I am not able to do that.",
+        "im sorry but i cant do that",
+        "I'm unable to open links.",
+        "I won't be able to help with this.",
+    ],
 )
+def test_a_refusal_is_known_by_how_it_begins(text: str) -> None:
+    assert check_for("question")(said(text)) == "refused to answer"
 
 
-@given(_VERDICTS)
-def test_the_users_check_outweighs_examples_and_those_its_own_tests(rest: list[Verdict]) -> None:
-    others = [each for each in rest if each.check is not GIVEN]
-    assert score([Verdict(GIVEN, True), *others]) > score([Verdict(GIVEN, False), *others])
-    unlike = [each for each in rest if each.check is TESTS]
-    better = [Verdict(CODE, False, examples=2), Verdict(TESTS, False)]
-    worse = [Verdict(CODE, False, examples=1), Verdict(TESTS, True), *unlike]
-    assert score(better) > score(worse)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I can't wait to hear more!",
+        "I'm sorry to hear that you are ill. Rest well.",
+        "I am glad you ask. It is 4.",
+        "Sorry is an adjective.",
+        "He said: I can't help it.",
+        "I can help with that.",
+        "Unfortunately, the train was late.",
+    ],
+)
+def test_what_only_sounds_like_a_refusal_is_none(text: str) -> None:
+    assert check_for("question")(said(text)) == ""
+
+
+def test_an_answer_must_say_something_and_come_to_an_end() -> None:
+    check = check_for("write")
+    assert check(said(" \n")) == "gave an empty answer"
+    assert check(said("and so it", "length")) == "did not come to an end"
+    assert check(said("step 1\n" * 40, "length")) == "repeated itself without end"
+    assert check(said("".join(f"{n}\n" for n in range(40)))) == ""
+    assert check(said("Once upon a time.")) == ""
+    assert check(called("look_up", "{}")) == ""
+
+
+def test_python_in_an_answer_must_parse_where_code_was_asked_for() -> None:
+    good = "Here:\n```python\ndef f():\n    return 1\n```\nDone."
+    indented = "1. First:\n   ```py\n   x = 1\n   ```"
+    bad = "```python\ndef f(:\n```"
+    other = "```sh\nls | (\n```\nplain text def f(:"
+    assert [check_for("code")(said(text)) for text in (good, indented, other)] == ["", "", ""]
+    assert check_for("code")(said(bad)) == "wrote Python that does not parse"
+    assert check_for("code")(said(good + "\n" + bad)) == "wrote Python that does not parse"
+    assert check_for("question")(said(bad)) == ""
+
+
+@given(st.text(), st.sampled_from(("stop", "length")))
+def test_checks_are_total(text: str, finish: FinishReason) -> None:
+    for options in (OBJECT, SCHEMA):
+        fault = broken_format(asked(options), said(text, finish))
+        assert fault or isinstance(json.loads(text), dict)
+    assert broken_format(asked(TOOLS), said(text, finish)) == "", "words are no call"
+    assert check_for("code")(said(f"```python\n{text}\n```", "length"))

@@ -20,7 +20,7 @@ from tale.errors import BackendFailed, PromptRejected, TaskError, TaskNotFound, 
 from tale.models.backend import Message
 from tale.models.caller import Script, ScriptedModels
 from tale.paths import Paths
-from tale.servers.execution import Execution
+from tale.servers.execution import Execution, performing
 from tale.servers.gateway import Gateway
 from tale.servers.steps import (
     RemoteWorkers,
@@ -31,6 +31,7 @@ from tale.servers.steps import (
     write_progress,
 )
 from tale.storage.database import Database
+from tale.tasks.agent import work
 from tale.tasks.durable import MemoryJournal
 from tale.tasks.engine import Engine
 from tale.tasks.hands import (
@@ -55,8 +56,8 @@ from tale.tasks.hands_json import (
     write_outcome,
     write_reply,
 )
-from tale.tasks.once import work
 from tale.tasks.progress import ProgressHub
+from tale.tasks.sandbox_bare import Bare
 from tale.tasks.store import TaskStore, utc_now
 from tale.tasks.task import (
     Began,
@@ -67,6 +68,7 @@ from tale.tasks.task import (
     TokenSaid,
     TokensSpent,
 )
+from tale.tasks.tools import Tooling
 from tale.tasks.watching import Watching
 from tale.tasks.workspace import check_workspace
 from tale.wire.contracts import (
@@ -95,7 +97,7 @@ class ExecutionInMemory:
     """Calls an execution server without a wire between."""
 
     def __init__(self, models: ScriptedModels) -> None:
-        self._execution = Execution(models)
+        self._execution = Execution(models, performing(Tooling(Bare())))
         self.deadlines: list[float] = []
 
     async def call(
@@ -200,6 +202,7 @@ async def test_work_is_recorded_at_once_and_its_files_appear(tmp_path: Path) -> 
         "started",
         "acting",
         "file",
+        "acting",
         "done",
     ]
     assert events[-1].data["files"] == ["one.py"]

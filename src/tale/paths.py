@@ -87,6 +87,11 @@ class Paths:
         return self.data / "checkpoints.git"
 
     @property
+    def outputs(self) -> Path:
+        """What programs of tasks printed beyond what a model is told."""
+        return self.data / "outputs"
+
+    @property
     def runtime_file(self) -> Path:
         """How to reach the running daemon, token included; mode 0600."""
         return self.runtime / "daemon.json"

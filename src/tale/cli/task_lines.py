@@ -82,6 +82,17 @@ def _file(data: Record) -> str:
     return f"wrote {data.text('path')}" + (f" ({human_bytes(size)})" if size else "")
 
 
+def _subtask(data: Record) -> str:
+    state = _PART_STATES.get(data.text("state"), "goes on")
+    return f"{data.text('title') or data.text('id')}: {state}"
+
+
+def _acting(data: Record) -> str:
+    """Say what is run; files are told of once they are there."""
+    what = data.text("what").split("\n", 1)[0]
+    return f"runs {what}" if data.text("action") in {"RunCommand", "RunPython", "CallTool"} else ""
+
+
 _SAY: Mapping[str, Callable[[Record], str]] = {
     "started": lambda data: (
         f"started on the {data.text('role')} model" + _after(data.text("reason"))
@@ -90,10 +101,8 @@ _SAY: Mapping[str, Callable[[Record], str]] = {
     "plan": lambda data: (
         f"planned {plural(len(data.records('subtasks')), 'subtask')}" + _after(data.text("why"))
     ),
-    "subtask": lambda data: (
-        f"{data.text('title') or data.text('id')}: {_PART_STATES.get(data.text('state'), 'goes on')}"
-    ),
-    "acting": lambda data: _acting(data),
+    "subtask": _subtask,
+    "acting": _acting,
     "file": _file,
     "note": lambda data: data.text("text"),
     "approval": lambda data: "waits for your approval" + _after(data.text("text")),
@@ -101,12 +110,6 @@ _SAY: Mapping[str, Callable[[Record], str]] = {
     "token": lambda data: "",
     "progress": lambda data: "",
 }
-
-
-def _acting(data: Record) -> str:
-    """Say what is run; files are told of once they are there."""
-    what = data.text("what").split("\n", 1)[0]
-    return f"runs {what}" if data.text("action") in {"RunCommand", "RunPython", "CallTool"} else ""
 
 
 def _after(why: str) -> str:

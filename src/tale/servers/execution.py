@@ -1,14 +1,16 @@
 """The execution server: asks models for the steps of tasks, and acts in their workspaces.
 
 MCP tools `ask` and `act`; it decides nothing and keeps nothing. Several of it may run. Above: the
-gateway, where steps are decided and recorded. Below: `tasks.asking` and what performs actions here,
-models by way of the models server.
+gateway, where steps are decided and recorded. Below: `tasks.asking` and `tasks.tools` here, models
+by way of the models server.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 
 from starlette.applications import Starlette
 
@@ -21,20 +23,32 @@ from tale.servers.steps import read_step, write_progress
 from tale.tasks.asking import ask
 from tale.tasks.hands import Action, Outcome
 from tale.tasks.hands_json import read_action, read_question, write_outcome, write_reply
+from tale.tasks.mcp_tools import McpTools
 from tale.tasks.task import Began, Progress, Step
-from tale.tasks.writing import perform
+from tale.tasks.tooling import tooling_of
+from tale.tasks.tools import Tooling, perform
+from tale.tasks.workspace import Workspace
 from tale.wire.contracts import ACT, ASK, ActReply, ActRequest, AskReply, AskRequest
 
-__all__ = ["Execution", "Perform", "compose", "main"]
+__all__ = ["Execution", "Perform", "compose", "main", "performing"]
 
 Perform = Callable[[Action, Step], Awaitable[Outcome]]
 """Carries out an action in a step's workspace."""
 
 
+def performing(tooling: Tooling) -> Perform:
+    """Give what carries actions out with these tools."""
+
+    async def act(action: Action, step: Step) -> Outcome:
+        return await perform(action, Workspace(Path(step.workspace)), tooling)
+
+    return act
+
+
 class Execution:
     """The execution server's tools."""
 
-    def __init__(self, models: ModelCaller, perform: Perform = perform) -> None:
+    def __init__(self, models: ModelCaller, perform: Perform) -> None:
         self._models = models
         self._perform = perform
 
@@ -64,12 +78,15 @@ class Execution:
 
 
 @asynccontextmanager
-async def compose(
-    context: ServerContext, *, perform: Perform = perform
-) -> AsyncGenerator[Starlette]:
+async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
     """Build the execution server."""
-    leash = context.leash
-    async with ModelClient(models_url(leash), leash.token) as models:
+    leash, settings, paths = context.leash, context.settings, context.paths
+    async with (
+        ModelClient(models_url(leash), leash.token) as models,
+        McpTools(settings.mcpServers) as tools,
+    ):
+        tooling = tooling_of(settings, paths, tools=tools, spill=paths.outputs)
+        perform = performing(replace(tooling, secrets=frozenset({leash.token})))
         yield Execution(models, perform).app()
 
 

@@ -21,16 +21,17 @@ from starlette.routing import Route
 
 from tale.config import NotifySettings
 from tale.errors import TaleError
+from tale.models.catalog import action_form
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import ServerContext, run_server
 from tale.servers.steps import RemoteWorkers, judge, kind_of
 from tale.servers.task_stream import stream_events, write_outlook
 from tale.storage.database import Database
+from tale.tasks.agent import work
 from tale.tasks.dbos_journal import DbosJournal
 from tale.tasks.engine import Agent, Engine
-from tale.tasks.once import work
-from tale.tasks.plan import check_plan
 from tale.tasks.notifier import Channel, Desktop, Notifier, Webhook, http_post
+from tale.tasks.plan import check_plan
 from tale.tasks.progress import ProgressHub
 from tale.tasks.store import NewTask, TaskStore, utc_now
 from tale.tasks.task import STEP_SECONDS, Role, Subtask, Task, check_prompt
@@ -232,6 +233,7 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
             agent=agent,
             judge=judge,
             lanes=lanes,
+            forms={"ux": action_form(models.ux.name), "task": action_form(models.task.name)},
         )
         await tasks.start(engine.run)
         tasks.start_soon(notifier.run)

@@ -200,7 +200,7 @@ def read_step(request: WorkRequest) -> Step:
         request.role,
         request.kind,
         request.session,
-        request.subtask,
+        subtask=request.subtask,
     )
 
 

@@ -3,8 +3,8 @@
 It only decides. Whatever lies outside of it goes through `Hands`, and it reads no clock and throws
 no dice, so that given the same replies it does the same again: that is how a step goes on after a
 crash. Two forms of acting: `fences`, in which one answer does the whole thing, for small models;
-`json`, one action a turn, for models that hold a form. Above: `tasks.engine` (hands that record),
-`tasks.local_hands` (hands of one process). Below, all pure: `tasks.attempts`, `tasks.moves`,
+`json`, one action a turn, for models that hold a form. Above: `tasks.engine` (hands that
+record). Below, all pure: `tasks.attempts`, `tasks.moves`,
 `tasks.checks`, `tasks.transcript`.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 from tale.errors import TaskError
 from tale.models.assess import Assessment, assess
@@ -50,7 +50,7 @@ from tale.tasks.hands import (
 )
 from tale.tasks.languages import is_file_name
 from tale.tasks.moves import AskUser, Finish, Garbled, move_schema, read_move
-from tale.tasks.task import Step, StepResult, TokensSpent
+from tale.tasks.task import Role, Step, StepResult, TokensSpent
 from tale.tasks.transcript import Turn, for_model, for_reader
 
 __all__ = ["work"]
@@ -116,6 +116,8 @@ class _Work:
         self._hands = hands
         self._limits = limits
         self._session = step.session or step.task
+        # A part of a plan is work, however it is put.
+        self._role: Role | Literal["auto"] = step.role if step.subtask else "auto"
         self._desk = Desk(hands)
         self._found: Assessment = assess(step.text)
         self._ran = False
@@ -160,7 +162,7 @@ class _Work:
     async def _by_fences(self, request: str) -> StepResult:
         opening = (Message("system", self._system()), Message("user", request))
         attempts: list[Attempt] = []
-        while asked := next_question(opening, attempts, self._limits, self._session):
+        while asked := next_question(opening, attempts, self._limits, self._session, self._role):
             question, thread = asked
             if attempts and not attempts[-1].goes_on:
                 await self._hands.note(_why_again(attempts[-1]))

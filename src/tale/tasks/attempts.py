@@ -85,10 +85,15 @@ def next_question(
     attempts: Sequence[Attempt],
     limits: Limits,
     session: str,
+    role: Role | Literal["auto"] = "auto",
 ) -> tuple[Question, tuple[Message, ...]] | None:
-    """Say what is asked next, and the `thread` of its answer; None where it is over."""
-    # The router would judge a correction by its last message, which is no request.
-    role = attempts[0].reply.role if attempts else "auto"
+    """Say what is asked next, and the `thread` of its answer; None where it is over.
+
+    The first question goes to `role`, all others to whoever answered that.
+    """
+    if attempts:
+        # The router would judge a correction by its last message, which is no request.
+        role = attempts[0].reply.role
     asking = _Asking(opening, limits, session, role)
     if not attempts:
         return asking.question((), _GREEDY), ()

@@ -26,7 +26,7 @@ from tale.tasks.progress import ProgressHub
 from tale.tasks.recorded_hands import Overtaken, RecordedHands, Workers, pauses
 from tale.tasks.run import Queued, Run
 from tale.tasks.store import Change, NewTask, TaskStore
-from tale.tasks.task import Judge, Judgement, Role, Step, StepResult, Subtask, Task
+from tale.tasks.task import Form, Judge, Judgement, Role, Step, StepResult, Subtask, Task
 from tale.telemetry import get_logger
 
 __all__ = ["Agent", "Engine", "Queued", "pick"]
@@ -67,6 +67,7 @@ class Engine:
         agent: Agent,
         judge: Judge,
         lanes: Mapping[Role, int],
+        forms: Mapping[Role, Form] | None = None,
         pause: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         """Make an engine.
@@ -79,6 +80,7 @@ class Engine:
             agent: Decides what that is.
             judge: Chooses the model for a text.
             lanes: How many steps each model has at a time.
+            forms: How each model acts; in fenced files where it isn't said.
             pause: Waits between attempts.
         """
         self._store = store
@@ -88,6 +90,7 @@ class Engine:
         self._workers = workers
         self._judge = judge
         self._lanes = lanes
+        self._forms = forms or {}
         self._pause = pause
         self._queue: set[Queued] = set()
         self._running: dict[str, Run] = {}
@@ -249,11 +252,16 @@ class Engine:
                 await run.tell("resumed", {"why": _ANEW})
 
     def _step(self, task: Task, part: Subtask | None, judgement: Judgement) -> Step:
-        role, kind = judgement.role, judgement.kind
-        if part is None:
-            return Step(task.id, task.text, task.workspace, role, kind, task.session)
-        text = instructions(task.text, part, self._plans[task.id])
-        return Step(task.id, text, task.workspace, role, kind, task.session, part.id)
+        return Step(
+            task.id,
+            instructions(task.text, part, self._plans[task.id]) if part else task.text,
+            task.workspace,
+            judgement.role,
+            judgement.kind,
+            task.session,
+            form=self._forms.get(judgement.role, "fences"),
+            subtask=part.id if part else None,
+        )
 
     async def _work(self, step: Step, part: Subtask | None, run: Run, recorder: Recorder) -> None:
         """Have the agent do a step, and record what came of it."""

@@ -1,8 +1,4 @@
-"""The hands of one process: asks the models server, writes into the workspace, records nothing.
-
-Commands and Python are not run here, so nothing is checked. Above: `servers.execution`. Below:
-`tasks.asking`, `tasks.workspace`; the agent behind `run_step` is `tasks.agent`.
-"""
+"""Hands of one process: they ask models and write into the workspace, record and run nothing."""
 
 from __future__ import annotations
 
