@@ -432,6 +432,7 @@ async def _many(report: Report, nursery: socket.socket) -> None:
 def _everything(report: Report) -> None:
     """Kill a daemon and all of its processes in the middle of a task, and serve again."""
     seconds: list[float] = []
+    serving: list[float] = []
     with Installation.fresh() as installation:
         installation.timed("submit", "hello world")
         for _ in range(3):
@@ -445,6 +446,7 @@ def _everything(report: Report) -> None:
                 time.sleep(0.01)
             begun = time.perf_counter()
             installation.tale("tasks")  # whoever asks first starts the daemon
+            serving.append(time.perf_counter() - begun)
             _until(installation, task, "running")
             seconds.append(time.perf_counter() - begun)
             installation.tale("cancel", task)
@@ -455,8 +457,10 @@ def _everything(report: Report) -> None:
             "s",
             "< 3 s",
             median(seconds) < 3,
-            runs=len(seconds),
-            spread=spread(seconds),
+            "until the gateway answers",
+            median(serving),
+            len(seconds),
+            spread(seconds),
         )
     )
 
