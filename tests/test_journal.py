@@ -250,3 +250,22 @@ async def test_a_database_that_can_not_be_made_is_told_in_words(tmp_path: Path) 
     with pytest.raises(StorageError, match=r"steps\.db"):
         async with DbosJournal(tmp_path / "steps.db").open():
             pass
+
+
+async def test_a_damaged_file_is_set_aside_and_work_begins_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    effects, file = Effects(), tmp_path / "steps.db"
+    file.write_bytes(b"no database at all" * 100)
+
+    async def work(recorder: Recorder) -> None:
+        await recorder.step("ask", effects.of("ask"))
+
+    async with opened(lambda: DbosJournal(file)) as journal:
+        await journal.run("t-1", work)
+    assert [data[:11] for data in damaged_in(tmp_path)] == [b"no database"]
+    assert any("journal.damaged" in one.message for one in caplog.records)
+
+
+def damaged_in(folder: Path) -> list[bytes]:
+    return [file.read_bytes() for file in folder.glob("*.damaged-*")]

@@ -1112,3 +1112,25 @@ async def test_a_task_of_parts_is_cancelled_as_a_whole(store: TaskStore) -> None
         await world.engine.cancel(identity)
         assert (await world.ended(await world.submit("other"))).state == "done"
     assert world.workers.steps == ["one hold", "other"]
+
+
+@pytest.mark.parametrize(
+    ("line", "runs"),
+    [
+        # It may have run: nobody knows any more.
+        ("pay", 0),
+        ("look", 1),
+    ],
+)
+async def test_a_command_is_known_to_have_begun_though_the_record_of_steps_is_lost(
+    store: TaskStore, line: str, runs: int
+) -> None:
+    journal = CutOff(2)
+    before = World(store, no_pause, journal, doing(RunCommand("pay")))
+    async with before.running():
+        identity = await before.submit("work")
+        await journal.died.wait()
+    after = World(store, no_pause, MemoryJournal(), doing(RunCommand(line)))
+    async with after.running():
+        assert (await after.ended(identity)).state == "done"
+    assert len(after.workers.acts) == runs

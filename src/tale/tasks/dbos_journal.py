@@ -20,7 +20,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -29,6 +29,7 @@ import orjson
 from anyio import to_thread
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from tale.errors import StorageError
@@ -104,6 +105,31 @@ class DbosJournal:
                 engine.dispose()
         finally:
             os.close(handle)
+
+    def _set_aside(self) -> None:
+        """Put a damaged file out of the way: what it recorded is lost, and no task is.
+
+        A task begins anew, and commands that had begun are known from its events.
+        """
+        engine = self._make_engine()
+        try:
+            with engine.connect() as connection:
+                sound = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() == "ok"
+        except DBAPIError as error:
+            code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+            if code not in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+                raise
+            sound = False
+        finally:
+            engine.dispose()
+        if sound:
+            return
+        when = time.strftime("%Y%m%d-%H%M%S")
+        for ending in ("", "-wal", "-shm"):
+            damaged = self._file.with_name(f"{self._file.name}{ending}")
+            with suppress(FileNotFoundError):
+                damaged.rename(damaged.with_name(f"{damaged.name}.damaged-{when}"))
+        log.error("journal.damaged", database=self._where, set_aside=f"damaged-{when}")
 
     async def run(self, identity: str, work: Work) -> None:
         """Run a workflow to its end, from where its record stops."""
@@ -221,7 +247,12 @@ class DbosJournal:
             return create_engine(
                 parsed.set(drivername="postgresql+psycopg"), pool_size=_POOL, pool_pre_ping=True
             )
+        if self._file.exists():
+            self._set_aside()
         os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
+        return self._make_engine()
+
+    def _make_engine(self) -> Engine:
         engine = create_engine(URL.create("sqlite", database=str(self._file)), pool_size=_POOL)
         event.listen(engine, "connect", _prepare)
         return engine

@@ -8,11 +8,13 @@ Below: `durable` (records), and the execution servers behind the `Workers`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import count
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import anyio
+import orjson
 
 from tale.errors import (
     BackendBroke,
@@ -24,6 +26,7 @@ from tale.errors import (
     TaskError,
     error_from_code,
 )
+from tale.storage.database import storable
 from tale.tasks.durable import Json, Recorder
 from tale.tasks.hands import (
     Action,
@@ -38,7 +41,13 @@ from tale.tasks.hands import (
     RunPython,
     WriteFile,
 )
-from tale.tasks.hands_json import read_outcome, read_reply, write_outcome, write_reply
+from tale.tasks.hands_json import (
+    read_outcome,
+    read_reply,
+    write_action,
+    write_outcome,
+    write_reply,
+)
 from tale.tasks.task import Began, FileWritten, Noted, Progress, Report, Step, TokenSaid
 from tale.telemetry import get_logger
 
@@ -166,8 +175,7 @@ class RecordedHands:
 
     async def act(self, action: Action) -> Outcome:
         """Do something in the workspace."""
-        self._calls += 1
-        key = f"{self._step.id}:{self._calls}"
+        key = self._key(write_action(action))
 
         async def call() -> Json:
             try:
@@ -187,8 +195,14 @@ class RecordedHands:
 
     async def note(self, text: str) -> None:
         """Tell the user something."""
+        text = storable(text)
+        await self._teller.tell("note", {"text": text}, self._key(text))
+
+    def _key(self, what: object) -> str:
+        """Name a call by its position and by what it does, which a changed course changes."""
         self._calls += 1
-        await self._teller.tell("note", {"text": text}, f"{self._step.id}:{self._calls}")
+        digest = hashlib.blake2s(orjson.dumps(what), digest_size=8).hexdigest()
+        return f"{self._step.id}:{self._calls}:{digest}"
 
     async def _act(self, action: Action, key: str) -> Outcome:
         repeatable = is_repeatable(action)
