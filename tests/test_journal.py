@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
+from sqlalchemy import create_engine, text
 
 from tale.errors import StorageError, TaskError
 from tale.tasks.dbos_journal import DbosJournal
@@ -36,13 +39,31 @@ class Effects:
 Opener = Callable[[], "Journal"]
 
 
-@pytest.fixture(params=["memory", "dbos"])
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
     """Give a journal over the same record at each call, as a process that starts anew would."""
     memory = MemoryJournal()
     if request.param == "memory":
         return lambda: memory
-    return lambda: DbosJournal(tmp_path / "steps.db")
+    url = ""
+    if request.param == "postgresql":
+        url = os.environ.get("TALE_TEST_POSTGRESQL", "")
+        if not url:
+            pytest.skip("TALE_TEST_POSTGRESQL names no database")
+        await clear(url)
+    return lambda: DbosJournal(tmp_path / "steps.db", url)
+
+
+async def clear(url: str) -> None:
+    """Forget what an earlier test recorded."""
+
+    def work() -> None:
+        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+        with engine.begin() as connection:
+            connection.execute(text("DROP SCHEMA IF EXISTS tale_steps CASCADE"))
+        engine.dispose()
+
+    await anyio.to_thread.run_sync(work)
 
 
 @asynccontextmanager
