@@ -10,6 +10,7 @@ from __future__ import annotations
 import array
 import asyncio
 import importlib
+import itertools
 import os
 import random
 import signal
@@ -21,6 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import Engine, event
+from sqlalchemy.pool import Pool
 from starlette.types import ASGIApp
 
 from tale.models.backend import ChatRequest, Chunk, Message, Role, Usage
@@ -174,6 +177,18 @@ async def _compose_execution(context: ServerContext) -> AsyncGenerator[ASGIApp]:
     yield execution.Execution(_Model(), perform).app()
 
 
+def _die_at(boundary: int) -> None:
+    """Kill this process at a write boundary: before a commit, or when its connection is done."""
+    passed = itertools.count(1)
+
+    def pass_one(*_: object) -> None:
+        if next(passed) == boundary:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    event.listen(Engine, "commit", pass_one)
+    event.listen(Pool, "checkin", pass_one)
+
+
 def _serve(service: str) -> None:
     if service == "gateway":
         run_server(partial(gateway.compose, agent=agent))
@@ -184,7 +199,8 @@ def _serve(service: str) -> None:
 def main() -> None:
     """Fork a server for each order, which brings its leash and its log as descriptors.
 
-    An order is a service, its home, and the seconds that a piece of an answer takes.
+    An order is a service, its home, the seconds that a piece of an answer takes, and the number of
+    the write boundary at which the server dies; 0 for none.
     """
     importlib.import_module("dbos")  # so that the forks have it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -196,7 +212,7 @@ def main() -> None:
         descriptors = array.array("i")
         for *_, data in ancillary:
             descriptors.frombytes(data)
-        service, home, pace = message.decode().split(" ")
+        service, home, pace, boundary = message.decode().split(" ")
         leash, log = descriptors
         pid = os.fork()
         if pid == 0:
@@ -207,6 +223,8 @@ def main() -> None:
             os.environ["TALE_HOME"] = home
             os.environ[_WITNESS] = f"{home}/witness"
             os.environ[_PACE] = pace
+            if int(boundary):
+                _die_at(int(boundary))
             _serve(service)
             os._exit(0)
         os.close(leash)

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +65,7 @@ _PLAN: Final = {
     "k": "hij",
     "l": "k",
 }
+_STRIDE: Final = int(os.environ.get("TALE_CRASH_STRIDE", "3"))
 _QUICK: Final = 0.004
 _USUAL: Final = 0.1
 """Seconds that a quarter of an answer takes: so that blows are dense, and as from a small model."""
@@ -79,6 +80,7 @@ def measure(report: Report) -> None:
     with _nursery() as nursery:
         anyio.run(_many, report, nursery)
         anyio.run(_campaign, report, nursery)
+        anyio.run(_boundaries, report, nursery)
     _everything(report)
 
 
@@ -111,10 +113,17 @@ class _Lab:
     """An installation whose processes are started anew whenever they die."""
 
     def __init__(
-        self, home: Path, nursery: socket.socket, tasks: anyio.abc.TaskGroup, pace: float
+        self,
+        home: Path,
+        nursery: socket.socket,
+        tasks: anyio.abc.TaskGroup,
+        *,
+        pace: float,
+        boundary: int,
     ) -> None:
         self.home = home
         self._pace = pace
+        self._boundary = boundary
         self.source = FixedPeers()
         self.parts = {name: _Part(name, service) for name, service in _PARTS.items()}
         self._nursery = nursery
@@ -135,11 +144,9 @@ class _Lab:
     async def _start(self, part: _Part) -> None:
         ours, theirs = socket.socketpair()
         with (self.home / f"{part.name}.log").open("ab") as log, theirs:
-            socket.send_fds(
-                self._nursery,
-                [f"{part.service} {self.home} {self._pace}".encode()],
-                [theirs.fileno(), log.fileno()],
-            )
+            dies = part.service == "gateway" and not part.starts
+            order = f"{part.service} {self.home} {self._pace} {self._boundary if dies else 0}"
+            socket.send_fds(self._nursery, [order.encode()], [theirs.fileno(), log.fileno()])
             part.pid = int(self._nursery.recv(64))
         part.starts += 1
         part.line = await anyio.abc.SocketStream.from_socket(ours)
@@ -179,13 +186,15 @@ class _Lab:
 
 
 @asynccontextmanager
-async def _lab(nursery: socket.socket, *, pace: float) -> AsyncGenerator[tuple[_Lab, Services]]:
+async def _lab(
+    nursery: socket.socket, *, pace: float, boundary: int = 0
+) -> AsyncGenerator[tuple[_Lab, Services]]:
     home = Path(tempfile.mkdtemp(prefix="tale-crash-"))
     # As many parts at a time as a machine with two execution servers has.
     (home / "tale.toml").write_text("[execution]\nreplicas = 4\n[gateway]\nport = 0\n")
     try:
         async with anyio.create_task_group() as tasks:
-            lab = _Lab(home, nursery, tasks, pace)
+            lab = _Lab(home, nursery, tasks, pace=pace, boundary=boundary)
             await lab.start()
             async with Services(lab.source, services={"gateway"}, token=TOKEN).open() as services:
                 yield lab, services
@@ -253,12 +262,7 @@ async def _run(seed: int, verdict: _Verdict, nursery: socket.socket) -> None:
     begun = time.perf_counter()
     recorded_at: dict[str, int] = {}
     async with _lab(nursery, pace=_QUICK) as (lab, services):
-        parts = tuple(
-            SubtaskRequest(id=name, text=f"part {name}", depends_on=tuple(needs))
-            for name, needs in _PLAN.items()
-        )
-        work = str(lab.home / "work")
-        request = SubmitRequest(text="twelve parts", workspace=work, subtasks=parts)
+        request = _request(lab, _PLAN)
         task = await services.call(SUBMIT, request, deadline=30)
         with anyio.move_on_after(_LIMIT_SECONDS):
             for _ in range(chance.randint(*_KILLS)):
@@ -269,11 +273,54 @@ async def _run(seed: int, verdict: _Verdict, nursery: socket.socket) -> None:
                 _note_recorded(lab.home, recorded_at)
                 while target in {"all", "gateway"} and lab.source.peers.of("gateway"):
                     await lab.source.wait_change()
-            while (shown := await _shown(services, task.id)).state not in {"done", "failed"}:
-                pass
+            shown = await _until_ended(services, task.id)
             verdict.finished += shown.state == "done"
-            _judge(seed, lab.home, shown, recorded_at, verdict)
+            _judge(seed, lab.home, shown, recorded_at, verdict, plan=_PLAN)
     verdict.seconds.append(time.perf_counter() - begun)
+
+
+async def _boundaries(report: Report, nursery: socket.socket) -> None:
+    """Kill the gateway at one write boundary after another, in a task of two parts."""
+    verdict = _Verdict()
+    plan = {"a": "", "b": "a"}
+    runs = boundary = 0
+    died = True
+    while died:
+        boundary += _STRIDE
+        runs += 1
+        async with _lab(nursery, pace=0, boundary=boundary) as (lab, services):
+            request = _request(lab, plan)
+            task = await services.call(SUBMIT, request, deadline=_LIMIT_SECONDS)
+            shown = await _until_ended(services, task.id)
+            verdict.finished += shown.state == "done"
+            _judge(boundary, lab.home, shown, {}, verdict, plan=plan)
+            died = lab.parts["gateway"].starts > 1
+    wrong = verdict.twice + verdict.lost + verdict.corrupt
+    report.console.print(f"  {boundary} write boundaries; {wrong or 'nothing was wrong'}")
+    report.add(
+        Figure(
+            "tasks that come out right though the gateway died at a write boundary",
+            verdict.finished - len(wrong),
+            f"of {runs}",
+            "all",
+            verdict.finished == runs and not wrong,
+        )
+    )
+
+
+def _request(lab: _Lab, plan: Mapping[str, str]) -> SubmitRequest:
+    parts = tuple(
+        SubtaskRequest(id=name, text=f"part {name}", depends_on=tuple(needs))
+        for name, needs in plan.items()
+    )
+    work = str(lab.home / "work")
+    return SubmitRequest(text="several parts", workspace=work, subtasks=parts, key="once")
+
+
+async def _until_ended(services: Services, task: str) -> TaskView:
+    while (shown := await _shown(services, task)).state not in {"done", "failed"}:
+        pass
+    return shown
 
 
 async def _shown(services: Services, task: str) -> TaskView:
@@ -300,7 +347,13 @@ def _witness(home: Path) -> list[str]:
 
 
 def _judge(
-    seed: int, home: Path, task: TaskView, recorded_at: dict[str, int], verdict: _Verdict
+    seed: int,
+    home: Path,
+    task: TaskView,
+    recorded_at: Mapping[str, int],
+    verdict: _Verdict,
+    *,
+    plan: Mapping[str, str],
 ) -> None:
     said = _witness(home)
     verdict.known += len(recorded_at)
@@ -311,7 +364,7 @@ def _judge(
     with sqlite3.connect(home / "tale.db", timeout=30) as database:
         answers = dict(database.execute("SELECT id, answer FROM subtasks").fetchall())
         events = database.execute("SELECT seq, kind, data FROM task_events ORDER BY seq").fetchall()
-    for part in _PLAN:
+    for part in plan:
         once = f"{task.id}.{part}:{OPERATIONS.index('once')}"
         ok = answers[part].split()[1] == "1"
         verdict.cut_off += not ok
@@ -400,8 +453,7 @@ async def _many(report: Report, nursery: socket.socket) -> None:
         done = 0
         begun = time.perf_counter()
         for task in tasks:
-            while (shown := await _shown(services, task)).state not in {"done", "failed"}:
-                pass
+            shown = await _until_ended(services, task)
             done += shown.state == "done"
             memory.append(process.memory_info().rss)
         took = time.perf_counter() - begun
