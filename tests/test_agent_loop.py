@@ -183,6 +183,14 @@ async def test_files_that_the_request_names_are_shown_to_the_model() -> None:
     assert "secret" not in prompt
 
 
+async def test_tests_that_the_request_names_are_run_though_the_user_wrote_them() -> None:
+    old = {"test_f.py": "from f import f\ndef test_f(): assert f(2) == 4\n"}
+    hands = ScriptedHands(GOOD, files=old, runs=examples)
+    result = await work(step("Write f.py so that the tests in test_f.py pass"), hands)
+    assert result.check == "the code compiles: yes, its tests: yes"
+    assert result.files == ("f.py",)
+
+
 async def test_what_the_user_edits_meanwhile_is_kept_and_told() -> None:
     hands = ScriptedHands(BAD, GOOD, GOOD, runs=examples)
 
