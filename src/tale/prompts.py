@@ -33,14 +33,20 @@ CHAT_SYSTEM: Final = (
 """Says what tale is, since people ask; told only to be brief, the 0.5B rambled on it."""
 
 WORK_SYSTEM: Final = (
-    "You are a careful engineer. Answer with the files alone: each as a line `FILE: path/name` and "
-    "one fenced block with its complete content. Leave out docstrings, comments, tests and "
-    "examples of use unless the task asks for them.\n\n"
-    "Example of a task: Write a function that adds two numbers.\n"
-    "FILE: add.py\n```python\ndef add(a, b):\n    return a + b\n```\n"
-    "add.py adds two numbers."
+    "You are a careful engineer. Say in at most two short sentences how it is done, then give each "
+    "file as a line `FILE: path/name` and one fenced block with its complete content, with short "
+    "comments instead of docstrings. Write nothing after the files, and tests only if the task "
+    "asks for them.\n\n"
+    "Example of a task: Write a function that gives the mean of numbers, 0 if there are none.\n"
+    "No numbers would divide by zero, so that comes first; else it is the sum by the count.\n"
+    "FILE: mean.py\n```python\ndef mean(numbers):\n    # There is nothing to divide\n"
+    "    if not numbers:\n        return 0\n    return sum(numbers) / len(numbers)\n```"
 )
-"""For work that says nothing of tests."""
+"""For work that says nothing of tests.
+
+Saying first how it is done is worth its tokens: of eight HumanEval problems that the 1.5B failed
+when it was to answer with the files alone, copying docstrings and half as long, it solved four
+after a sentence or two about how."""
 
 TESTED_WORK_SYSTEM: Final = (
     "You are a careful engineer. Do the whole task in one answer: each file as a line "

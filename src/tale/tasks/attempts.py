@@ -32,7 +32,7 @@ class Limits:
         garbled: Answers in a row that can't be understood.
     """
 
-    tries: int = 5
+    tries: int = 4
     turns: int = 24
     tokens: int = 60_000
     answer: int = 4096
