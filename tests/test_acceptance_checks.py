@@ -55,6 +55,15 @@ def test_what_nobody_can_try_has_no_checks() -> None:
     assert (check.name, check.examples) == ("the code compiles", 0)
 
 
+def test_a_function_that_the_request_heads_is_missed_where_nobody_wrote_it() -> None:
+    request = "Write this:\ndef f(x):\n    f(2) == 4"
+    [check] = plan_checks(request, None, {"a.py": "def g(): ..."})
+    assert check.examples == 1
+    assert isinstance(check.action, RunPython)
+    assert "['a.py', 'f(2)', '4']" in check.action.code
+    assert plan_checks(request, None, {"test_a.py": ""})[0].examples == 0
+
+
 # -- what they find --------------------------------------------------------------------------------
 
 

@@ -55,6 +55,13 @@ def test_the_block_with_the_function_is_the_file_among_blocks_without_names() ->
     assert file == NamedFile("main.py", "def f(): ...\n")
 
 
+def test_a_name_with_nothing_under_it_is_that_of_the_code_before_it() -> None:
+    text = f"Sure:\n{CODE}\nFile: f.py\n```python\nFILE: f.py\n```"
+    assert read_fenced(Reply(text, "m", "task")).files == (NamedFile("f.py", "def f(): ...\n"),)
+    [empty] = read_fenced(Reply("FILE: pkg/__init__.py\n```python\n```", "m", "task")).files
+    assert empty == NamedFile("pkg/__init__.py", "")
+
+
 @pytest.mark.parametrize(
     ("text", "commands"),
     [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 from tale.models.backend import Message
 from tale.prompts import NO_FILE, REPEATED, RUN_SYSTEM, TESTED_WORK_SYSTEM, WORK_SYSTEM

@@ -120,6 +120,10 @@ def _placed(request: str, python: Mapping[str, str]) -> list[tuple[str, Example]
         if not is_test(path)
         for each in signatures_in(text)
     }
+    programs = [path for path in python if not is_test(path)]
+    # A function that the request heads and nobody wrote is missed by its examples.
+    asked = {each.name: programs[-1] for each in signatures_in(request) if programs}
+    where = {**asked, **where}
     return [(where[each.function], each) for each in examples_in(request, where)]
 
 

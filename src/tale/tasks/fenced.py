@@ -8,7 +8,7 @@ solved 8 of 10 little problems, with one JSON action a turn 4 of 6, with native 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tale.tasks.fences import Fences, NamedFile, parse_fences
@@ -47,10 +47,13 @@ def read_fenced(reply: Reply, asked_for: str = "") -> Fenced:
     """
     found = parse_fences(reply.text)
     notes = list(found.problems)
-    files = found.files
+    # A name with nothing under it, after the code itself, is only its name.
+    files = tuple(file for file in found.files if file.content.strip() or not found.blocks)
     if not files and (block := _only_block(found, asked_for)):
-        files = (block,)
-        notes.append(f"The model named no file; its code is in {block.path}.")
+        named = found.files[-1].path if found.files else ""
+        files = (replace(block, path=named) if named else block,)
+        if not named:
+            notes.append(f"The model named no file; its code is in {block.path}.")
     # Half a file must not take the place of a whole one.
     cut_off = reply.finish == "length"
     files = tuple(
