@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +113,12 @@ async def execution(
         tasks.start_soon(serving.serve, [sock])
         yield Peer(service="execution", name="execution-1", url=url, pid=pid, starts=pid)
         serving.should_exit = True
+
+
+def milestones(events: Sequence[Event]) -> list[str]:
+    """Give what happened to a task itself, without what was done and said in it."""
+    within = {"acting", "file", "note", "token", "checkpoint"}
+    return [event.kind for event in events if event.kind not in within]
 
 
 async def events_of(url: str, task: str, *, until: str | None = None) -> list[Event]:

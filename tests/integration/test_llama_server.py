@@ -222,7 +222,7 @@ def test_it_refuses_to_start_without_a_leash(model: Path, tmp_path: Path) -> Non
         check=False,
     )
     assert ended.returncode == EXIT_LOAD_FAILED
-    assert ended.stderr.splitlines()[-1].startswith("wire_error: ")
+    assert _word_of(ended.stderr, "wire_error")
 
 
 def test_it_leaves_in_the_middle_of_an_answer(model: Path, tmp_path: Path) -> None:
@@ -268,9 +268,10 @@ def _run(options: LaunchOptions) -> subprocess.CompletedProcess[str]:
         )
 
 
-def _last_word(stderr: str) -> str:
-    """Give the last line that says something: llama.cpp's own logger may add empty ones."""
-    return [line for line in stderr.splitlines() if line.strip()][-1]
+def _word_of(stderr: str, code: str) -> str:
+    """Give the one line that begins with a code; llama.cpp's logger may still write after it."""
+    [line] = [line for line in stderr.splitlines() if line.startswith(f"{code}: ")]
+    return line
 
 
 @pytest.mark.parametrize(
@@ -287,9 +288,7 @@ def test_a_damaged_file_ends_it_with_one_clear_line(
             damaged.write_bytes(file.read(size))
     ended = _run(_options(damaged, tmp_path))
     assert ended.returncode == EXIT_DAMAGED
-    last = _last_word(ended.stderr)
-    assert last.startswith("model_file_damaged: ")
-    assert reason in last
+    assert reason in _word_of(ended.stderr, "model_file_damaged")
     assert "Traceback" not in ended.stderr
 
 
@@ -298,7 +297,7 @@ def test_a_model_of_an_unknown_kind_ends_it_with_another_code(model: Path, tmp_p
     strange.write_bytes(model.read_bytes().replace(b"llama", b"lhama"))
     ended = _run(_options(strange, tmp_path))
     assert ended.returncode == EXIT_LOAD_FAILED
-    assert _last_word(ended.stderr).startswith("load_failed: ")
+    assert _word_of(ended.stderr, "load_failed")
 
 
 def test_it_runs_without_a_supervisor_for_benchmarks(model: Path, tmp_path: Path) -> None:
