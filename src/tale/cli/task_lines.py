@@ -93,6 +93,12 @@ def _acting(data: Record) -> str:
     return f"runs {what}" if data.text("action") in {"RunCommand", "RunPython", "CallTool"} else ""
 
 
+def _checkpoint(data: Record) -> str:
+    """Tell of those that keep what was done; the first is what was there before."""
+    number, changed = (int(data.number(name) or 0) for name in ("number", "changed"))
+    return f"checkpoint {number}, {plural(changed, 'file')} changed" if number > 1 else ""
+
+
 _SAY: Mapping[str, Callable[[Record], str]] = {
     "started": lambda data: (
         f"started on the {data.text('role')} model" + _after(data.text("reason"))
@@ -105,6 +111,7 @@ _SAY: Mapping[str, Callable[[Record], str]] = {
     "acting": _acting,
     "file": _file,
     "note": lambda data: data.text("text"),
+    "checkpoint": _checkpoint,
     "approval": lambda data: "waits for your approval" + _after(data.text("text")),
     "failed": lambda data: "failed" + _after(data.text("error")),
     "token": lambda data: "",

@@ -28,6 +28,8 @@ from tale.servers.steps import RemoteWorkers, judge, kind_of
 from tale.servers.task_stream import stream_events, write_outlook
 from tale.storage.database import Database
 from tale.tasks.agent import work
+from tale.tasks.checkpoint_store import CheckpointStore
+from tale.tasks.checkpointing import Checkpointing
 from tale.tasks.dbos_journal import DbosJournal
 from tale.tasks.engine import Agent, Engine
 from tale.tasks.notifier import Channel, Desktop, Notifier, Webhook, http_post
@@ -225,6 +227,8 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
             now=utc_now,
         )
         hub.listen(notifier.take)
+        checkpoints = CheckpointStore(paths.checkpoints)
+        keeper = Checkpointing(checkpoints)
         engine = Engine(
             store,
             hub,
@@ -234,7 +238,9 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
             judge=judge,
             lanes=lanes,
             forms={"ux": action_form(models.ux.name), "task": action_form(models.task.name)},
+            keeper=keeper,
         )
+        await tasks.start(keeper.run)
         await tasks.start(engine.run)
         tasks.start_soon(notifier.run)
         tasks.start_soon(_close_when, context.stopping, hub)

@@ -19,6 +19,7 @@ import anyio.abc
 
 from tale.errors import StorageError, TaleError, TaskError
 from tale.storage.database import storable
+from tale.tasks.checkpointing import Keeper, KeepsNothing
 from tale.tasks.durable import Changed, Journal, Recorder
 from tale.tasks.hands import Hands
 from tale.tasks.plan import instructions, ready
@@ -68,6 +69,7 @@ class Engine:
         judge: Judge,
         lanes: Mapping[Role, int],
         forms: Mapping[Role, Form] | None = None,
+        keeper: Keeper | None = None,
         pause: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         """Make an engine.
@@ -81,6 +83,7 @@ class Engine:
             judge: Chooses the model for a text.
             lanes: How many steps each model has at a time.
             forms: How each model acts; in fenced files where it isn't said.
+            keeper: Takes checkpoints; none are taken without.
             pause: Waits between attempts.
         """
         self._store = store
@@ -91,6 +94,7 @@ class Engine:
         self._judge = judge
         self._lanes = lanes
         self._forms = forms or {}
+        self._keeper = keeper or KeepsNothing()
         self._pause = pause
         self._queue: set[Queued] = set()
         self._running: dict[str, Run] = {}
@@ -225,10 +229,13 @@ class Engine:
         try:
             with run.scope:
                 await self._bring_to_end(run)
+            if run.scope.cancelled_caught and run.step:
+                await self._keeper.keep(run.step, "pause", run.tell_at_rest)
         except (TaskError, Overtaken) as error:  # it was stopped at the same moment, and recorded
             log.info("task.overtaken", task=identity, reason=str(error))
         finally:
             del self._running[identity]
+            run.ended.set()
             self._changed.set()
 
     async def _bring_to_end(self, run: Run) -> None:
@@ -236,7 +243,8 @@ class Engine:
         part = self._plans[task.id][run.queued.subtask] if run.queued.subtask else None
         judgement = _PART if part else self._judge(task.text)
         await run.start(part, judgement)
-        step = self._step(task, part, judgement)
+        run.step = step = self._step(task, part, judgement)
+        await self._keeper.begin(step, run.tell)
         log.info("step.started", step=step.id, role=step.role, kind=step.kind)
 
         async def work(recorder: Recorder) -> None:
@@ -265,9 +273,10 @@ class Engine:
 
     async def _work(self, step: Step, part: Subtask | None, run: Run, recorder: Recorder) -> None:
         """Have the agent do a step, and record what came of it."""
-        hands = RecordedHands(step, recorder, self._workers, run, self._pause)
+        recorded = RecordedHands(step, recorder, self._workers, run, self._pause)
         try:
-            result = await self._agent(step, hands)
+            result = await self._agent(step, self._keeper.hands(step, recorded, run.tell))
+            await self._keeper.keep(step, "subtask" if part else "end", run.tell)
         except (StorageError, Changed):
             raise
         except TaleError as error:
@@ -295,6 +304,8 @@ class Engine:
             self._enqueue_parts(task, rank)
 
     async def _fail(self, run: Run, part: Subtask | None, error: TaleError) -> None:
+        if run.step:
+            await self._keeper.keep(run.step, "end", run.tell)
         await run.fail(part, error)
         self._drop(run.queued.task, but=run.queued.id)
         log.warning("task.failed", task=run.queued.id, code=error.code, reason=error.message)

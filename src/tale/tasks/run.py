@@ -17,7 +17,7 @@ from tale.storage.database import storable
 from tale.tasks.progress import ProgressHub
 from tale.tasks.recorded_hands import Overtaken
 from tale.tasks.store import Change, TaskStore, utc_now
-from tale.tasks.task import Judgement, Role, StepResult, Subtask, TaskEvent
+from tale.tasks.task import Judgement, Role, Step, StepResult, Subtask, TaskEvent
 
 __all__ = ["Insist", "Queued", "Run"]
 
@@ -52,11 +52,15 @@ class Run:
     Attributes:
         queued: What it was in the queue.
         scope: Cancelling it cuts the step off.
+        step: What is done; None until it has begun.
+        ended: Set once nothing of it goes on.
     """
 
     def __init__(self, queued: Queued, store: TaskStore, hub: ProgressHub, insist: Insist) -> None:
         self.queued = queued
         self.scope = anyio.CancelScope()
+        self.step: Step | None = None
+        self.ended = anyio.Event()
         self._store = store
         self._hub = hub
         self._insist = insist
@@ -89,6 +93,17 @@ class Run:
 
     async def tell(self, kind: str, data: Mapping[str, object], key: str | None = None) -> bool:
         """Record an event and show it; False where one of that key is there already."""
+        return await self._tell(kind, data, key)
+
+    async def tell_at_rest(
+        self, kind: str, data: Mapping[str, object], key: str | None = None
+    ) -> bool:
+        """Do the same for a task that was paused meanwhile."""
+        return await self._tell(kind, data, key, at_rest=True)
+
+    async def _tell(
+        self, kind: str, data: Mapping[str, object], key: str | None, *, at_rest: bool = False
+    ) -> bool:
         task, told = self.queued.task, {name: _storable(one) for name, one in data.items()}
         if self.queued.subtask:
             told["subtask"] = self.queued.subtask
@@ -96,7 +111,9 @@ class Run:
             if key is None:
                 change = await self._insist(lambda: self._store.note(task, kind, told))
             else:
-                change = await self._insist(lambda: self._store.note_once(task, key, kind, told))
+                change = await self._insist(
+                    lambda: self._store.note_once(task, key, kind, told, at_rest=at_rest)
+                )
         except TaskError as error:
             raise Overtaken(error.message) from error
         if change is None:

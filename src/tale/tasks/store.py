@@ -346,9 +346,17 @@ class TaskStore:
         return await self._change(identity, None, kind, {}, data)
 
     async def note_once(
-        self, identity: str, key: str, kind: str, data: Mapping[str, object]
+        self,
+        identity: str,
+        key: str,
+        kind: str,
+        data: Mapping[str, object],
+        *,
+        at_rest: bool = False,
     ) -> Change | None:
-        """Record an event of a task that runs, unless one of that key is there.
+        """Record an event of a task that runs, or `at_rest` of one that has not ended.
+
+        Where one of that key is there already, nothing is done.
 
         Returns:
             None where it was there already.
@@ -365,7 +373,7 @@ class TaskStore:
             if connection.scalar(same) is not None:
                 return None
             task = _load(connection, identity, lock=True)
-            if task.state != "running":
+            if task.state in ENDED if at_rest else task.state != "running":
                 raise _at_rest(task)
             return _record(connection, task, kind, data, at, key=key)
 

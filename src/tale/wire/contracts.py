@@ -199,10 +199,11 @@ class Event(Shape):
     Kinds and their `data`: `queued` {}, `started` {role, reason}, `paused` {}, `resumed` {why},
     `subtask` {id, title, state} (a part begins or, with `files`, is done), `acting` {action, what}
     (what is done now), `token` {text} (not stored; its `seq` is that of the last event that is),
-    `file` {path, bytes}, `note` {text}, and the final `done` {answer, model, role, files},
-    `failed` {error, hint}, `cancelled` {}. What happens in a part carries its id as `subtask`. Who
-    asks for it gets `progress` with the fields of `ProgressView`, about once a second; like `token`
-    it is not stored.
+    `file` {path, bytes}, `note` {text}, `checkpoint` {number, why, changed} (the workspace as it
+    was then can be restored), and the final `done` {answer, model, role, files}, `failed` {error,
+    hint}, `cancelled` {}. What happens in a part carries its id as `subtask`. Who asks for it gets
+    `progress` with the fields of `ProgressView`, about once a second; like `token` it is not
+    stored.
     """
 
     task: str
