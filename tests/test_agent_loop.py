@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from tale.tasks.agent import work
 from tale.tasks.attempts import Limits
 from tale.tasks.hands import (
     Action,
+    AskUser,
     CallTool,
     ListFiles,
     Outcome,
@@ -324,9 +326,13 @@ async def test_the_same_action_with_the_same_result_is_told_and_then_ended() -> 
 
 
 async def test_what_only_the_user_knows_is_asked() -> None:
-    hands = ScriptedHands(does("ask", question="Which port?"))
-    result = await work(step(form="json"), hands)
-    assert result.asks == "Which port?"
+    def user(action: Action, files: Mapping[str, str]) -> Outcome:
+        del files
+        return Outcome(action == AskUser("Which port?"), "8080")
+
+    hands = ScriptedHands(does("ask", question="Which port?"), does("done", answer="x"), runs=user)
+    await work(step(form="json"), hands)
+    assert "8080" in hands.asked[1].messages[-1].content
 
 
 async def test_tools_of_others_are_offered_and_called() -> None:

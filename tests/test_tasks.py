@@ -45,6 +45,7 @@ from tale.tasks.hands import (
     RunCommand,
     WriteFile,
 )
+from tale.tasks.leave import Trust
 from tale.tasks.progress import ProgressHub
 from tale.tasks.run import Queued
 from tale.tasks.store import Change, NewTask, TaskStore
@@ -402,6 +403,7 @@ class Workers:
         self.steps: list[str] = []
         self.ended: list[str] = []
         self.acts: list[Action] = []
+        self.anywhere: list[bool] = []
         self.hold = anyio.Event()
         self.fail: list[Exception] = []
         self.die: list[Exception] = []
@@ -436,6 +438,7 @@ class Workers:
 
     async def act(self, step: Step, action: Action, report: Report, *, repeatable: bool) -> Outcome:
         self.acts.append(action)
+        self.anywhere.append(step.anywhere)
         await report(Began())
         if self.die:
             raise self.die.pop(0)
@@ -478,6 +481,7 @@ class World:
         pause: Callable[[float], Awaitable[None]],
         journal: Journal | None = None,
         agent: Agent = agent,
+        trust: Trust | None = None,
     ) -> None:
         self.store = store
         self.hub = ProgressHub(store)
@@ -492,6 +496,7 @@ class World:
             judge=judge,
             lanes={"ux": 1, "task": 1},
             pause=pause,
+            trust=trust,
         )
 
     @asynccontextmanager

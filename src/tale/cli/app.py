@@ -44,6 +44,8 @@ COMMANDS: tuple[CommandSpec, ...] = (
         ("watch", "tasks", "Follow a task until it ends."),
         ("pause", "tasks", "Let a task rest until it is resumed."),
         ("resume", "tasks", "Let a paused task go on."),
+        ("approve", "verdict", "Let a task do what it asks for, or answer its question."),
+        ("reject", "verdict", "Don't let a task do what it asks for."),
         ("cancel", "tasks", "Cancel a task that has not ended."),
         ("sessions", "sessions", "List conversations, or show one."),
     ),

@@ -73,6 +73,8 @@ def file_lines(task: Task) -> list[str]:
 
 def event_line(event: Event) -> str:
     """Say in a few words what happened; empty for what needs no line of its own."""
+    if event.kind == "approval":
+        return f"{_approval(event.data)}\n{_how_to_answer(event.task)}"
     say = _SAY.get(event.kind)
     return say(event.data) if say else event.kind
 
@@ -89,8 +91,21 @@ def _subtask(data: Record) -> str:
 
 def _acting(data: Record) -> str:
     """Say what is run; files are told of once they are there."""
-    what = data.text("what").split("\n", 1)[0]
-    return f"runs {what}" if data.text("action") in {"RunCommand", "RunPython", "CallTool"} else ""
+    what, action = data.text("what").split("\n", 1)[0], data.text("action")
+    if action == "CallTool":
+        return f"calls {what}"
+    if action == "RunCommand":
+        return f"runs {what}"
+    return what if action == "RunPython" else ""
+
+
+def _approval(data: Record) -> str:
+    text, detail = data.text("text"), data.text("detail")
+    return f"waits for your word: {text}" + (f"\n{detail}" if detail else "")
+
+
+def _how_to_answer(task: str) -> str:
+    return f'`tale approve {task}` or `tale reject {task} "why not"` lets it go on.'
 
 
 def _checkpoint(data: Record) -> str:
@@ -112,7 +127,8 @@ _SAY: Mapping[str, Callable[[Record], str]] = {
     "file": _file,
     "note": lambda data: data.text("text"),
     "checkpoint": _checkpoint,
-    "approval": lambda data: "waits for your approval" + _after(data.text("text")),
+    "approved": lambda data: "you said yes" + _after(data.text("text")),
+    "rejected": lambda data: "you said no" + _after(data.text("text")),
     "failed": lambda data: "failed" + _after(data.text("error")),
     "token": lambda data: "",
     "progress": lambda data: "",
@@ -134,6 +150,7 @@ def task_block(task: Task, screen: Screen) -> list[str]:
         ("task", task.id),
         ("text", clean(task.text)),
         ("state", state),
+        ("asks", _asks(task)),
         ("progress", _far(task)),
         ("reason", task.reason or ""),
         ("created", _moment(task.created)),
@@ -152,6 +169,12 @@ def task_block(task: Task, screen: Screen) -> list[str]:
         if text
     ]
     return [*lines, "", clean(task.answer).strip("\n")] if task.answer else lines
+
+
+def _asks(task: Task) -> str:
+    if task.progress is None or task.state != "waiting":
+        return ""
+    return f"{clean(task.progress.question)}\n{_how_to_answer(task.id)}"
 
 
 def _far(task: Task) -> str:

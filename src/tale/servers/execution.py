@@ -40,7 +40,8 @@ def performing(tooling: Tooling) -> Perform:
     """Give what carries actions out with these tools."""
 
     async def act(action: Action, step: Step) -> Outcome:
-        return await perform(action, Workspace(Path(step.workspace)), tooling)
+        with_leave = replace(tooling, anywhere=tooling.anywhere or step.anywhere)
+        return await perform(action, Workspace(Path(step.workspace)), with_leave)
 
     return act
 

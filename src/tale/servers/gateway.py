@@ -1,9 +1,9 @@
 """The gateway server: takes tasks, runs them through the engine, tells their progress.
 
-MCP tools `submit`, `show`, `list`, `cancel`, `pause`, `resume`, and `/api/events`, one task's
-events as server-sent events. It alone writes tasks, and a task is recorded before its id is told.
-Above: the command line, the ux server, any MCP client. Below: `tasks.engine` here, the execution
-servers by way of `servers.steps`.
+MCP tools `submit`, `show`, `list`, `cancel`, `pause`, `resume`, `approve`, `reject`, and
+`/api/events`, one task's events as server-sent events. It alone writes tasks, and a task is
+recorded before its id is told. Above: the command line, the ux server, any MCP client. Below:
+`tasks.engine` here, the execution servers by way of `servers.steps`.
 """
 
 from __future__ import annotations
@@ -32,18 +32,22 @@ from tale.tasks.checkpoint_store import CheckpointStore
 from tale.tasks.checkpointing import Checkpointing
 from tale.tasks.dbos_journal import DbosJournal
 from tale.tasks.engine import Agent, Engine
+from tale.tasks.leave import Answer, Trust
 from tale.tasks.notifier import Channel, Desktop, Notifier, Webhook, http_post
 from tale.tasks.plan import check_plan
 from tale.tasks.progress import ProgressHub
 from tale.tasks.store import NewTask, TaskStore, utc_now
 from tale.tasks.task import STEP_SECONDS, Role, Subtask, Task, check_prompt
+from tale.tasks.tooling import rules_of
 from tale.tasks.watching import Watching
 from tale.tasks.workspace import check_workspace
 from tale.wire.contracts import (
+    APPROVE,
     ASK,
     CANCEL,
     LIST,
     PAUSE,
+    REJECT,
     RESUME,
     SHOW,
     SUBMIT,
@@ -54,6 +58,7 @@ from tale.wire.contracts import (
     TaskRequest,
     TaskView,
     UsageView,
+    VerdictRequest,
 )
 from tale.wire.pool import Services
 
@@ -97,7 +102,8 @@ class Gateway:
         app = McpApp(
             "gateway",
             "tale works in the background, on this machine, with local language models. `submit` "
-            "a piece of work, then `show` it, with `wait`, until it is done, failed or cancelled.",
+            "a piece of work, then `show` it, with `wait`, until it is done, failed or cancelled. "
+            "One that is `waiting` needs its user's word: `approve` or `reject`.",
         )
         app.add(SUBMIT, self.submit)
         app.add(SHOW, self.show)
@@ -105,6 +111,8 @@ class Gateway:
         app.add(CANCEL, self.cancel)
         app.add(PAUSE, self.pause)
         app.add(RESUME, self.resume)
+        app.add(APPROVE, self.approve)
+        app.add(REJECT, self.reject)
         return app.build([Route("/api/events", self.events)])
 
     async def submit(self, request: SubmitRequest, progress: Progress) -> TaskView:
@@ -128,16 +136,17 @@ class Gateway:
         return _view(await self._engine.submit(new))
 
     async def show(self, request: ShowRequest, progress: Progress) -> TaskView:
-        """Show one task; with `wait`, once it has ended or the time is over."""
+        """Show one task; with `wait`, once it has ended, asks its user, or the time is over."""
         del progress
         task = await self._store.get(request.id)
-        if request.wait:
+        if request.wait and task.state != "waiting":
             with (
                 anyio.move_on_after(request.wait),
                 self._hub.subscribe(task.id, task.last_event) as events,
             ):
-                async for _ in events:
-                    pass
+                async for event in events:
+                    if event.kind == "approval":
+                        break
             task = await self._store.get(request.id)
         shown = write_outlook(await self._watching.of(task.id))
         return _view(task).model_copy(update={"progress": shown})
@@ -162,6 +171,16 @@ class Gateway:
         """Let a paused task go on."""
         del progress
         return _view(await self._engine.resume(request.id))
+
+    async def approve(self, request: VerdictRequest, progress: Progress) -> TaskView:
+        """Let a task do what it asks for, or answer its question."""
+        del progress
+        return _view(await self._engine.answer(request.id, Answer(True, request.text)))
+
+    async def reject(self, request: VerdictRequest, progress: Progress) -> TaskView:
+        """Don't let a task do what it asks for."""
+        del progress
+        return _view(await self._engine.answer(request.id, Answer(False, request.text)))
 
     async def events(self, request: Request) -> Response:
         """Stream a task's events after number `after` (or the header Last-Event-ID) to its end.
@@ -239,6 +258,11 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
             lanes=lanes,
             forms={"ux": action_form(models.ux.name), "task": action_form(models.task.name)},
             keeper=keeper,
+            trust=Trust(
+                settings.tasks.permission,
+                rules_of(settings.mcpServers),
+                sandboxed=settings.sandbox.kind != "none",
+            ),
         )
         await tasks.start(keeper.run)
         await tasks.start(engine.run)

@@ -188,6 +188,7 @@ def _who(step: Step) -> dict[str, Any]:
         "role": step.role,
         "kind": step.kind,
         "session": step.session,
+        "anywhere": step.anywhere,
     }
 
 
@@ -201,6 +202,7 @@ def read_step(request: WorkRequest) -> Step:
         request.kind,
         request.session,
         subtask=request.subtask,
+        anywhere=request.anywhere,
     )
 
 

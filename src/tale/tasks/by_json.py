@@ -12,7 +12,7 @@ from tale.prompts import NOT_HELD, REPEATED, actions_system
 from tale.tasks.checks import Verdict
 from tale.tasks.fences import NamedFile
 from tale.tasks.hands import Action, EditFile, Outcome, Question, ReadFile, Reply, WriteFile
-from tale.tasks.moves import AskUser, Finish, Garbled, move_schema, read_move
+from tale.tasks.moves import Finish, Garbled, move_schema, read_move
 from tale.tasks.task import StepResult, TokensSpent
 from tale.tasks.transcript import Turn, for_model
 from tale.tasks.workbench import Workbench
@@ -62,8 +62,6 @@ async def work_by_json(bench: Workbench) -> StepResult:
                 if garbled >= bench.limits.garbled:
                     await bench.give_up("could not be understood", opening, turns)
                 continue
-            case AskUser(text):
-                return await bench.result(reply, verdicts, replies, asks=text)
             case Finish(text):
                 verdicts = await bench.check()
                 failed = [each.text for each in verdicts if each.held is False]

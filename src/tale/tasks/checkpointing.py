@@ -23,6 +23,7 @@ from tale.tasks.checkpoint import Checkpoint
 from tale.tasks.checkpoint_rule import Cadence, Moment, Retention, Situation, Verdict, due
 from tale.tasks.hands import (
     Action,
+    AskUser,
     CallTool,
     EditFile,
     Hands,
@@ -337,7 +338,7 @@ class _KeptHands:
         return await self._hands.ask(question)
 
     async def act(self, action: Action) -> Outcome:
-        if isinstance(action, (ListFiles, ReadFile)):
+        if isinstance(action, (AskUser, ListFiles, ReadFile)):
             return await self._hands.act(action)
         course = await self._keeper.before(self._step, self._tell)
         try:
@@ -365,6 +366,8 @@ def _why(action: Action) -> str:
             told = f"after running {what.splitlines()[0] if what else what}"
         case CallTool(server=server, tool=tool):
             told = f"after {server}.{tool}"
+        case AskUser():
+            told = "after a question to the user"
         case (
             ListFiles(path=path) | ReadFile(path=path) | WriteFile(path=path) | EditFile(path=path)
         ):

@@ -80,17 +80,21 @@ def plan_checks(request: str, given: str | None, files: Mapping[str, str]) -> tu
     checks: list[Check] = []
     if python:
         examples = _placed(request, python)
+        plural = "1 example" if len(examples) == 1 else f"{len(examples)} examples"
         name = f"{len(examples)} of the request's examples" if examples else "the code compiles"
+        about = f"checks {plural}" if examples else "checks that the code loads"
         tried = program(sorted(python), [(file, each.call, each.value) for file, each in examples])
-        checks.append(
-            Check("code", name, RunPython(tried, _SECONDS, repeatable=True), len(examples))
-        )
+        checks.append(Check("code", name, _python(tried, about), len(examples)))
     if given:
         checks.append(Check("given", given, RunCommand(given, repeatable=True)))
     if tests := sorted(filter(is_test, python)):
         tried = program(tests=tests)
-        checks.append(Check("tests", "its tests", RunPython(tried, _SECONDS, repeatable=True)))
+        checks.append(Check("tests", "its tests", _python(tried, "runs its tests")))
     return tuple(checks)
+
+
+def _python(code: str, about: str) -> RunPython:
+    return RunPython(code, _SECONDS, repeatable=True, about=about)
 
 
 def judge(check: Check, outcome: Outcome) -> Verdict:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeVar
 
 import anyio
@@ -22,6 +23,7 @@ from tale.storage.database import storable
 from tale.tasks.checkpointing import Keeper, KeepsNothing
 from tale.tasks.durable import Changed, Journal, Recorder
 from tale.tasks.hands import Hands
+from tale.tasks.leave import Answer, Asked, Trust
 from tale.tasks.plan import instructions, ready
 from tale.tasks.progress import ProgressHub
 from tale.tasks.recorded_hands import Overtaken, RecordedHands, Workers, pauses
@@ -70,6 +72,7 @@ class Engine:
         lanes: Mapping[Role, int],
         forms: Mapping[Role, Form] | None = None,
         keeper: Keeper | None = None,
+        trust: Trust | None = None,
         pause: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         """Make an engine.
@@ -84,6 +87,7 @@ class Engine:
             lanes: How many steps each model has at a time.
             forms: How each model acts; in fenced files where it isn't said.
             keeper: Takes checkpoints; none are taken without.
+            trust: What tasks may do without a question.
             pause: Waits between attempts.
         """
         self._store = store
@@ -95,12 +99,15 @@ class Engine:
         self._lanes = lanes
         self._forms = forms or {}
         self._keeper = keeper or KeepsNothing()
+        self._trust = trust or Trust()
         self._pause = pause
         self._queue: set[Queued] = set()
         self._running: dict[str, Run] = {}
         self._plans: dict[str, dict[str, Subtask]] = {}
         """The parts of the tasks that have several and are not at rest."""
         self._changed = anyio.Event()
+        self._asking = anyio.Lock()
+        """Makes asking and answering take turns, so that who rests is not what was let go on."""
 
     async def run(
         self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
@@ -152,6 +159,37 @@ class Engine:
         self._enqueue(recorded.task, await self._store.plan(identity))
         return recorded.task
 
+    async def answer(self, identity: str, answer: Answer) -> Task:
+        """Tell a task what its user answers, and let it go on.
+
+        Raises:
+            TaskError: It asks for nothing.
+        """
+        async with self._asking:
+            recorded = await self._store.answer(identity, answer)
+            plan = await self._insist(lambda: self._store.plan(identity))
+            self._hub.publish(recorded.event)
+            self._enqueue(recorded.task, plan)
+        return recorded.task
+
+    async def _ask_user(self, run: Run, asked: Asked) -> Answer:
+        """Give the user's answer, or let the whole task rest until it is there."""
+        queued = run.queued
+        async with self._asking:
+            try:
+                recorded = await self._insist(
+                    lambda: self._store.ask(queued.task, asked, queued.subtask or None)
+                )
+            except TaskError as error:
+                raise Overtaken(error.message) from error
+            if isinstance(recorded, Answer):
+                return recorded
+            self._hub.publish(recorded.event)
+            log.info("task.waits_for_user", task=queued.id, action=asked.action)
+            self._drop(queued.task)
+        await anyio.sleep_forever()  # it is cut off; what is recorded stays
+        raise AssertionError  # sleeps have no end
+
     def _stop(self, recorded: Change | Task) -> Task:
         if isinstance(recorded, Task):
             return recorded
@@ -191,7 +229,11 @@ class Engine:
         """Queue the parts of a task that may begin, and are not queued or running."""
         plan = self._plans.get(task, {})
         taken = {one.subtask for one in self._queue if one.task == task}
-        taken |= {run.queued.subtask for run in self._running.values() if run.queued.task == task}
+        taken |= {
+            run.queued.subtask
+            for run in self._running.values()
+            if run.queued.task == task and not run.scope.cancel_called
+        }
         order = list(plan)
         for part in ready(plan, taken):
             self._queue.add(Queued(rank, task, order.index(part.id), _PART.role, part.id))
@@ -273,7 +315,15 @@ class Engine:
 
     async def _work(self, step: Step, part: Subtask | None, run: Run, recorder: Recorder) -> None:
         """Have the agent do a step, and record what came of it."""
-        recorded = RecordedHands(step, recorder, self._workers, run, self._pause)
+        recorded = RecordedHands(
+            step,
+            recorder,
+            self._workers,
+            run,
+            self._pause,
+            trust=self._trust,
+            ask_user=partial(self._ask_user, run),
+        )
         try:
             result = await self._agent(step, self._keeper.hands(step, recorded, run.tell))
             await self._keeper.keep(step, "subtask" if part else "end", run.tell)

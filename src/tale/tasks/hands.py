@@ -17,6 +17,7 @@ from tale.tasks.task import Role, TokensSpent
 
 __all__ = [
     "Action",
+    "AskUser",
     "CallTool",
     "EditFile",
     "FileChange",
@@ -103,11 +104,13 @@ class RunCommand:
     Attributes:
         seconds: Wall-clock limit.
         repeatable: Doing it twice does no harm: it may be done again after a crash.
+        about: What it is for, in words for the user: "runs the tests".
     """
 
     line: str
     seconds: float = 120.0
     repeatable: bool = False
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ class RunPython:
     code: str
     seconds: float = 120.0
     repeatable: bool = False
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,14 @@ class CallTool:
     arguments: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
-Action = ListFiles | ReadFile | WriteFile | EditFile | RunCommand | RunPython | CallTool
+@dataclass(frozen=True, slots=True)
+class AskUser:
+    """Ask the user something; the answer is the outcome's text, not ok where it is no."""
+
+    question: str
+
+
+Action = ListFiles | ReadFile | WriteFile | EditFile | RunCommand | RunPython | CallTool | AskUser
 
 
 @dataclass(frozen=True, slots=True)

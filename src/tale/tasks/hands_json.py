@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from tale.errors import TaskError
 from tale.tasks.hands import (
     Action,
+    AskUser,
     CallTool,
     EditFile,
     ListFiles,
@@ -45,7 +46,7 @@ Record = Mapping[str, Any]
 
 _ACTIONS: Final = {
     kind.__name__: kind
-    for kind in (ListFiles, ReadFile, WriteFile, EditFile, RunCommand, RunPython, CallTool)
+    for kind in (ListFiles, ReadFile, WriteFile, EditFile, RunCommand, RunPython, CallTool, AskUser)
 }
 _DO: Final = "do"
 """Key under which an action's kind stands."""

@@ -14,6 +14,7 @@ from typing import Final, cast
 
 from tale.tasks.hands import (
     Action,
+    AskUser,
     CallTool,
     EditFile,
     ListFiles,
@@ -25,7 +26,7 @@ from tale.tasks.hands import (
 from tale.tasks.lenient_json import Fault, read_object
 from tale.tasks.task import ToolOffer
 
-__all__ = ["AskUser", "Finish", "Garbled", "Move", "move_schema", "read_move"]
+__all__ = ["Finish", "Garbled", "Move", "move_schema", "read_move"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +37,13 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
-class AskUser:
-    """It can't go on without an answer of the user."""
-
-    question: str
-
-
-@dataclass(frozen=True, slots=True)
 class Garbled:
     """The answer is no action; `fault` tells the model why."""
 
     fault: str
 
 
-Move = Action | Finish | AskUser | Garbled
+Move = Action | Finish | Garbled
 
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "list": ("path",),

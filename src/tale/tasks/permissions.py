@@ -16,6 +16,7 @@ from typing import Literal
 
 from tale.tasks.hands import (
     Action,
+    AskUser,
     CallTool,
     EditFile,
     ListFiles,
@@ -83,8 +84,11 @@ def needed(
             return _tool(action, level, read_only_tools, rules or {})
         case RunCommand(line):
             return _program(f"run {line!r}", level, sandboxed=sandboxed)
-        case RunPython():
-            return _program("run a Python program", level, sandboxed=sandboxed)
+        case RunPython(about=about):
+            what = f"run a Python program ({about})" if about else "run a Python program"
+            return _program(what, level, sandboxed=sandboxed)
+        case AskUser(question):
+            return MustAsk(question)
         case _:
             return _file(action, level, workspace)
 

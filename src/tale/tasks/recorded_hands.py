@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import count
 from typing import Any, Final, Protocol, TypeVar, cast
 
@@ -30,6 +31,7 @@ from tale.storage.database import storable
 from tale.tasks.durable import Json, Recorder
 from tale.tasks.hands import (
     Action,
+    AskUser,
     CallTool,
     EditFile,
     ListFiles,
@@ -48,6 +50,7 @@ from tale.tasks.hands_json import (
     write_outcome,
     write_reply,
 )
+from tale.tasks.leave import Asker, Granted, Trust, described, leave_for
 from tale.tasks.task import Began, FileWritten, Noted, Progress, Report, Step, TokenSaid
 from tale.telemetry import get_logger
 
@@ -68,7 +71,6 @@ _CUT_OFF: Final = (
     "This was cut off by a crash and not run again, as running it twice might do harm. "
     "What it did until then may be there."
 )
-_SHOWN_CHARACTERS: Final = 200
 
 
 class Overtaken(Exception):
@@ -120,7 +122,7 @@ def is_repeatable(action: Action) -> bool:
             return True
         case RunCommand(repeatable=repeatable) | RunPython(repeatable=repeatable):
             return repeatable
-        case CallTool():
+        case CallTool() | AskUser():
             return False
 
 
@@ -140,6 +142,9 @@ class RecordedHands:
         workers: Workers,
         teller: Teller,
         pause: Callable[[float], Awaitable[None]] = anyio.sleep,
+        *,
+        trust: Trust,
+        ask_user: Asker,
     ) -> None:
         """Make them.
 
@@ -149,12 +154,16 @@ class RecordedHands:
             workers: Do it.
             teller: Is told of it.
             pause: Waits between attempts.
+            trust: What they may do without a question.
+            ask_user: Asks the user about the rest.
         """
         self._step = step
         self._recorder = recorder
         self._workers = workers
         self._teller = teller
         self._pause = pause
+        self._trust = trust
+        self._ask_user = ask_user
         self._calls = 0
 
     async def ask(self, question: Question) -> Reply:
@@ -179,7 +188,11 @@ class RecordedHands:
 
         async def call() -> Json:
             try:
-                outcome = await self._act(action, key)
+                leave = await leave_for(action, self._step, self._trust, key, self._ask_user)
+                if isinstance(leave, Granted):
+                    outcome = await self._act(action, key, leave)
+                else:
+                    outcome = leave
             except TaleError as error:
                 return _failed(error)
             return cast("Json", {"outcome": write_outcome(outcome)})
@@ -204,17 +217,18 @@ class RecordedHands:
         digest = hashlib.blake2s(orjson.dumps(what), digest_size=8).hexdigest()
         return f"{self._step.id}:{self._calls}:{digest}"
 
-    async def _act(self, action: Action, key: str) -> Outcome:
+    async def _act(self, action: Action, key: str, leave: Granted) -> Outcome:
+        step = replace(self._step, anywhere=leave.anywhere)
         repeatable = is_repeatable(action)
         first = isinstance(action, (ListFiles, ReadFile)) or await self._teller.tell(
-            "acting", _described(action), f"{key}:acting"
+            "acting", described(action), f"{key}:acting"
         )
         if not first and not repeatable:
             return _cut_off(action)
         report = _Reporter(self._teller)
 
         async def attempt() -> Outcome:
-            return await self._workers.act(self._step, action, report, repeatable=repeatable)
+            return await self._workers.act(step, action, report, repeatable=repeatable)
 
         try:
             outcome = await self._attempts(report, attempt, again=lambda: repeatable)
@@ -223,13 +237,15 @@ class RecordedHands:
                 raise
             return _cut_off(action)
         if isinstance(action, EditFile) and not outcome.ok and (not first or report.begins > 1):
-            return await self._edited(action, report) or outcome
+            outcome = await self._edited(step, action, report) or outcome
+        if leave.said:
+            outcome = replace(outcome, text=f"{outcome.text}\nThe user says: {leave.said}")
         return outcome
 
-    async def _edited(self, action: EditFile, report: Report) -> Outcome | None:
+    async def _edited(self, step: Step, action: EditFile, report: Report) -> Outcome | None:
         """Recognise an edit that was made before the crash: its old text is gone already."""
         reading = ReadFile(action.path)
-        read = await self._workers.act(self._step, reading, report, repeatable=True)
+        read = await self._workers.act(step, reading, report, repeatable=True)
         if read.ok and action.new and action.new in read.text:
             return Outcome(ok=True, text=f"{action.path} was edited.")
         return None
@@ -290,21 +306,8 @@ class _Reporter:
                 pass  # told once its outcome is recorded
 
 
-def _described(action: Action) -> dict[str, object]:
-    match action:
-        case RunCommand(line=text) | RunPython(code=text):
-            what = text
-        case CallTool(server=server, tool=tool):
-            what = f"{server}.{tool}"
-        case ListFiles(path=path) | ReadFile(path=path) | WriteFile(path=path):
-            what = path
-        case EditFile(path=path):
-            what = path
-    return {"action": type(action).__name__, "what": what[:_SHOWN_CHARACTERS]}
-
-
 def _cut_off(action: Action) -> Outcome:
-    what = str(_described(action)["what"])
+    what = str(described(action)["what"])
     return Outcome(ok=False, text=_CUT_OFF, note=f"{what}: {_CUT_OFF}")
 
 

@@ -8,7 +8,7 @@ gateway writes here. Above: `tasks.engine`, `tasks.progress`. Below: `storage.da
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from tale.errors import TaskError, TaskNotFound
 from tale.ids import next_id
 from tale.storage.database import Database, storable
 from tale.storage.schema import subtasks, task_events, tasks
+from tale.tasks.leave import Answer, Asked
 from tale.tasks.plan import outcome_of
 from tale.tasks.task import (
     ENDED,
@@ -38,6 +39,7 @@ __all__ = ["Change", "NewTask", "TaskStore", "utc_now"]
 _PREFIX: Final = "t-"
 _SHOWN: Final = tuple(column for column in task_events.c if column.name != "key")
 _TIMELESS: Final = ("file", "note", "acting")
+_ANSWERS: Final = ("approved", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,8 @@ class TaskStore:
                         state="queued",
                     )
                 )
-            return _record(connection, _load(connection, identity), "queued", {}, at)
+            data = {"subtasks": [_listed(part) for part in new.subtasks]} if new.subtasks else {}
+            return _record(connection, _load(connection, identity), "queued", data, at)
 
         return await self._database.write(work)
 
@@ -138,7 +141,7 @@ class TaskStore:
 
     async def unfinished(self) -> list[str]:
         """List the ids of the tasks that go on by themselves, oldest first."""
-        resting = tasks.c.state.in_({*ENDED, "paused"})
+        resting = tasks.c.state.in_({*ENDED, "paused", "waiting"})
         query = select(tasks.c.id).where(~resting).order_by(tasks.c.id)
         return await self._database.read(lambda connection: list(connection.scalars(query)))
 
@@ -263,6 +266,59 @@ class TaskStore:
         data = {"why": "It was paused."}
         already: set[State] = {"queued", "running", "waiting"}
         return await self._rest(identity, "queued", "resumed", data, already=already)
+
+    async def ask(self, identity: str, asked: Asked, subtask: str | None) -> Change | Answer:
+        """Record that a task waits for its user's answer; one that is there is given back.
+
+        Raises:
+            TaskError: The task does not run.
+        """
+        at = self._now()
+        said = select(task_events).where(
+            task_events.c.task == identity, task_events.c.kind.in_(_ANSWERS)
+        )
+
+        def work(connection: Connection) -> Change | Answer:
+            for row in connection.execute(said).mappings():
+                if row["data"].get("id") == asked.id:
+                    return Answer(row["kind"] == "approved", row["data"].get("text", ""))
+            task = _load(connection, identity, lock=True)
+            if task.state != "running":
+                raise _at_rest(task)
+            data = {name: storable(value) for name, value in asdict(asked).items()}
+            if subtask:
+                data["subtask"] = subtask
+            return _record(connection, task, "approval", data, at, state="waiting")
+
+        return await self._database.write(work)
+
+    async def answer(self, identity: str, answer: Answer) -> Change:
+        """Record what the user answers to what a task waits for; it goes on then.
+
+        Raises:
+            TaskError: It asks for nothing.
+        """
+        at = self._now()
+        last = (
+            select(task_events.c.data)
+            .where(task_events.c.task == identity, task_events.c.kind == "approval")
+            .order_by(task_events.c.seq.desc())
+            .limit(1)
+        )
+
+        def work(connection: Connection) -> Change:
+            task = _load(connection, identity, lock=True)
+            if task.state != "waiting":
+                raise TaskError(
+                    f"Task {identity} is {task.state}; it asks for nothing just now.",
+                    hint=f"`tale show {identity}` shows how it stands.",
+                )
+            asked: Mapping[str, object] = connection.scalar(last) or {}
+            kind = "approved" if answer.approved else "rejected"
+            data: dict[str, object] = {"id": asked.get("id", ""), "text": storable(answer.text)}
+            return _record(connection, task, kind, data, at, state="queued")
+
+        return await self._database.write(work)
 
     async def finish(self, identity: str, result: StepResult) -> Change:
         """Record a running task's result."""
@@ -481,6 +537,11 @@ def _plan(connection: Connection, identity: str) -> tuple[Subtask, ...]:
 def _set_part(connection: Connection, task: str, part: str, **values: object) -> None:
     which = (subtasks.c.task == task) & (subtasks.c.id == part)
     connection.execute(update(subtasks).where(which).values(values))
+
+
+def _listed(part: Subtask) -> dict[str, object]:
+    title = storable(part.title)
+    return {"id": part.id, "title": title, "depends_on": list(part.depends_on)}
 
 
 def _told(part: Subtask, state: State) -> dict[str, object]:

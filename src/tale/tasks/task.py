@@ -156,12 +156,14 @@ class ToolOffer:
     Attributes:
         description: What it is for, in a few words: each is part of every prompt.
         schema: JSON schema of its arguments.
+        read_only: Its server says that it changes nothing.
     """
 
     server: str
     tool: str
     description: str = ""
     schema: Mapping[str, object] = field(default_factory=dict[str, object])
+    read_only: bool = False
 
     @property
     def name(self) -> str:
@@ -181,6 +183,7 @@ class Step:
         check: A shell line of the user's that exits with 0 where the work is done well.
         form: How the model that does it acts, as the catalogue has it.
         tools: What it may call beside its own; offered in the form `json` only.
+        anywhere: What is done now may be outside of the workspace: the user agreed to it.
     """
 
     task: str
@@ -193,6 +196,7 @@ class Step:
     form: Form = "fences"
     tools: tuple[ToolOffer, ...] = ()
     subtask: str | None = None
+    anywhere: bool = False
 
     @property
     def id(self) -> str:
@@ -211,7 +215,6 @@ class StepResult:
         turns: How often a model was asked.
         holds: Whether the checks hold; None where there was nothing to check, or no way to.
         check: What was checked and what came of it, for the user; empty where nothing was.
-        asks: What the user must answer before it can go on; empty where it is done.
     """
 
     answer: str
@@ -223,7 +226,6 @@ class StepResult:
     turns: int = 1
     holds: bool | None = None
     check: str = ""
-    asks: str = ""
 
 
 @dataclass(frozen=True, slots=True)

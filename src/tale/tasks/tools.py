@@ -21,6 +21,7 @@ from tale.errors import TaleError
 from tale.tasks.edits import Done, Edited, NotOne, edit
 from tale.tasks.hands import (
     Action,
+    AskUser,
     CallTool,
     EditFile,
     FileChange,
@@ -109,6 +110,8 @@ async def _perform(action: Action, workspace: Workspace, tooling: Tooling) -> Ou
         if tooling.tools is None:
             return Outcome(False, f"There is no MCP server {action.server!r}.")
         return await tooling.tools.call(action.server, action.tool, action.arguments)
+    if isinstance(action, AskUser):
+        return Outcome(False, "Nobody can be asked here.")
     where, path = _where(action.path, workspace, anywhere=tooling.anywhere)
     return await anyio.to_thread.run_sync(_file, action, where, path)
 
@@ -259,5 +262,7 @@ def _about(action: Action) -> str:
             return code
         case CallTool(server, tool):
             return f"{server}.{tool}"
+        case AskUser(question):
+            return question
         case _:
             return action.path

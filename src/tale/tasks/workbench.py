@@ -116,7 +116,6 @@ class Workbench:
         replies: Sequence[Reply],
         *,
         answer: str | None = None,
-        asks: str = "",
     ) -> StepResult:
         """End the step, and tell the user of checks that still fail.
 
@@ -125,7 +124,6 @@ class Workbench:
             verdicts: What came of its checks.
             replies: All answers, which count.
             answer: What the user is told, where that isn't the reply itself.
-            asks: What the user must answer first.
         """
         tried = [each for each in verdicts if each.held is not None]
         failed = [each for each in tried if not each.held]
@@ -142,7 +140,6 @@ class Workbench:
             turns=len(replies),
             holds=not failed if tried else None,
             check=said,
-            asks=asks,
         )
 
     async def give_up(

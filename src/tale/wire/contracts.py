@@ -15,10 +15,12 @@ from tale.wire.tool import Shape, Tool
 
 __all__ = [
     "ACT",
+    "APPROVE",
     "ASK",
     "CANCEL",
     "LIST",
     "PAUSE",
+    "REJECT",
     "RESUME",
     "SHOW",
     "SUBMIT",
@@ -40,6 +42,7 @@ __all__ = [
     "TaskState",
     "TaskView",
     "UsageView",
+    "VerdictRequest",
     "WorkRequest",
 ]
 
@@ -98,6 +101,17 @@ class TaskRequest(Shape):
     id: str = Field(description="The task's id, as `submit` and `list` give it.")
 
 
+class VerdictRequest(TaskRequest):
+    """The user's word to a task that waits for it."""
+
+    text: str = Field(
+        default="",
+        max_length=10_000,
+        description="The answer where the task asked something, or what it is to mind; with "
+        "`reject` why not, so that it can go another way.",
+    )
+
+
 class ShowRequest(TaskRequest):
     """One task, by its id, at once or once it has ended."""
 
@@ -105,7 +119,7 @@ class ShowRequest(TaskRequest):
         default=0,
         ge=0,
         le=50,
-        description="Seconds to wait for the end of a task that is not done.",
+        description="Seconds to wait until the task has ended, or waits for its user.",
     )
 
     @property
@@ -196,14 +210,15 @@ class TaskList(Shape):
 class Event(Shape):
     """Something that happened to a task. `seq` counts from 1 without gaps within the task.
 
-    Kinds and their `data`: `queued` {}, `started` {role, reason}, `paused` {}, `resumed` {why},
-    `subtask` {id, title, state} (a part begins or, with `files`, is done), `acting` {action, what}
-    (what is done now), `token` {text} (not stored; its `seq` is that of the last event that is),
-    `file` {path, bytes}, `note` {text}, `checkpoint` {number, why, changed} (the workspace as it
-    was then can be restored), and the final `done` {answer, model, role, files}, `failed` {error,
-    hint}, `cancelled` {}. What happens in a part carries its id as `subtask`. Who asks for it gets
-    `progress` with the fields of `ProgressView`, about once a second; like `token` it is not
-    stored.
+    Kinds and their `data`: `queued` {subtasks}, `started` {role, reason}, `paused` {}, `resumed`
+    {why}, `subtask` {id, title, state} (a part begins or, with `files`, is done), `acting` {action,
+    what} (what is done now), `approval` {id, text, action, detail} (it waits for its user),
+    `approved` and `rejected` {id, text}, `token` {text} (not stored; its `seq` is that of the last
+    event that is), `file` {path, bytes}, `note` {text}, `checkpoint` {number, why,
+    changed} (the workspace as it was then can be restored), and the final `done` {answer, model,
+    role, files}, `failed` {error, hint}, `cancelled` {}. What happens in a part carries its id as
+    `subtask`. Who asks for it gets `progress` with the fields of `ProgressView`, about once a
+    second; like `token` it is not stored.
     """
 
     task: str
@@ -283,6 +298,28 @@ RESUME = Tool(
     effect="adds",
 )
 
+APPROVE = Tool(
+    "gateway",
+    "approve",
+    "Tell a task whose state is `waiting` that it may do what it asks for in `progress.question`, "
+    "or with `text` answer its question. Only do so on its user's word. Returns the task as it "
+    "stands now; it goes on.",
+    VerdictRequest,
+    TaskView,
+    title="Approve what a task asks for",
+    effect="changes",
+)
+REJECT = Tool(
+    "gateway",
+    "reject",
+    "Tell a task whose state is `waiting` that it may not do what it asks for in "
+    "`progress.question`; `text` says why. It goes on and looks for another way.",
+    VerdictRequest,
+    TaskView,
+    title="Reject what a task asks for",
+    effect="adds",
+)
+
 # -- execution -------------------------------------------------------------------------------------
 
 
@@ -295,6 +332,9 @@ class WorkRequest(Shape):
     role: RoleName
     kind: Literal["talk", "work"] = "work"
     session: str | None = None
+    anywhere: bool = Field(
+        default=False, description="Outside of the workspace too: the user agreed to it."
+    )
 
 
 class AskRequest(WorkRequest):

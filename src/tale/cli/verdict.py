@@ -1,0 +1,69 @@
+"""`tale approve` and `reject`: the user's word to a task that waits for it.
+
+Below: `connection` (tools of the gateway).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tale.cli.connection import Connection
+from tale.cli.render import Screen
+from tale.cli.views import Task
+
+__all__ = ["app"]
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_Id = Annotated[str, typer.Argument(metavar="ID", help="The task's id.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def approve(
+    task: _Id,
+    text: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TEXT", help="The answer, or what the task is to mind."),
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Let a task do what it asks for, or answer its question.
+
+    `tale show ID` shows what a waiting task asks.
+
+      tale approve ID
+      tale approve ID "Port 8080"
+    """
+    _tell("approve", task, text, as_json=as_json)
+
+
+@app.command()
+def reject(
+    task: _Id,
+    reason: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="REASON", help="Why not, so that the task can go another way."),
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Don't let a task do what it asks for. It goes on and looks for another way.
+
+    tale reject ID "Only use the standard library"
+    """
+    _tell("reject", task, reason, as_json=as_json)
+
+
+def _tell(tool: str, task: str, words: list[str] | None, *, as_json: bool) -> None:
+    screen = Screen.detect()
+    arguments = {"id": task, "text": " ".join(words or [])}
+    # A second time it might be the word on another question.
+    reply = Connection.open(screen).call("gateway", tool, arguments, idempotent=False)
+    found = Task.read(reply)
+    if as_json:
+        screen.json(found.record.raw)
+        return
+    screen.print(f"{found.id} goes on.")
+    screen.note(f"`tale watch {found.id}` follows it.")
