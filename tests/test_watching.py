@@ -116,3 +116,12 @@ async def test_an_unknown_task_is_said_to_be_unknown_each_time(world: World) -> 
     for _ in range(2):
         with pytest.raises(TaskNotFound):
             await world.watching.of("t-none")
+
+
+async def test_an_event_that_is_stored_counts_before_it_is_told(world: World) -> None:
+    identity = await world.begin()
+    await world.watching.of(identity)
+    change = await world.store.cancel(identity)
+    assert isinstance(change, Change)
+    assert (await world.watching.of(identity)).state == "running"
+    assert (await world.watching.of(identity, change.event.seq)).state == "cancelled"

@@ -60,7 +60,10 @@ async def stream_events(
                 return
             now = anyio.current_time()
             if watching and now - told >= _pause_before(event):
-                progress, told = write_outlook(await watching.of(task)), now
+                progress, told = (
+                    write_outlook(await watching.of(task, event.seq if event else last)),
+                    now,
+                )
                 if progress != shown:
                     shown, heard = progress, now
                     yield _line(task, last, utc_now(), "progress", progress.model_dump())

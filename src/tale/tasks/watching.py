@@ -97,8 +97,12 @@ class Watching:
             else:
                 watched.view = fold(watched.view, event)
 
-    async def of(self, identity: str) -> Outlook:
+    async def of(self, identity: str, seen: int = 0) -> Outlook:
         """Say how a task stands.
+
+        Args:
+            identity: The task.
+            seen: Number of an event that is stored already, and may be told here only later.
 
         Raises:
             TaskNotFound: There is none of that id.
@@ -107,6 +111,9 @@ class Watching:
         watched = self._watched.get(identity)
         if watched is None or watched.early is not None:
             watched = await self._begin(identity)
+        elif watched.view.seq < seen:
+            events, _ = await self._history.events(identity, watched.view.seq)
+            watched.view = replay(events, watched.view)
         view = watched.view
         reason = view.setback if view.setbacks > watched.setbacks else ""
         watched.setbacks = view.setbacks
