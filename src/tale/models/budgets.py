@@ -72,15 +72,23 @@ _WORDS: Final[dict[Kind, tuple[int, int, int]]] = {
     "write": (150, 250, 500),
 }
 
-# Whoever says how long it is to be, or to see everything, is not contradicted.
-_OWN_LENGTH: Final = re.compile(
-    r"\b(?:words?|sentences?|paragraphs?|pages?|lines?|characters?|letters|bullets?|verses?|stanzas?"
-    r"|w[oö]rter|s[äa]tzen?|mots|phrases|palabras|frases"
-    r"|in (?:full )?detail|detailed|at length|in depth|step[ -]by[ -]step|thorough(?:ly)?"
-    r"|complete(?:ly)?|comprehensive|exhaustive|long(?:er)?|short(?:er)?|brief(?:ly)?|concise(?:ly)?"
-    r"|(?:list|name|show|give|tell)(?: me)? (?:all|every|each)|everything|ausf[üu]hrlich|kurz)\b",
-    re.IGNORECASE,
+# Whoever says how long it is to be, or to see everything, is not contradicted. Words before
+# phrases: a set is asked sooner than a pattern.
+_WORD: Final = re.compile(r"\w+")
+_LENGTH_WORDS: Final = frozenset(
+    _WORD.findall(
+        "word words sentence sentences paragraph paragraphs page pages line lines character "
+        "characters letters bullet bullets verse verses stanza stanzas detailed thorough "
+        "thoroughly complete completely comprehensive exhaustive long longer short shorter brief "
+        "briefly concise concisely everything wörter worter satz sätz satze sätze satzen sätzen "
+        "ausführlich ausfuhrlich kurz mots phrases palabras frases"
+    )
 )
+_LENGTH_PHRASES: Final = re.compile(
+    r"\b(?:in (?:full )?detail|at length|in depth|step[ -]by[ -]step"
+    r"|(?:list|name|show|give|tell)(?: me)? (?:all|every|each))\b"
+)
+_PHRASE_WORDS: Final = frozenset(("detail", "length", "depth", "step", "all", "every", "each"))
 # It stands at the beginning or the end of what is asked; in between is the material.
 _LOOKED_AT: Final = 400
 
@@ -110,7 +118,11 @@ def word_hint(text: str, kind: Kind, band: Band) -> str:
 def has_own_length(text: str) -> bool:
     """Tell whether a message says how long the answer is to be."""
     looked_at = text if len(text) <= 2 * _LOOKED_AT else f"{text[:_LOOKED_AT]} {text[-_LOOKED_AT:]}"
-    return _OWN_LENGTH.search(looked_at) is not None
+    looked_at = looked_at.lower()
+    words = frozenset(_WORD.findall(looked_at))
+    if not words.isdisjoint(_LENGTH_WORDS):
+        return True
+    return not words.isdisjoint(_PHRASE_WORDS) and bool(_LENGTH_PHRASES.search(looked_at))
 
 
 def budget(

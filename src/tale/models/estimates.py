@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 
 from tale.models.assess import BANDS, Band, Kind
@@ -130,6 +131,7 @@ _SPEED: Final[dict[Role, tuple[float, float, float]]] = {
 }
 
 
+@cache
 def prior(role: Role | None, kind: Kind, band: Band) -> Estimate:
     """Give what is expected of a model of that role before anything was seen of it.
 
@@ -190,6 +192,9 @@ class _Speeds:
     per_prompt_token: _Mean = field(default_factory=_Mean)
     per_token: _Mean = field(default_factory=_Mean)
     scale: _Mean = field(default_factory=_Mean)
+
+
+_NOTHING_SEEN: Final = _Speeds()
 
 
 class Estimates:
@@ -268,7 +273,7 @@ class Estimates:
                 length = cell.length.faded(faded)
         success = (good + _SUCCESS_PRIOR * begin.success) / (good + bad + _SUCCESS_PRIOR)
         median, most = _lengths(length, begin)
-        speeds = self._speeds.get(model) or _Speeds()
+        speeds = self._speeds.get(model, _NOTHING_SEEN)
         return Estimate(
             success,
             good + bad,

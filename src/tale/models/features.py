@@ -11,9 +11,10 @@ Whoever changes what comes out of here raises `FEATURES` and trains anew.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Final
 from unicodedata import normalize
@@ -184,12 +185,14 @@ def _plain(text: str, bounds: tuple[int, int]) -> str:
     return normalize("NFKC", text)[: 2 * (head + tail)].lower()
 
 
-def _steps(name: str, value: int) -> Iterator[str]:
+def _steps(name: str, value: int) -> tuple[str, ...]:
     """Give one cue for each step reached, so that a line through them may bend."""
-    for step in _STEPS:
-        if value < step:
-            break
-        yield f"{name}>={step}"
+    return _first_steps(name, bisect_right(_STEPS, value))
+
+
+@cache
+def _first_steps(name: str, many: int) -> tuple[str, ...]:
+    return tuple(f"{name}>={step}" for step in _STEPS[:many])
 
 
 def _request_cues(text: str, plain: str, words: list[str], order: Order | None) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 __all__ = [
@@ -100,7 +101,7 @@ _GREETING: Final = re.compile(
     re.IGNORECASE,
 )
 _FIRST_QUESTION: Final = re.compile(r"\s*[^.!?\n]{2,200}\?(?=\s)")
-_LAST_QUESTION: Final = re.compile(r"(?<=[.!?\s])[^.!?\n]{2,200}\?\s*$")
+_SPACE: Final = re.compile(r"\s")
 _ASKS: Final = re.compile(
     r"(?:what|why|which|where|when|who|how|is|are|was|does|do|did|explain|describe|tell me)\b"
 )
@@ -128,12 +129,19 @@ class Order:
 
 def is_code(text: str) -> bool:
     """Say whether a text contains code, or what a program wrote as it failed."""
-    return _CODE.search(text[:_HEAD]) is not None
+    return _code_begins(text[:_HEAD]) is not None
 
 
 def names_file(text: str) -> bool:
     """Say whether a text names a file."""
-    return _FILE_NAME.search(text[:_HEAD]) is not None
+    return "." in text and _FILE_NAME.search(text[:_HEAD]) is not None
+
+
+# Of one request it is asked three times.
+@lru_cache(maxsize=8)
+def _code_begins(text: str) -> int | None:
+    found = _CODE.search(text)
+    return found.start() if found else None
 
 
 def instruction(text: str) -> str:
@@ -142,8 +150,8 @@ def instruction(text: str) -> str:
     Material says nothing about what is wanted of it: a text about software that is to be summed up
     is no order to write any, and a question about a program is none to change it.
     """
-    if found := _CODE.search(text[:_HEAD]):
-        return _about_code(text, found.start())
+    if (begins := _code_begins(text[:_HEAD])) is not None:
+        return _about_code(text, begins)
     if len(text) > _MATERIAL and (question := _question(text)):
         return question
     head, colon, below = text[:_INSTRUCTION].partition(":")
@@ -158,10 +166,29 @@ def instruction(text: str) -> str:
 
 def _question(text: str) -> str | None:
     """Find the question with which a text begins or ends, where the rest is long."""
-    for found in (_FIRST_QUESTION.match(text[:_HEAD]), _LAST_QUESTION.search(text[-_HEAD:])):
-        if found and len(text) - len(found[0]) > _MATERIAL:
-            return found[0].strip()
+    first = _FIRST_QUESTION.match(text[:_HEAD])
+    for found in (first[0] if first else "", _last_question(text[-_HEAD:])):
+        if found and len(text) - len(found) > _MATERIAL:
+            return found.strip()
     return None
+
+
+def _last_question(text: str) -> str:
+    """Give the question with which a text ends: at most `_INSTRUCTION` characters of its sentence.
+
+    Searched from the end: a pattern that looks for a beginning first tries every letter.
+    """
+    body = text.rstrip()
+    if not body.endswith("?"):
+        return ""
+    end = len(body) - 1
+    begins = max(body.rfind(sign, 0, end) for sign in ".!?\n") + 1
+    if begins == 0 or end - begins > _INSTRUCTION:
+        gap = _SPACE.search(body, max(begins, end - _INSTRUCTION, 1) - 1, end)
+        if gap is None:
+            return ""
+        begins = gap.end()
+    return text[begins:] if end - begins > 1 else ""
 
 
 def _about_code(text: str, begins: int) -> str:
@@ -200,7 +227,7 @@ def _judge(sentence: str) -> Order | None:
     if verb in _QUESTION_WORDS:
         return None
     artefact = next((word for word in rest if word in _ARTEFACTS), "")
-    if not artefact and _FILE_NAME.search(sentence):
+    if not artefact and names_file(sentence):
         artefact = "a file"
     if verb in _WORK_VERBS and rest:
         return Order(verb, artefact, 0.9, f"asks to {verb} something")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from tale.errors import ContextExceeded, ModelForbidden, ServiceUnavailable, TaleError, UnknownModel
@@ -67,6 +68,7 @@ def route(
         preferences: What the user wants.
         expected: What was learned.
     """
+    expected = cache(expected)  # of each model it is asked two or three times
     assessment = request.assessment or assess(request.text)
     demand = _demand(request, assessment)
     asked = "" if request.model == "auto" else request.model
