@@ -238,6 +238,22 @@ async def test_whoever_waits_is_shown_the_task_as_soon_as_it_has_ended(tmp_path:
     assert again == shown[0]
 
 
+async def test_whoever_waits_is_told_how_far_the_task_is(tmp_path: Path) -> None:
+    held = anyio.Event()
+    heard: list[Mapping[str, object]] = []
+
+    async def hear(data: Mapping[str, object]) -> None:
+        heard.append(data)
+        held.set()
+
+    async with gateway(tmp_path, Script(["Hello!"], hold=held)) as world:
+        view = await world.submit("hello world")
+        shown = await world.gateway.show(ShowRequest(id=view.id, wait=50), hear)
+    assert shown.state == "done"
+    assert 0 <= cast("int", heard[0]["percent"]) < 100
+    assert heard[0]["words"]
+
+
 async def test_whoever_waits_in_vain_is_shown_the_task_as_it_stands(tmp_path: Path) -> None:
     async with gateway(tmp_path, Script(hold=anyio.Event())) as world:
         view = await world.submit("hello world")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -57,6 +58,13 @@ async def _list(request: ListRequest, progress: Progress) -> TaskList:
     return TaskList(tasks=(_view("one"), _view("two")))
 
 
+async def _cancel(request: TaskRequest, progress: Progress) -> TaskView:
+    """Tell a person's news: twice at 40 %, and once behind it."""
+    for percent, words in ((40, "writes"), (40, "runs"), (30, "begins anew"), (90, "checks")):
+        await progress({"percent": percent, "words": words})
+    return _view(request.id)
+
+
 async def _by_id(request: TaskRequest, progress: Progress) -> TaskView:
     del progress
     raise TaskNotFound(f"No task {request.id!r}.", hint="`list` gives them.")
@@ -81,7 +89,7 @@ async def connected(era: str) -> AsyncGenerator[Client]:
     app.add(SUBMIT, _submit)
     app.add(SHOW, _by_id)
     app.add(LIST, _list)
-    app.add(CANCEL, _by_id)
+    app.add(CANCEL, _cancel)
     sock = bind(0)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}/mcp"
     guarded = Guard(app.build(), TOKEN)
@@ -111,6 +119,22 @@ async def test_a_stranger_lists_the_tools_and_calls_one(era: str) -> None:
     assert (reply.id, reply.text) == ("t-1", "work")
     assert isinstance(result.content[0], types.TextContent)
     assert TaskView.model_validate_json(result.content[0].text) == reply
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_progress_comes_in_words_and_its_number_only_grows(era: str) -> None:
+    heard: list[tuple[float, float | None, str | None]] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append((progress, total, message))
+
+    async with connected(era) as client:
+        await client.call_tool("cancel", {"id": "t-1"}, progress_callback=hear)
+    numbers = [number for number, _, _ in heard]
+    assert [words for _, _, words in heard] == ["writes", "runs", "begins anew", "checks"]
+    assert all(a < b for a, b in itertools.pairwise(numbers))
+    assert (numbers[0], round(numbers[1]), numbers[-1]) == (40, 40, 90)
+    assert {total for _, total, _ in heard} == {100}
 
 
 @pytest.mark.parametrize("era", ERAS)

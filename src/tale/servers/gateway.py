@@ -37,7 +37,7 @@ from tale.tasks.notifier import Channel, Desktop, Notifier, Webhook, http_post
 from tale.tasks.plan import check_plan
 from tale.tasks.progress import ProgressHub
 from tale.tasks.store import NewTask, TaskStore, utc_now
-from tale.tasks.task import STEP_SECONDS, Role, Subtask, Task, check_prompt
+from tale.tasks.task import ENDED, STEP_SECONDS, Role, Subtask, Task, check_prompt
 from tale.tasks.tooling import rules_of
 from tale.tasks.watching import Watching
 from tale.tasks.workspace import check_workspace
@@ -65,6 +65,7 @@ from tale.wire.pool import Services
 __all__ = ["Gateway", "compose", "main"]
 
 _HEARTBEAT_SECONDS: Final = 15.0
+_TELL_SECONDS: Final = 1.0
 
 
 class Gateway:
@@ -137,19 +138,35 @@ class Gateway:
 
     async def show(self, request: ShowRequest, progress: Progress) -> TaskView:
         """Show one task; with `wait`, once it has ended, asks its user, or the time is over."""
-        del progress
         task = await self._store.get(request.id)
         if request.wait and task.state != "waiting":
-            with (
-                anyio.move_on_after(request.wait),
-                self._hub.subscribe(task.id, task.last_event) as events,
-            ):
-                async for event in events:
-                    if event.kind == "approval":
-                        break
+            with anyio.move_on_after(request.wait):
+                async with anyio.create_task_group() as telling:
+                    telling.start_soon(self._tell, task.id, progress)
+                    await self._rested(task)
+                    telling.cancel_scope.cancel()
             task = await self._store.get(request.id)
         shown = write_outlook(await self._watching.of(task.id))
+        if task.state in ENDED:  # what was counted while they came is forgotten with the view
+            shown = shown.model_copy(update={"tokens": task.usage.completion})
         return _view(task).model_copy(update={"progress": shown})
+
+    async def _rested(self, task: Task) -> None:
+        """Wait until a task has ended or asks its user."""
+        with self._hub.subscribe(task.id, task.last_event) as events:
+            async for event in events:
+                if event.kind == "approval":
+                    break
+
+    async def _tell(self, identity: str, progress: Progress) -> None:
+        """Tell whoever waits how far a task is, until cancelled."""
+        told = ""
+        while True:
+            shown = write_outlook(await self._watching.of(identity))
+            if shown.words != told:
+                told = shown.words
+                await progress({"percent": shown.percent, "words": told})
+            await anyio.sleep(_TELL_SECONDS)
 
     async def list(self, request: ListRequest, progress: Progress) -> TaskList:
         """List tasks, newest first."""

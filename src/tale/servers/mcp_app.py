@@ -43,7 +43,11 @@ _CACHE_HINTS: Final[Mapping[CacheableMethod, CacheHint]] = {
     for method in ("server/discover", "tools/list")
 }
 
+_LEAST_PROGRESS: Final = 0.001
+
 Progress = Callable[[Mapping[str, object]], Awaitable[None]]
+"""Tells a caller what happens meanwhile. With a `percent` it is the protocol's own progress, of
+100, with the `words` as its message; anything else is for tale's own processes, as JSON."""
 RequestT = TypeVar("RequestT", bound=BaseModel)
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
 Handler = Callable[[RequestT, Progress], Awaitable[ReplyT]]
@@ -103,12 +107,18 @@ class McpApp:
             # The protocol's own error, unlike those below: no model can mend a call of it.
             raise MCPError(types.INVALID_PARAMS, f"{self._name} has no tool {params.name!r}.")
         tool, handler = self._tools[params.name]
-        count = 0
+        reached = 0.0
 
         async def progress(data: Mapping[str, object]) -> None:
-            nonlocal count
-            count += 1
-            await context.session.report_progress(count, message=orjson.dumps(data).decode())
+            nonlocal reached
+            percent = data.get("percent")
+            if isinstance(percent, (int, float)):
+                # It has to grow each time (MCP, "Progress"), and news may come without any.
+                reached = max(float(percent), reached + _LEAST_PROGRESS)
+                await context.session.report_progress(reached, 100.0, str(data.get("words", "")))
+            else:
+                reached += 1
+                await context.session.report_progress(reached, message=orjson.dumps(data).decode())
 
         edge = _metrics(context).served.edge(self._name, tool.name)
         began = time.monotonic()
