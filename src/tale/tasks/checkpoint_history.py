@@ -119,7 +119,7 @@ class History:
 
     def tasks(self) -> tuple[str, ...]:
         """Give the tasks that have checkpoints."""
-        return tuple(sorted(self.repository.names("tale")))
+        return tuple(sorted(task for task in self.repository.names("tale") if self._numbers(task)))
 
     def restore(self, task: str, number: int, workspace: Path) -> Restored:
         """Bring a workspace back to a checkpoint; what it holds now is saved first.

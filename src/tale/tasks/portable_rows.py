@@ -64,7 +64,7 @@ class TaskRow(_Row):
     reason: str | None = None
     model: str | None = None
     answer: str | None = None
-    files: tuple[str, ...] = ()
+    files: tuple[str, ...] | None = None
     prompt_tokens: _Count = 0
     completion_tokens: _Count = 0
     cached_tokens: _Count = 0
