@@ -13,8 +13,10 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import orjson
 import pytest
+from sqlalchemy import create_engine
 from sqlalchemy import text as sql
 
 from tale.config import Settings
@@ -55,6 +57,19 @@ from tale.tasks.task import Began, Judgement, Report, Step, StepResult, Subtask,
 from tale.tasks.transfer import Arrived, Transfer
 
 pytestmark = pytest.mark.anyio
+
+POSTGRESQL = os.environ.get("TALE_TEST_POSTGRESQL", "")
+SCHEMA = "tale_transfer"
+
+
+def blank_schema() -> None:
+    """Forget what an earlier test recorded."""
+    engine = create_engine(POSTGRESQL.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        connection.execute(sql(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"))
+        connection.execute(sql(f"CREATE SCHEMA {SCHEMA}"))
+    engine.dispose()
+
 
 PARTS = (Subtask("a", "A", "first"), Subtask("b", "B", "second", ("a",)))
 
@@ -176,11 +191,12 @@ async def machine(
     home: Path,
     hold: str = "",
     trust: Trust = Trust("full"),  # noqa: B008 - it is frozen
+    url: str = "",
 ) -> AsyncGenerator[Machine]:
     paths = Paths.from_environment({"TALE_HOME": str(home)})
     with anyio.fail_after(30):
         async with (
-            Database.open(paths, Settings()) as database,
+            Database.open(paths, Settings(database_url=url)) as database,
             anyio.create_task_group() as tasks,
         ):
             here = Machine(paths, database, Workers(hold), trust)
@@ -305,6 +321,22 @@ async def test_a_task_that_has_ended_stays_as_it_is(tmp_path: Path) -> None:
     assert left.steps == 0
     assert replace(found, workspace="") == replace(task, workspace="")
     assert set(texts(Path(found.workspace))) == {"whole-one.txt", "whole-two.txt"}
+
+
+@pytest.mark.skipif(not POSTGRESQL, reason="TALE_TEST_POSTGRESQL names no database")
+async def test_a_task_goes_from_sqlite_to_postgresql_and_back(tmp_path: Path) -> None:
+    file, task = await exported(tmp_path, "b two", *PARTS)
+    await anyio.to_thread.run_sync(blank_schema)
+    async with machine(
+        tmp_path / "here", url=f"{POSTGRESQL}?options=-csearch_path%3D{SCHEMA}"
+    ) as here:
+        arrived = await here.transfer.arrive(file)
+        await here.transfer.leave(task.id, tmp_path / "again.tale")
+        assert (await here.done(arrived.task)).answer == "<b one> <b two> made"
+    async with machine(tmp_path / "back") as back:
+        assert (await back.transfer.arrive(tmp_path / "again.tale")).steps == arrived.steps
+        assert (await back.done(task.id)).answer == "<b one> <b two> made"
+    assert here.workers.asked == back.workers.asked == ["b two"]
 
 
 async def test_what_was_adopted_is_forgotten_with_its_task(tmp_path: Path) -> None:
