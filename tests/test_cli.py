@@ -475,6 +475,76 @@ class TestTasks:
             assert done.code == 1
             assert "t1 is done" in done.err
 
+    def test_export_says_what_is_in_the_file(
+        self, tale: Tale, daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reply = {
+            "id": "t1",
+            "path": "/x/t1.tale",
+            "bytes": 1_300_000,
+            "checkpoints": 3,
+            "files": 41,
+            "omissions": 0,
+            "steps": 1,
+        }
+        daemon.tools["export"] = lambda arguments, say: reply
+        monkeypatch.chdir(tmp_path)
+        done = tale("export", "t1")
+        assert (done.code, done.out) == (
+            0,
+            "Exported t1 to t1.tale: 3 checkpoints, 41 files, 1 recorded step, 1 MiB.\n",
+        )
+        assert done.err == "`tale import FILE` takes it over on another machine.\n"
+        reply["omissions"] = 2
+        done = tale("export", "t1", "-o", "sub/out.tale", "--force")
+        assert "to sub/out.tale: " in done.out
+        assert "2 things in its workspace stayed here" in done.err
+        assert tale("export", "t1", "-o", "/x.tale", "--json").json == reply
+        assert daemon.calls_of("export") == [
+            {"id": "t1", "path": str(tmp_path / "t1.tale"), "replace": False},
+            {"id": "t1", "path": str(tmp_path / "sub/out.tale"), "replace": True},
+            {"id": "t1", "path": "/x.tale", "replace": False},
+        ]
+
+    def test_import_says_where_the_task_is_and_how_it_goes_on(
+        self, tale: Tale, daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reply = {
+            "task": task("t2", state="paused"),
+            "origin": "t1",
+            "checkpoints": 1,
+            "files": 2,
+            "steps": 5,
+        }
+        daemon.tools["import"] = lambda arguments, say: reply
+        monkeypatch.chdir(tmp_path)
+        done = tale("import", "t1.tale", "-w", "here")
+        assert done.out == (
+            "Imported as t2 (t1 is taken here), paused: 1 checkpoint, 2 files, 5 recorded steps.\n"
+            "Its workspace is /work/space.\n"
+        )
+        assert done.err == "`tale resume t2` lets it go on where it was.\n"
+        reply["task"] = task("t1")
+        done = tale("import", "t1.tale")
+        assert "Imported as t1, done: " in done.out
+        assert done.err == "`tale show t1` shows it.\n"
+        assert tale("import", "t1.tale", "--json").json == reply
+        assert daemon.calls_of("import")[:2] == [
+            {"path": str(tmp_path / "t1.tale"), "workspace": str(tmp_path / "here")},
+            {"path": str(tmp_path / "t1.tale")},
+        ]
+
+    def test_a_file_that_is_refused_is_told_in_words(self, tale: Tale, daemon: FakeDaemon) -> None:
+        def refuse(arguments: dict[str, Any], say: object) -> dict[str, Any]:
+            raise ToolError(
+                "export_refused", "x.tale is damaged: it is cut short.", "Export again."
+            )
+
+        daemon.tools["import"] = refuse
+        done = tale("import", "x.tale")
+        assert (done.code, done.out) == (2, "")
+        assert done.err == "error: x.tale is damaged: it is cut short.\nhint: Export again.\n"
+
     def test_watch_tells_of_parts_and_of_what_is_run(self, tale: Tale, daemon: FakeDaemon) -> None:
         daemon.events["t1"] = [
             *default_events()[:-1],
@@ -483,10 +553,14 @@ class TestTasks:
             event(5, "acting", action="RunCommand", what="pytest\n-q"),
             event(6, "subtask", id="a", title="Draft", state="done"),
             event(7, "paused"),
-            event(8, "done", answer="Hello there."),
+            event(8, "imported", **{"from": "t9"}, exported="2026-05-04T12:00:00+00:00", tale="1"),
+            event(9, "done", answer="Hello there."),
         ]
         told = [line.split("  ", 1)[1] for line in tale("watch", "t1").err.splitlines()[2:-1]]
-        assert told == ["Draft: begun", "runs pytest", "Draft: done", "paused"]
+        assert told == [
+            *["Draft: begun", "runs pytest", "Draft: done", "paused"],
+            "came from elsewhere, where it was t9",
+        ]
 
 
 class TestSessions:

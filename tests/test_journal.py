@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,8 +16,17 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from tale.errors import StorageError, TaskError
+from tale.tasks.adopted import AdoptingJournal
 from tale.tasks.dbos_journal import DbosJournal
-from tale.tasks.durable import Changed, Journal, Json, MemoryJournal, Recorder, Work
+from tale.tasks.durable import (
+    Changed,
+    Journal,
+    Json,
+    MemoryJournal,
+    Recorded,
+    Recorder,
+    Work,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -188,6 +197,99 @@ async def test_what_is_forgotten_is_done_anew(opener: Opener) -> None:
     assert effects.done == ["ask", "ask"]
 
 
+async def test_what_a_workflow_recorded_can_be_read_while_it_rests(opener: Opener) -> None:
+    effects = Effects()
+
+    async def work(recorder: Recorder) -> None:
+        await recorder.step("ask", effects.of("ask", {"n": [1, "é", None]}))
+        await recorder.step("act", effects.of("act"))
+
+    async with opened(opener) as journal:
+        await run_until(journal, work)
+        assert await journal.recorded("t-1") == [
+            ("ask", {"n": [1, "é", None]}),
+            ("act", {"name": "act"}),
+        ]
+        assert await journal.recorded("t-none") == []
+
+
+# -- what was recorded elsewhere -----------------------------------------------------------------
+
+
+class Elsewhere:
+    """Steps of other machines, in memory."""
+
+    def __init__(self, **steps: list[Recorded]) -> None:
+        self.steps = {identity.replace("_", "-"): one for identity, one in steps.items()}
+
+    async def of(self, identity: str) -> list[Recorded]:
+        return list(self.steps.get(identity, []))
+
+    async def known(self) -> set[str]:
+        return set(self.steps)
+
+    async def forget(self, identities: Collection[str]) -> None:
+        for identity in identities:
+            self.steps.pop(identity, None)
+
+
+async def test_what_was_done_elsewhere_is_given_and_recorded_here(opener: Opener) -> None:
+    effects, seen = Effects(), list[Json]()
+    elsewhere = Elsewhere(t_1=[("ask", "from there"), ("act", {"ok": True})])
+
+    async def work(recorder: Recorder) -> None:
+        for name in ("ask", "act", "last"):
+            seen.append(await recorder.step(name, effects.of(name)))
+
+    async with opened(lambda: AdoptingJournal(opener(), elsewhere)) as journal:
+        assert await journal.known() == {"t-1"}
+        assert [name for name, _ in await journal.recorded("t-1")] == ["ask", "act"]
+        await run_until(journal, work)
+        assert [name for name, _ in await journal.recorded("t-1")] == ["ask", "act", "last"]
+    async with opened(opener) as journal:  # it is all here now
+        await journal.run("t-1", work)
+    assert effects.done == ["last"]
+    assert seen == 2 * ["from there", {"ok": True}, {"name": "last"}]
+
+
+async def test_what_was_done_elsewhere_is_given_once_where_it_is_cut_off(opener: Opener) -> None:
+    effects, seen = Effects(), list[Json]()
+    elsewhere = Elsewhere(t_1=[("ask", 1), ("ask", 2)])
+
+    def asking(times: int) -> Work:
+        async def work(recorder: Recorder) -> None:
+            for _ in range(times):
+                seen.append(await recorder.step("ask", effects.of("ask", 3)))
+
+        return work
+
+    async with opened(lambda: AdoptingJournal(opener(), elsewhere)) as journal:
+        await run_until(journal, asking(1))
+        assert await journal.recorded("t-1") == [("ask", 1), ("ask", 2)]
+    async with opened(lambda: AdoptingJournal(opener(), elsewhere)) as journal:
+        await journal.run("t-1", asking(3))
+    assert seen == [1, 1, 2, 3]
+    assert effects.done == ["ask"]
+
+
+async def test_another_course_than_elsewhere_is_noticed_and_begun_anew(opener: Opener) -> None:
+    effects = Effects()
+    elsewhere = Elsewhere(t_1=[("ask", 1), ("ask", 2)], t_2=[("ask", 1)])
+
+    async def work(recorder: Recorder) -> None:
+        await recorder.step("ask", effects.of("ask"))
+        await recorder.step("act", effects.of("act"))
+
+    async with opened(lambda: AdoptingJournal(opener(), elsewhere)) as journal:
+        with pytest.raises(Changed, match="elsewhere"):
+            await journal.run("t-1", work)
+        assert effects.done == []
+        await journal.forget(["t-1"])
+        await journal.run("t-1", work)
+        assert await journal.known() == {"t-1", "t-2"}
+    assert effects.done == ["ask", "act"]
+
+
 # -- DBOS alone ----------------------------------------------------------------------------------
 
 
@@ -271,6 +373,11 @@ async def test_a_database_that_can_not_be_made_is_told_in_words(tmp_path: Path) 
     with pytest.raises(StorageError, match=r"steps\.db"):
         async with DbosJournal(tmp_path / "steps.db").open():
             pass
+
+
+async def test_a_record_that_is_not_open_yet_can_not_be_read(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"steps\.db is not open yet"):
+        await DbosJournal(tmp_path / "steps.db").recorded("t-1")
 
 
 async def test_a_damaged_file_is_set_aside_and_work_begins_anew(

@@ -35,6 +35,7 @@ one of these at the boundary where it enters, and crosses process borders by its
     │   ├── SessionNotFound
     │   ├── CheckpointNotFound
     │   ├── ExportRefused        a task file is damaged, newer, or hostile
+    │   ├── TaskFileUnusable     no task file can be written, or read, there
     │   └── WorkspaceUnusable
     └── StorageError             the database or the data folder
         ├── CheckpointDamaged    what a checkpoint needs is not what was saved
@@ -77,6 +78,7 @@ __all__ = [
     "StorageReadOnly",
     "TaleError",
     "TaskError",
+    "TaskFileUnusable",
     "TaskNotFound",
     "Unauthorized",
     "UnknownModel",
@@ -334,6 +336,13 @@ class ExportRefused(TaskError):
     """A file that a task was exported to can't be taken; nothing of it was used."""
 
     code = "export_refused"
+    exit_code = 2
+
+
+class TaskFileUnusable(TaskError):
+    """The file that a task is exported to can't be written, or read."""
+
+    code = "task_file_unusable"
     exit_code = 2
 
 

@@ -47,6 +47,8 @@ COMMANDS: tuple[CommandSpec, ...] = (
         ("approve", "verdict", "Let a task do what it asks for, or answer its question."),
         ("reject", "verdict", "Don't let a task do what it asks for."),
         ("cancel", "tasks", "Cancel a task that has not ended."),
+        ("export", "portable", "Write a task to a file, to go on elsewhere."),
+        ("import", "portable", "Take over a task from a file."),
         ("sessions", "sessions", "List conversations, or show one."),
     ),
     *_panel(

@@ -119,6 +119,7 @@ _SAY: Mapping[str, Callable[[Record], str]] = {
         f"started on the {data.text('role')} model" + _after(data.text("reason"))
     ),
     "resumed": lambda data: "resumed" + _after(data.text("why")),
+    "imported": lambda data: f"came from elsewhere, where it was {data.text('from')}",
     "plan": lambda data: (
         f"planned {plural(len(data.records('subtasks')), 'subtask')}" + _after(data.text("why"))
     ),

@@ -1,9 +1,9 @@
 """The gateway server: takes tasks, runs them through the engine, tells their progress.
 
-MCP tools `submit`, `show`, `list`, `cancel`, `pause`, `resume`, `approve`, `reject`, and
-`/api/events`, one task's events as server-sent events. It alone writes tasks, and a task is
-recorded before its id is told. Above: the command line, the ux server, any MCP client. Below:
-`tasks.engine` here, the execution servers by way of `servers.steps`.
+MCP tools `submit`, `show`, `list`, `cancel`, `pause`, `resume`, `approve`, `reject` (and, for the
+command line, `export` and `import`), and `/api/events`, one task's events as server-sent events. It
+alone writes tasks, and a task is recorded before its id is told. Above: the command line, the ux
+server, any MCP client. Below: `tasks.engine` here, the execution servers by way of `servers.steps`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import ServerContext, run_server
 from tale.servers.steps import RemoteWorkers, judge, kind_of
 from tale.servers.task_stream import stream_events, write_outlook
+from tale.servers.transferring import Transferring
 from tale.storage.database import Database
+from tale.tasks.adopted import AdoptedSteps, AdoptingJournal
 from tale.tasks.agent import work
 from tale.tasks.checkpoint_store import CheckpointStore
 from tale.tasks.checkpointing import Checkpointing
@@ -36,9 +38,11 @@ from tale.tasks.leave import Answer, Trust
 from tale.tasks.notifier import Channel, Desktop, Notifier, Webhook, http_post
 from tale.tasks.plan import check_plan
 from tale.tasks.progress import ProgressHub
+from tale.tasks.records import TaskRecords
 from tale.tasks.store import NewTask, TaskStore, utc_now
 from tale.tasks.task import ENDED, STEP_SECONDS, Role, Subtask, Task, check_prompt
 from tale.tasks.tooling import rules_of
+from tale.tasks.transfer import Transfer
 from tale.tasks.watching import Watching
 from tale.tasks.workspace import check_workspace
 from tale.wire.contracts import (
@@ -79,6 +83,7 @@ class Gateway:
         *,
         watching: Watching,
         check_folder: Callable[[str], Path],
+        transfer: Transfer | None = None,
         heartbeat: float = _HEARTBEAT_SECONDS,
     ) -> None:
         """Make one.
@@ -89,6 +94,7 @@ class Gateway:
             hub: Is listened to for what happens.
             watching: Is asked how far a task is.
             check_folder: Resolves a workspace that a user named, or refuses it.
+            transfer: Exports and imports tasks; without it they can't be.
             heartbeat: Seconds of silence after which an event stream shows that it lives.
         """
         self._engine = engine
@@ -96,6 +102,7 @@ class Gateway:
         self._hub = hub
         self._watching = watching
         self._check_folder = check_folder
+        self._transfer = transfer
         self._heartbeat = heartbeat
 
     def app(self) -> Starlette:
@@ -114,6 +121,8 @@ class Gateway:
         app.add(RESUME, self.resume)
         app.add(APPROVE, self.approve)
         app.add(REJECT, self.reject)
+        if self._transfer:
+            Transferring(self._transfer, self._check_folder, self._shown).add_to(app)
         return app.build([Route("/api/events", self.events)])
 
     async def submit(self, request: SubmitRequest, progress: Progress) -> TaskView:
@@ -199,6 +208,9 @@ class Gateway:
         del progress
         return _view(await self._engine.answer(request.id, Answer(False, request.text)))
 
+    async def _shown(self, identity: str) -> TaskView:
+        return _view(await self._store.get(identity))
+
     async def events(self, request: Request) -> Response:
         """Stream a task's events after number `after` (or the header Last-Event-ID) to its end.
 
@@ -265,10 +277,12 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
         hub.listen(notifier.take)
         checkpoints = CheckpointStore(paths.checkpoints)
         keeper = Checkpointing(checkpoints)
+        steps = DbosJournal(paths.steps, settings.database_url)
+        journal = AdoptingJournal(steps, AdoptedSteps(database))
         engine = Engine(
             store,
             hub,
-            DbosJournal(paths.steps, settings.database_url),
+            journal,
             RemoteWorkers(services, context.leash, deadline=STEP_SECONDS),
             agent=agent,
             judge=judge,
@@ -281,11 +295,22 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
                 sandboxed=settings.sandbox.kind != "none",
             ),
         )
+        transfer = Transfer(
+            store,
+            TaskRecords(database, journal),
+            checkpoints,
+            hub,
+            workspaces=paths.workspaces,
+            settled=engine.settled,
+            now=utc_now,
+        )
         await tasks.start(keeper.run)
         await tasks.start(engine.run)
         tasks.start_soon(notifier.run)
         tasks.start_soon(_close_when, context.stopping, hub)
-        yield Gateway(engine, store, hub, watching=watching, check_folder=check_folder).app()
+        yield Gateway(
+            engine, store, hub, watching=watching, check_folder=check_folder, transfer=transfer
+        ).app()
         tasks.cancel_scope.cancel()
 
 

@@ -62,6 +62,7 @@ def many_form(tool: Tool[Any, Any]) -> Tool[ManyRequests, Outcomes]:
         idempotent=tool.idempotent,
         title=f"{tool.title}, many at once" if tool.title else "",
         effect=tool.effect,
+        listed=False,
     )
 
 

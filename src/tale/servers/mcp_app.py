@@ -31,7 +31,7 @@ from tale.servers.many import Many, many_form
 from tale.telemetry import get_logger
 from tale.wire.leash import Fault
 from tale.wire.metrics import METRICS_KEY, WireMetrics
-from tale.wire.tool import DEADLINE_META, MANY, Tool
+from tale.wire.tool import DEADLINE_META, Tool
 
 __all__ = ["Handler", "McpApp", "Progress"]
 
@@ -96,8 +96,8 @@ class McpApp:
         self, context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
         del context, params
-        # The batched forms are for tale's own processes; to a model they are one more choice.
-        listed = [tool for name, tool in self._described.items() if not name.endswith(MANY)]
+        # The others are for tale's own processes; to a model they are one more choice.
+        listed = [self._described[name] for name, (tool, _) in self._tools.items() if tool.listed]
         return types.ListToolsResult(tools=listed)
 
     async def _call(

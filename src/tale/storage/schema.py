@@ -1,8 +1,7 @@
 """The tables as the code sees them: SQLAlchemy Core, SQLite and PostgreSQL alike.
 
 The migrations create them; this module only describes their present shape, and a test compares the
-two. Above: `tasks.store`, `memory.turns` and `memory.outbox`, which alone write the tables named
-after them.
+two. Above: `tasks.store`, `tasks.records`, `tasks.adopted`, `memory.turns` and `memory.outbox`.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from sqlalchemy import (
 
 __all__ = [
     "Instant",
+    "adopted_steps",
     "metadata",
     "outbox",
     "sessions",
@@ -124,6 +124,18 @@ subtasks = Table(
     Column("state", String(16), nullable=False),
     Column("answer", Text, nullable=False, default=""),
     Column("files", JSON, nullable=False, default=list),
+)
+
+adopted_steps = Table(
+    "adopted_steps",
+    metadata,
+    Column("task", String(32), ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    # Empty where the task is one step.
+    Column("part", String(64), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(128), nullable=False),
+    # JSON text, so that what is read has never been anything else.
+    Column("value", Text, nullable=False),
 )
 
 sessions = Table(

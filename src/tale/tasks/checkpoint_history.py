@@ -119,7 +119,7 @@ class History:
 
     def tasks(self) -> tuple[str, ...]:
         """Give the tasks that have checkpoints."""
-        return tuple(sorted(self.repository.names("tale")))
+        return tuple(sorted(task for task in self.repository.names("tale") if self._numbers(task)))
 
     def restore(self, task: str, number: int, workspace: Path) -> Restored:
         """Bring a workspace back to a checkpoint; what it holds now is saved first.
@@ -135,6 +135,16 @@ class History:
                 saved = self.take(task, workspace, f"before going back to checkpoint {number}")
             return self._write(target, saved, workspace)
 
+    def lay_out(self, task: str, number: int, workspace: Path) -> None:
+        """Write a checkpoint's files into a new or empty folder.
+
+        Raises:
+            CheckpointNotFound: There is none of that number.
+            WorkspaceUnusable: The folder isn't empty.
+        """
+        with self.repository.sharing():
+            self._begin(self._read(task, number), workspace)
+
     def fork(self, task: str, number: int, into: str, workspace: Path) -> Checkpoint:
         """Begin another task's workspace, in a new or empty folder, with a checkpoint's files.
 
@@ -144,11 +154,7 @@ class History:
         """
         with self.repository.sharing():
             source = self._read(task, number)
-            if workspace.exists() and any(workspace.iterdir()):
-                raise WorkspaceUnusable(
-                    f"{workspace} is not empty.", hint="Name a folder that doesn't exist yet."
-                )
-            self._write(source, None, workspace)
+            self._begin(source, workspace)
             first = replace(
                 source,
                 task=into,
@@ -288,6 +294,13 @@ class History:
                 self._seen.popitem(last=False)
 
     # -- going back --------------------------------------------------------------------------------
+
+    def _begin(self, source: Checkpoint, workspace: Path) -> None:
+        if workspace.exists() and any(workspace.iterdir()):
+            raise WorkspaceUnusable(
+                f"{workspace} is not empty.", hint="Name a folder that doesn't exist yet."
+            )
+        self._write(source, None, workspace)
 
     def _write(self, target: Checkpoint, saved: Checkpoint | None, workspace: Path) -> Restored:
         before = bytes.fromhex(saved.tree) if saved else None

@@ -17,7 +17,13 @@ from typing import TypeVar
 
 import anyio.to_thread
 
-from tale.errors import CheckpointDamaged, CheckpointNotFound, StorageError, StorageReadOnly
+from tale.errors import (
+    CheckpointDamaged,
+    CheckpointNotFound,
+    StorageError,
+    StorageReadOnly,
+    TaskFileUnusable,
+)
 from tale.tasks.checkpoint import Checkpoint
 from tale.tasks.checkpoint_history import History, Restored
 from tale.tasks.checkpoint_rule import Retention, Verdict, retained
@@ -111,6 +117,15 @@ class CheckpointStore:
         """
         return await self._run(lambda store: store.restore(task, number, workspace))
 
+    async def lay_out(self, task: str, number: int, workspace: Path) -> None:
+        """Write a checkpoint's files into a new or empty folder.
+
+        Raises:
+            CheckpointNotFound: There is none of that number.
+            WorkspaceUnusable: `workspace` is there and not empty.
+        """
+        await self._run(lambda store: store.lay_out(task, number, workspace))
+
     async def fork(self, task: str, number: int, into: str, workspace: Path) -> Checkpoint:
         """Begin another task's workspace with a checkpoint's files; gives its first checkpoint.
 
@@ -165,22 +180,36 @@ class CheckpointStore:
             task: Its id.
             rows: What the database has of it.
             target: The file, `….tale`; replaced if it is there.
+
+        Raises:
+            TaskFileUnusable: It can't be written.
         """
-        await self._run(lambda store: export_task(target, rows, store, task))
+
+        def work(store: History) -> None:
+            with _file_faults(target, "written"):
+                export_task(target, rows, store, task)
+
+        await self._run(work)
 
     @asynccontextmanager
     async def opened(self, source: Path) -> AsyncGenerator[Imported]:
         """Check a file that a task was exported to; all of it, before any of it is used.
 
-        Record `rows` under an id of this machine, then `install` the checkpoints, then `restore`
-        the newest one into the new workspace.
+        `install` the checkpoints under an id of this machine, then `lay_out` the newest one in the
+        new workspace, then record `rows`.
 
         Raises:
             ExportRefused: It is damaged, cut short, newer than this tale, or hostile.
+            TaskFileUnusable: It can't be read.
         """
         with ExitStack() as stack:
-            check = partial(stack.enter_context, opened(source, self._folder.parent))
-            yield await self._run(lambda _: check())
+
+            def work(store: History) -> Imported:
+                del store
+                with _file_faults(source, "unpacked"):
+                    return stack.enter_context(opened(source, self._folder.parent))
+
+            yield await self._run(work)
 
     async def install(self, imported: Imported, task: str) -> None:
         """Take over the checkpoints of an opened file as those of a task of this machine.
@@ -223,3 +252,20 @@ def _faults_of(folder: Path) -> Generator[None]:
                 hint="Free some space; it goes on by itself.",
             ) from error
         raise StorageError(f"{where} can't be used: {error.strerror or error}.") from error
+
+
+@contextmanager
+def _file_faults(file: Path, done: str) -> Generator[None]:
+    """Map what the disk says of a task's file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageReadOnly(
+                f"{file} can't be {done}: the disk is full.",
+                hint="Free some space and try again.",
+            ) from error
+        raise TaskFileUnusable(
+            f"{file} can't be {done}: {error.strerror or error}.",
+            hint="Check the folder and its mode, or take another.",
+        ) from error

@@ -34,7 +34,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from tale.errors import StorageError
 from tale.storage.faults import faults_of
-from tale.tasks.durable import Changed, Json, Work
+from tale.tasks.durable import Changed, Json, Recorded, Work
 from tale.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class DbosJournal:
         self._unrecorded: dict[tuple[str, int], Json] = {}
         """What steps gave while it could not be written: they must not be made twice."""
         self._hurried = True
+        self._open = False
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -98,8 +99,10 @@ class DbosJournal:
                 with faults_of(self._where):
                     await self._launch(engine)
                 log.info("journal.open", database=self._where)
+                self._open = True
                 yield
             finally:
+                self._open = False
                 with anyio.CancelScope(shield=True):
                     await self._close()
                 engine.dispose()
@@ -165,6 +168,18 @@ class DbosJournal:
         with faults_of(self._where):
             found = await _dbos().list_workflows_async(load_input=False, load_output=False)
         return {one.workflow_id for one in found}
+
+    async def recorded(self, identity: str) -> list[Recorded]:
+        """Give what a workflow recorded, in order.
+
+        Raises:
+            StorageError: Its database can't be read, or is not open yet.
+        """
+        if not self._open:
+            raise StorageError(f"{self._where} is not open yet.", hint="Try again in a moment.")
+        with faults_of(self._where):
+            found = await _dbos().list_workflow_steps_async(identity)
+        return [(one["function_name"], one["output"]) for one in found]
 
     async def _call_up(self, identity: str) -> None:
         """Have DBOS run a workflow: one that is new at once, another by way of its queue."""

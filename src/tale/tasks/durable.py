@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias, Union
 
 from tale.errors import TaskError
 
-__all__ = ["Changed", "Journal", "Json", "MemoryJournal", "Recorder", "Work"]
+__all__ = ["Changed", "Journal", "Json", "MemoryJournal", "Recorded", "Recorder", "Work"]
 
 Json: TypeAlias = Union[  # noqa: UP007 - a string can't stand beside `|`
     bool, int, float, str, Sequence["Json"], Mapping[str, "Json"], None
@@ -46,6 +46,8 @@ class Recorder(Protocol):
 
 
 Work = Callable[[Recorder], Awaitable[None]]
+Recorded: TypeAlias = tuple[str, Json]
+"""The name of a recorded step, and what it gave."""
 
 
 class Journal(Protocol):
@@ -74,12 +76,20 @@ class Journal(Protocol):
         """Give the ids of all workflows that have a record."""
         ...
 
+    async def recorded(self, identity: str) -> list[Recorded]:
+        """Give what a workflow recorded, in order; nothing where it has no record.
+
+        Raises:
+            StorageError: It can't be read just now.
+        """
+        ...
+
 
 class MemoryJournal:
     """A journal that lasts as long as it is kept: for tests."""
 
     def __init__(self) -> None:
-        self.records: dict[str, list[tuple[str, Json]]] = {}
+        self.records: dict[str, list[Recorded]] = {}
         self.calls = 0
         """Steps that were really made."""
 
@@ -101,9 +111,13 @@ class MemoryJournal:
         """Give the ids of the records."""
         return set(self.records)
 
+    async def recorded(self, identity: str) -> list[Recorded]:
+        """Give a record."""
+        return list(self.records.get(identity, []))
+
 
 class _MemoryRecorder:
-    def __init__(self, journal: MemoryJournal, record: list[tuple[str, Json]]) -> None:
+    def __init__(self, journal: MemoryJournal, record: list[Recorded]) -> None:
         self._journal = journal
         self._record = record
         self._next = 0

@@ -159,6 +159,12 @@ class Engine:
         self._enqueue(recorded.task, await self._store.plan(identity))
         return recorded.task
 
+    async def settled(self, identity: str) -> None:
+        """Wait until nothing goes on any more of a task that was stopped."""
+        for run in list(self._running.values()):
+            if run.queued.task == identity and run.scope.cancel_called:
+                await run.ended.wait()
+
     async def answer(self, identity: str, answer: Answer) -> Task:
         """Tell a task what its user answers, and let it go on.
 

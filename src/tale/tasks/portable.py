@@ -2,8 +2,8 @@
 
 The file can come from anywhere, so all of it is checked before any of it is used: that it is whole
 and unpacks to no more than is allowed, that its git objects are complete and what their ids say,
-and that no row would have to be unpickled, which runs code. Rows pass as JSON values, so that the
-engine's tables are the engine's business. Above: `tasks.checkpoint_store`, the gateway. Below:
+and that no row would have to be unpickled, which runs code. Rows pass as JSON values, whose
+meaning `tasks.portable_rows` knows. Above: `tasks.checkpoint_store`, `tasks.transfer`. Below:
 `tasks.portable_file` (the container), `tasks.snapshots.incoming` (git objects).
 """
 
@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import orjson
 
@@ -34,7 +34,7 @@ from tale.tasks.snapshots.incoming import Incoming, PackBounds
 from tale.tasks.snapshots.objects import Damaged, decode_commit
 from tale.tasks.snapshots.packs import PackWriter, sync_folder
 
-__all__ = ["Imported", "Limits", "Row", "TaskRecords", "TaskRows", "export_task", "opened"]
+__all__ = ["Imported", "Limits", "Row", "TaskRows", "export_task", "opened"]
 
 Row = Mapping[str, object]
 """A row of a table, as JSON values."""
@@ -54,26 +54,14 @@ class TaskRows:
     """What a database has of a task.
 
     Attributes:
-        task: Its row.
+        task: Its row, with its subtasks.
         events: What happened to it, in order.
-        steps: What the engine has recorded, in order. A `serialization` in a row must be JSON.
+        steps: What its steps have recorded, in order. A `serialization` in a row must be JSON.
     """
 
     task: Row
     events: Iterable[Row] = ()
     steps: Iterable[Row] = ()
-
-
-class TaskRecords(Protocol):
-    """Gives a task's rows, and takes those of another machine's."""
-
-    async def dump(self, task: str) -> TaskRows:
-        """Read all of a task; raises `TaskNotFound`."""
-        ...
-
-    async def load(self, rows: TaskRows, workspace: Path) -> str:
-        """Record a task that comes from elsewhere, paused; gives its id here."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +154,9 @@ def export_task(target: Path, rows: TaskRows, history: History, task: str) -> No
         about = {"task": task, "exported": datetime.now(UTC).isoformat(timespec="seconds")}
         whole = target.with_name(f".tale-{secrets.token_hex(8)}")
         try:
-            with whole.open("xb") as file:
+            # What a task says and holds is private, wherever it is written.
+            handle = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as file:
                 pack_files(file, files, tale=tale.__version__, about=about)
                 file.flush()
                 os.fsync(file.fileno())

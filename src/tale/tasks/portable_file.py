@@ -178,6 +178,14 @@ class _Stream:
         """Say what is wrong, where an accident explains it."""
         return ExportRefused(f"{self._path} is damaged: {what}.", hint="Export the task again.")
 
+    def newer(self, tale: str, form: int) -> ExportRefused:
+        """Say that this tale is too old for it."""
+        return ExportRefused(
+            f"{self._path} was written by tale {tale}, in format {form}; this tale reads up to "
+            f"format {FORMAT}.",
+            hint="Upgrade tale.",
+        )
+
     def refused(self, what: str) -> ExportRefused:
         """Say what is wrong, where tale never writes such a thing."""
         return ExportRefused(f"{self._path} was not written by tale, or is damaged: {what}.")
@@ -221,11 +229,7 @@ def _manifest(stream: _Stream, content: bytes, bounds: Bounds) -> Manifest:
     try:
         read = cast("dict[str, Any]", orjson.loads(content))
         if int(read["format"]) > FORMAT:
-            raise ExportRefused(
-                f"It was written by tale {read['tale']}, in format {read['format']}; this tale "
-                f"reads up to format {FORMAT}.",
-                hint="Upgrade tale.",
-            )
+            raise stream.newer(str(read["tale"])[:40], int(read["format"]))
         rows = [(str(row["name"]), int(row["bytes"]), str(row["sha256"])) for row in read["files"]]
         about = cast("dict[str, object]", dict(read["about"]))
         tale = str(read["tale"])

@@ -49,6 +49,7 @@ class Tool(Generic[RequestT, ReplyT]):
         effect: Whether a call only reads, only adds something, or may end or overwrite something.
             What only reads may be asked for elsewhere at the same time, where it is late.
         batched: Whether calls made at the same moment travel as one.
+        listed: Whether MCP clients from outside are told of it; it can be called all the same.
         patience: Seconds for which its server may show no sign of life, whatever the call itself
             takes, before a repeatable call is made elsewhere.
     """
@@ -62,6 +63,7 @@ class Tool(Generic[RequestT, ReplyT]):
     title: str = ""
     effect: Effect = "adds"
     batched: bool = False
+    listed: bool = True
     patience: float = 0.75
 
     @property
