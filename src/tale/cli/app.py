@@ -47,6 +47,9 @@ COMMANDS: tuple[CommandSpec, ...] = (
         ("approve", "verdict", "Let a task do what it asks for, or answer its question."),
         ("reject", "verdict", "Don't let a task do what it asks for."),
         ("cancel", "tasks", "Cancel a task that has not ended."),
+        ("checkpoints", "checkpoints", "List the saved states of a task's files, or pin one."),
+        ("restore", "checkpoints", "Bring a task's files back to a checkpoint."),
+        ("fork", "checkpoints", "Begin a new task with the files of a checkpoint."),
         ("sessions", "sessions", "List conversations, or show one."),
     ),
     *_panel(

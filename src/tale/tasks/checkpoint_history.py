@@ -135,8 +135,10 @@ class History:
                 saved = self.take(task, workspace, f"before going back to checkpoint {number}")
             return self._write(target, saved, workspace)
 
-    def fork(self, task: str, number: int, into: str, workspace: Path) -> Checkpoint:
-        """Begin another task's workspace, in a new or empty folder, with a checkpoint's files.
+    def fork(
+        self, task: str, number: int, into: str, workspace: Path, *, beside: bool = False
+    ) -> Checkpoint:
+        """Begin another task's workspace with a checkpoint's files, `beside` those that are there.
 
         Raises:
             CheckpointNotFound: There is none of that number.
@@ -144,7 +146,7 @@ class History:
         """
         with self.repository.sharing():
             source = self._read(task, number)
-            if workspace.exists() and any(workspace.iterdir()):
+            if not beside and workspace.exists() and any(workspace.iterdir()):
                 raise WorkspaceUnusable(
                     f"{workspace} is not empty.", hint="Name a folder that doesn't exist yet."
                 )
