@@ -79,6 +79,11 @@ class Checkpoints:
     async def restore(self, task: str, number: int, workspace: Path) -> None:
         write(workspace, self.held[number - 1])
 
+    async def fork(
+        self, task: str, number: int, into: str, workspace: Path, *, beside: bool = False
+    ) -> Checkpoint:
+        raise AssertionError(into)
+
     async def tasks(self) -> tuple[str, ...]:
         return ("t-1",) if self.taken else ()
 

@@ -21,6 +21,7 @@ from tale.servers.guard import Guard
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import bind
 from tale.wire.chat_contracts import CHAT, SESSION, SESSIONS
+from tale.wire.checkpoint_contracts import CHECKPOINTS, FORK, PIN, RESTORE, UNPIN
 from tale.wire.contracts import (
     ACT,
     ASK,
@@ -213,7 +214,11 @@ async def test_the_list_of_tools_may_be_kept_a_while() -> None:
 
 @pytest.mark.parametrize(
     "tool",
-    [SUBMIT, SHOW, LIST, CANCEL, PAUSE, RESUME, ASK, ACT, CHAT, SESSIONS, SESSION],
+    [
+        *(SUBMIT, SHOW, LIST, CANCEL, PAUSE, RESUME),
+        *(CHECKPOINTS, PIN, UNPIN, RESTORE, FORK),
+        *(ASK, ACT, CHAT, SESSIONS, SESSION),
+    ],
     ids=lambda t: t.name,
 )
 def test_what_only_reads_may_be_repeated(tool: Tool[TaskRequest, TaskView]) -> None:

@@ -132,6 +132,23 @@ def test_a_task_that_waited_at_a_restart_waits_on() -> None:
     assert (view.state, view.setbacks) == ("queued", 0)
 
 
+def test_files_that_go_back_undo_what_they_held_and_what_was_under_way() -> None:
+    log = planned().add(10, "subtask", id="a", state="done")
+    log.add(10, "subtask", id="b", state="running").add(20, "paused")
+    log.add(30, "restoring", number=1, subtasks=["a"]).add(31, "restored", number=1)
+    view = log.view
+    assert (view.state, [part.state for part in view.parts]) == ("paused", ["waiting", "waiting"])
+    assert (view.setback, view.setbacks) == ("its files went back to checkpoint 1", 1)
+    log.add(40, "resumed", why="It was paused.").add(41, "subtask", id="a", state="running")
+    assert (log.view.parts[0].state, log.view.setbacks) == ("running", 1)
+
+
+def test_files_that_go_back_change_nothing_of_what_a_task_came_to() -> None:
+    ended = running().add(31, "done", answer="Done.").view
+    after = running().add(31, "done", answer="Done.").add(40, "restoring", number=1).view
+    assert (after.state, after.parts, after.setbacks) == ("done", ended.parts, 0)
+
+
 def test_a_pause_of_the_users_is_no_setback() -> None:
     log = running().add(5, "paused")
     assert log.view.state == "paused"

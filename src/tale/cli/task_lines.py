@@ -99,6 +99,19 @@ def _acting(data: Record) -> str:
     return what if action == "RunPython" else ""
 
 
+def _restored(data: Record) -> str:
+    """Say what the files are now, and how to have them as they were."""
+    number, saved = data.integer("number"), data.integer("saved")
+    said = f"files are as at checkpoint {number} again"
+    return said + (f"; checkpoint {saved} is what they were before" if saved else "")
+
+
+def _queued(data: Record) -> str:
+    forked = data.record("forked")
+    source, number = forked.text("task"), forked.integer("number")
+    return f"queued, with the files of checkpoint {number} of {source}" if source else "queued"
+
+
 def _approval(data: Record) -> str:
     text, detail = data.text("text"), data.text("detail")
     return f"waits for your word: {text}" + (f"\n{detail}" if detail else "")
@@ -115,6 +128,7 @@ def _checkpoint(data: Record) -> str:
 
 
 _SAY: Mapping[str, Callable[[Record], str]] = {
+    "queued": _queued,
     "started": lambda data: (
         f"started on the {data.text('role')} model" + _after(data.text("reason"))
     ),
@@ -128,6 +142,8 @@ _SAY: Mapping[str, Callable[[Record], str]] = {
     "file": _file,
     "note": lambda data: data.text("text"),
     "checkpoint": _checkpoint,
+    "restoring": lambda data: f"files go back to checkpoint {data.integer('number')}",
+    "restored": _restored,
     "approved": lambda data: "you said yes" + _after(data.text("text")),
     "rejected": lambda data: "you said no" + _after(data.text("text")),
     "failed": lambda data: "failed" + _after(data.text("error")),

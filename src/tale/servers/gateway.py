@@ -1,14 +1,15 @@
 """The gateway server: takes tasks, runs them through the engine, tells their progress.
 
-MCP tools `submit`, `show`, `list`, `cancel`, `pause`, `resume`, `approve`, `reject` (and, for the
-command line, `export` and `import`), and `/api/events`, one task's events as server-sent events. It
-alone writes tasks, and a task is recorded before its id is told. Above: the command line, the ux
-server, any MCP client. Below: `tasks.engine` here, the execution servers by way of `servers.steps`.
+MCP tools `submit`, `show`, `list`, `cancel`, `pause`, `resume`, `approve`, `reject`, those of
+`servers.checkpoints` and `servers.transferring`, and `/api/events`, one task's events as
+server-sent events. It alone writes tasks, and a task is recorded before its id is told. Above: the
+command line, the ux server, any MCP client. Below: `tasks.engine` here, the execution servers by
+way of `servers.steps`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from starlette.routing import Route
 from tale.config import NotifySettings
 from tale.errors import TaleError
 from tale.models.catalog import action_form
+from tale.servers.checkpoints import CheckpointTools
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import ServerContext, run_server
 from tale.servers.steps import RemoteWorkers, judge, kind_of
@@ -34,6 +36,7 @@ from tale.tasks.checkpoint_store import CheckpointStore
 from tale.tasks.checkpointing import Checkpointing
 from tale.tasks.dbos_journal import DbosJournal
 from tale.tasks.engine import Agent, Engine
+from tale.tasks.going_back import GoingBack
 from tale.tasks.leave import Answer, Trust
 from tale.tasks.notifier import Channel, Desktop, Notifier, Webhook, http_post
 from tale.tasks.plan import check_plan
@@ -83,8 +86,8 @@ class Gateway:
         *,
         watching: Watching,
         check_folder: Callable[[str], Path],
-        transfer: Transfer | None = None,
         heartbeat: float = _HEARTBEAT_SECONDS,
+        further: Sequence[Callable[[McpApp], None]] = (),
     ) -> None:
         """Make one.
 
@@ -94,16 +97,16 @@ class Gateway:
             hub: Is listened to for what happens.
             watching: Is asked how far a task is.
             check_folder: Resolves a workspace that a user named, or refuses it.
-            transfer: Exports and imports tasks; without it they can't be.
             heartbeat: Seconds of silence after which an event stream shows that it lives.
+            further: Add tools that are served beside its own.
         """
         self._engine = engine
         self._store = store
         self._hub = hub
         self._watching = watching
         self._check_folder = check_folder
-        self._transfer = transfer
         self._heartbeat = heartbeat
+        self._further = further
 
     def app(self) -> Starlette:
         """Build the application that serves them."""
@@ -121,8 +124,8 @@ class Gateway:
         app.add(RESUME, self.resume)
         app.add(APPROVE, self.approve)
         app.add(REJECT, self.reject)
-        if self._transfer:
-            Transferring(self._transfer, self._check_folder, self._shown).add_to(app)
+        for add in self._further:
+            add(app)
         return app.build([Route("/api/events", self.events)])
 
     async def submit(self, request: SubmitRequest, progress: Progress) -> TaskView:
@@ -207,9 +210,6 @@ class Gateway:
         """Don't let a task do what it asks for."""
         del progress
         return _view(await self._engine.answer(request.id, Answer(False, request.text)))
-
-    async def _shown(self, identity: str) -> TaskView:
-        return _view(await self._store.get(identity))
 
     async def events(self, request: Request) -> Response:
         """Stream a task's events after number `after` (or the header Last-Event-ID) to its end.
@@ -308,8 +308,22 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
         await tasks.start(engine.run)
         tasks.start_soon(notifier.run)
         tasks.start_soon(_close_when, context.stopping, hub)
+
+        async def shown(identity: str) -> TaskView:
+            return _view(await store.get(identity))
+
+        going_back = GoingBack(engine, store, hub, keeper, checkpoints)
+        kept = CheckpointTools(
+            store, checkpoints, going_back, check_folder=check_folder, view=_view
+        )
+        transferring = Transferring(transfer, check_folder, shown)
         yield Gateway(
-            engine, store, hub, watching=watching, check_folder=check_folder, transfer=transfer
+            engine,
+            store,
+            hub,
+            watching=watching,
+            check_folder=check_folder,
+            further=[kept.add_to, transferring.add_to],
         ).app()
         tasks.cancel_scope.cancel()
 

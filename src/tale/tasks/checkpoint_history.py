@@ -145,8 +145,10 @@ class History:
         with self.repository.sharing():
             self._begin(self._read(task, number), workspace)
 
-    def fork(self, task: str, number: int, into: str, workspace: Path) -> Checkpoint:
-        """Begin another task's workspace, in a new or empty folder, with a checkpoint's files.
+    def fork(
+        self, task: str, number: int, into: str, workspace: Path, *, beside: bool = False
+    ) -> Checkpoint:
+        """Begin another task's workspace with a checkpoint's files, `beside` those that are there.
 
         Raises:
             CheckpointNotFound: There is none of that number.
@@ -154,7 +156,7 @@ class History:
         """
         with self.repository.sharing():
             source = self._read(task, number)
-            self._begin(source, workspace)
+            self._begin(source, workspace, beside=beside)
             first = replace(
                 source,
                 task=into,
@@ -295,8 +297,8 @@ class History:
 
     # -- going back --------------------------------------------------------------------------------
 
-    def _begin(self, source: Checkpoint, workspace: Path) -> None:
-        if workspace.exists() and any(workspace.iterdir()):
+    def _begin(self, source: Checkpoint, workspace: Path, *, beside: bool = False) -> None:
+        if not beside and workspace.exists() and any(workspace.iterdir()):
             raise WorkspaceUnusable(
                 f"{workspace} is not empty.", hint="Name a folder that doesn't exist yet."
             )

@@ -126,14 +126,25 @@ class CheckpointStore:
         """
         await self._run(lambda store: store.lay_out(task, number, workspace))
 
-    async def fork(self, task: str, number: int, into: str, workspace: Path) -> Checkpoint:
+    async def fork(
+        self, task: str, number: int, into: str, workspace: Path, *, beside: bool = False
+    ) -> Checkpoint:
         """Begin another task's workspace with a checkpoint's files; gives its first checkpoint.
+
+        Args:
+            task: Whose checkpoint.
+            number: Which.
+            into: The other task.
+            workspace: Its folder.
+            beside: Whether there may be files in it; those stay as they are.
 
         Raises:
             CheckpointNotFound: There is none of that number.
             WorkspaceUnusable: `workspace` is there and not empty.
         """
-        return await self._run(lambda store: store.fork(task, number, into, workspace))
+        return await self._run(
+            lambda store: store.fork(task, number, into, workspace, beside=beside)
+        )
 
     async def pin(self, task: str, number: int) -> Checkpoint:
         """Have a checkpoint kept until it is unpinned; raises `CheckpointNotFound`."""

@@ -1,26 +1,27 @@
 """Takes a task's checkpoints while it works; whatever becomes of them, the task goes on.
 
 One is taken beside the agent's next thoughts, and is done before the task's next effect, so that
-it holds a state that was there. Before the first effect it holds what the workspace was. `Keeper`
-is the seam to the engine: `Checkpointing` keeps, `KeepsNothing` doesn't. Above: `tasks.engine`.
-Below: `tasks.checkpoint_rule` (when), `tasks.checkpoint_store` (how).
+it holds a state that was there. Before the first effect it holds what the workspace was. Above:
+`tasks.engine`, which knows it as a `Keeper`, and `tasks.going_back`. Below:
+`tasks.checkpoint_rule` (when), `tasks.checkpoint_store` (how).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import anyio
 import anyio.abc
 
-from tale.errors import TaleError
+from tale.errors import CheckpointDamaged, TaleError, TaskError
 from tale.tasks.checkpoint import Checkpoint
-from tale.tasks.checkpoint_rule import Cadence, Moment, Retention, Situation, Verdict, due
+from tale.tasks.checkpoint_rule import Cadence, Moment, Retention, Situation, due
 from tale.tasks.hands import (
     Action,
     AskUser,
@@ -36,11 +37,12 @@ from tale.tasks.hands import (
     RunPython,
     WriteFile,
 )
+from tale.tasks.keeper import Checkpoints, Tell
 from tale.tasks.recorded_hands import Overtaken
-from tale.tasks.task import Step
+from tale.tasks.task import Origin, Step
 from tale.telemetry import get_logger
 
-__all__ = ["Checkpointing", "Checkpoints", "Keeper", "KeepsNothing", "Tell"]
+__all__ = ["Checkpointing", "checkpoint_event"]
 
 log = get_logger(__name__)
 
@@ -48,73 +50,6 @@ _CADENCE: Final = Cadence()
 _RETENTION: Final = Retention()
 _TIDY_SECONDS: Final = 3600.0
 _SHOWN_CHARACTERS: Final = 60
-
-
-class Tell(Protocol):
-    """Records and shows an event of the task; raises `Overtaken` where it has ended."""
-
-    async def __call__(self, kind: str, data: Mapping[str, object], key: str | None = None) -> bool:
-        """Tell it; False where one of that key is there already."""
-        ...
-
-
-class Checkpoints(Protocol):
-    """What is used of `CheckpointStore`."""
-
-    async def take(self, task: str, workspace: Path, why: str) -> Checkpoint:
-        """Save what a workspace holds; where nothing changed, the newest checkpoint is given."""
-        ...
-
-    async def list(self, task: str) -> tuple[Checkpoint, ...]:
-        """Give a task's checkpoints, oldest first."""
-        ...
-
-    async def restore(self, task: str, number: int, workspace: Path) -> object:
-        """Bring a workspace back to a checkpoint."""
-        ...
-
-    async def tasks(self) -> tuple[str, ...]:
-        """Give the tasks that have checkpoints."""
-        ...
-
-    async def prune(self, task: str, rule: Retention, now: datetime) -> tuple[Verdict, ...]:
-        """Drop the checkpoints that a rule doesn't keep."""
-        ...
-
-    async def collect(self) -> object:
-        """Free what no checkpoint needs."""
-        ...
-
-
-class Keeper(Protocol):
-    """Keeps the states of workspaces; no call fails, or changes what a step does."""
-
-    async def begin(self, step: Step, tell: Tell) -> None:
-        """Have a step's workspace as it was left, before the step goes on in it."""
-        ...
-
-    def hands(self, step: Step, hands: Hands, tell: Tell) -> Hands:
-        """Give hands that do the same, and whose effects are kept."""
-        ...
-
-    async def keep(self, step: Step, moment: Moment, tell: Tell) -> None:
-        """Keep the present state, if it has changed."""
-        ...
-
-
-class KeepsNothing:
-    """A keeper that takes no checkpoints."""
-
-    async def begin(self, step: Step, tell: Tell) -> None:
-        """Do nothing."""
-
-    def hands(self, step: Step, hands: Hands, tell: Tell) -> Hands:
-        """Give the hands back."""
-        del step, tell
-        return hands
-
-    async def keep(self, step: Step, moment: Moment, tell: Tell) -> None:
-        """Do nothing."""
 
 
 @dataclass(slots=True)
@@ -202,8 +137,14 @@ class Checkpointing:
             log.warning("checkpoints.not_tidied", reason=error.message)
 
     async def begin(self, step: Step, tell: Tell) -> None:
-        """Bring a workspace that is gone back to its newest checkpoint."""
+        """Bring a workspace that is gone back to its newest checkpoint; fill that of a fork.
+
+        Raises:
+            TaleError: It can't be filled.
+        """
         workspace = Path(step.workspace)
+        if step.origin:
+            await self.fill(step.task, workspace, step.origin)
         course = self._course(step.task)
         async with course.lock:
             if await anyio.Path(workspace).exists():
@@ -220,6 +161,34 @@ class Checkpointing:
         log.warning("checkpoint.restored", task=step.task, number=number)
         text = f"The workspace was gone; it is back as it was at checkpoint {number}."
         await tell("note", {"text": text})
+
+    async def fill(self, task: str, workspace: Path, origin: Origin) -> None:
+        """Have a fork's workspace begin with its checkpoint's files; once that is so, do nothing.
+
+        What is there already stays: it is what an earlier try has written, or the user's own.
+
+        Raises:
+            TaleError: The checkpoint is gone, or the workspace can't be written.
+        """
+        async with self._course(task).lock:
+            if await self._checkpoints.list(task):
+                return
+            try:
+                await self._checkpoints.fork(
+                    origin.task, origin.number, task, workspace, beside=True
+                )
+            except CheckpointDamaged as error:  # not one to wait for, as other faults of storage
+                raise TaskError(error.message, hint=error.hint) from error
+
+    @asynccontextmanager
+    async def apart(self, task: str) -> AsyncGenerator[None]:
+        """Take no checkpoint of a task at rest meanwhile; its files are changed by someone else."""
+        await self.settled(task)
+        async with self._course(task).lock:
+            try:
+                yield
+            finally:
+                self._courses.pop(task, None)  # what it knew is found again in the store
 
     def hands(self, step: Step, hands: Hands, tell: Tell) -> Hands:
         """Give hands whose effects are kept as often as the rule says."""
@@ -285,6 +254,7 @@ class Checkpointing:
         if known:
             course.number = known[-1].number
             course.changed = None  # what was done since, before the restart, isn't known
+            await tell(*checkpoint_event(known[-1]))  # unless it was
         else:
             await self._save(step, course, "before its first effect", tell)
 
@@ -309,8 +279,7 @@ class Checkpointing:
             return
         course.number = taken.number
         log.info("checkpoint.taken", task=step.task, number=taken.number, seconds=course.cost)
-        data = {"number": taken.number, "why": taken.why, "changed": taken.changes}
-        await tell("checkpoint", data, f"{step.task}:checkpoint{taken.number}")
+        await tell(*checkpoint_event(taken))
 
     async def _missed(self, step: Step, error: TaleError, tell: Tell) -> None:
         log.warning("checkpoint.missed", task=step.task, code=error.code, reason=error.message)
@@ -325,6 +294,16 @@ class Checkpointing:
         if task not in self._courses:
             self._courses[task] = _Course(self._clock())
         return self._courses[task]
+
+
+def checkpoint_event(taken: Checkpoint) -> tuple[str, dict[str, object], str]:
+    """Give the event that tells of a checkpoint: its kind, its data, its key."""
+    data: dict[str, object] = {
+        "number": taken.number,
+        "why": taken.why,
+        "changed": taken.changes,
+    }
+    return "checkpoint", data, f"{taken.task}:checkpoint{taken.number}"
 
 
 class _KeptHands:

@@ -10,7 +10,8 @@ servers behind the `Workers`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
@@ -20,13 +21,14 @@ import anyio.abc
 
 from tale.errors import StorageError, TaleError, TaskError
 from tale.storage.database import storable
-from tale.tasks.checkpointing import Keeper, KeepsNothing
 from tale.tasks.durable import Changed, Journal, Recorder
 from tale.tasks.hands import Hands
+from tale.tasks.keeper import Keeper, KeepsNothing
 from tale.tasks.leave import Answer, Asked, Trust
 from tale.tasks.plan import instructions, ready
 from tale.tasks.progress import ProgressHub
 from tale.tasks.recorded_hands import Overtaken, RecordedHands, Workers, pauses
+from tale.tasks.rounds import Past, past_of
 from tale.tasks.run import Queued, Run
 from tale.tasks.store import Change, NewTask, TaskStore
 from tale.tasks.task import Form, Judge, Judgement, Role, Step, StepResult, Subtask, Task
@@ -105,6 +107,8 @@ class Engine:
         self._running: dict[str, Run] = {}
         self._plans: dict[str, dict[str, Subtask]] = {}
         """The parts of the tasks that have several and are not at rest."""
+        self._held: set[str] = set()
+        """Tasks of which nothing begins just now."""
         self._changed = anyio.Event()
         self._asking = anyio.Lock()
         """Makes asking and answering take turns, so that who rests is not what was let go on."""
@@ -177,6 +181,28 @@ class Engine:
             self._hub.publish(recorded.event)
             self._enqueue(recorded.task, plan)
         return recorded.task
+
+    @asynccontextmanager
+    async def holding(self, identity: str) -> AsyncGenerator[None]:
+        """Let nothing of a task that rests or has ended begin meanwhile; one holder at a time.
+
+        Raises:
+            TaskError: It is worked on, or will be.
+        """
+        self._held.add(identity)
+        try:
+            task = await self._store.get(identity)
+            if task.state in {"queued", "running"}:
+                raise TaskError(
+                    f"Task {identity} is {task.state}; its files must not change under it.",
+                    hint=f"`tale pause {identity}` lets it rest.",
+                )
+            for run in [one for one in self._running.values() if one.queued.task == identity]:
+                await run.ended.wait()  # what was cut off may still be on its way out
+            yield
+        finally:
+            self._held.discard(identity)
+            self._changed.set()
 
     async def _ask_user(self, run: Run, asked: Asked) -> Answer:
         """Give the user's answer, or let the whole task rest until it is there."""
@@ -270,7 +296,9 @@ class Engine:
 
     def _startable(self) -> set[Queued]:
         # One that was paused and resumed at once may still be on its way out.
-        return {one for one in self._queue if one.id not in self._running}
+        return {
+            one for one in self._queue if one.id not in self._running and one.task not in self._held
+        }
 
     async def _run(self, run: Run) -> None:
         identity = run.queued.id
@@ -291,8 +319,13 @@ class Engine:
         part = self._plans[task.id][run.queued.subtask] if run.queued.subtask else None
         judgement = _PART if part else self._judge(task.text)
         await run.start(part, judgement)
-        run.step = step = self._step(task, part, judgement)
-        await self._keeper.begin(step, run.tell)
+        past = await self._insist(lambda: past_of(self._store.database, task.id))
+        run.step = step = self._step(task, part, judgement, past)
+        try:
+            await self._insist(lambda: self._keeper.begin(step, run.tell))
+        except TaleError as error:  # without the files it was forked for there is nothing to do
+            await self._fail(run, part, error)
+            return
         log.info("step.started", step=step.id, role=step.role, kind=step.kind)
 
         async def work(recorder: Recorder) -> None:
@@ -307,7 +340,7 @@ class Engine:
                 await self._insist(lambda: self._journal.forget([step.id]))
                 await run.tell("resumed", {"why": _ANEW})
 
-    def _step(self, task: Task, part: Subtask | None, judgement: Judgement) -> Step:
+    def _step(self, task: Task, part: Subtask | None, judgement: Judgement, past: Past) -> Step:
         return Step(
             task.id,
             instructions(task.text, part, self._plans[task.id]) if part else task.text,
@@ -317,6 +350,8 @@ class Engine:
             task.session,
             form=self._forms.get(judgement.role, "fences"),
             subtask=part.id if part else None,
+            round=past.rounds,
+            origin=past.origin,
         )
 
     async def _work(self, step: Step, part: Subtask | None, run: Run, recorder: Recorder) -> None:
@@ -389,4 +424,4 @@ class Engine:
 
 
 def _task_of(step: str) -> str:
-    return step.partition(".")[0]
+    return step.partition(".")[0].partition("~")[0]

@@ -23,6 +23,7 @@ from tale.tasks.leave import Answer, Asked
 from tale.tasks.plan import outcome_of
 from tale.tasks.task import (
     ENDED,
+    Origin,
     Role,
     State,
     StepResult,
@@ -50,6 +51,7 @@ class NewTask:
         key: The same key again gives the task that is there.
         workspace: Its folder; None gives it one of its own.
         subtasks: Its parts, checked by `plan.check_plan`; none makes it one step.
+        origin: The checkpoint that its workspace begins with, if it is a fork.
     """
 
     text: str
@@ -58,6 +60,7 @@ class NewTask:
     priority: int = 0
     session: str | None = None
     subtasks: tuple[Subtask, ...] = ()
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,11 @@ class TaskStore:
         self._database = database
         self._workspaces = workspaces
         self._now = now
+
+    @property
+    def database(self) -> Database:
+        """Where they are; `rounds` has more of what is recorded of them."""
+        return self._database
 
     async def add(self, new: NewTask) -> Change | Task:
         """Record a task as queued; a task that has the same key already is returned alone."""
@@ -117,7 +125,11 @@ class TaskStore:
                         state="queued",
                     )
                 )
-            data = {"subtasks": [_listed(part) for part in new.subtasks]} if new.subtasks else {}
+            data: dict[str, object] = {}
+            if new.subtasks:
+                data["subtasks"] = [_listed(part) for part in new.subtasks]
+            if new.origin:
+                data["forked"] = asdict(new.origin)
             return _record(connection, _load(connection, identity), "queued", data, at)
 
         return await self._database.write(work)

@@ -25,6 +25,7 @@ __all__ = [
     "Judgement",
     "Kind",
     "Noted",
+    "Origin",
     "Progress",
     "Report",
     "Role",
@@ -172,6 +173,14 @@ class ToolOffer:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The checkpoint whose files a task's workspace began with: another task's, and its number."""
+
+    task: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One thing to do in a task's workspace.
 
@@ -184,6 +193,8 @@ class Step:
         form: How the model that does it acts, as the catalogue has it.
         tools: What it may call beside its own; offered in the form `json` only.
         anywhere: What is done now may be outside of the workspace: the user agreed to it.
+        round: How often its task's files were brought back; nothing of an earlier round counts.
+        origin: Where its task's files came from, if it was forked.
     """
 
     task: str
@@ -197,11 +208,14 @@ class Step:
     tools: tuple[ToolOffer, ...] = ()
     subtask: str | None = None
     anywhere: bool = False
+    round: int = 0
+    origin: Origin | None = None
 
     @property
     def id(self) -> str:
-        """Its name among all steps of all tasks."""
-        return self.task if self.subtask is None else f"{self.task}.{self.subtask}"
+        """Its name among all steps of all tasks, and of all their rounds."""
+        task = f"{self.task}~{self.round}" if self.round else self.task
+        return task if self.subtask is None else f"{task}.{self.subtask}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ Beside the events of every task these are understood:
     acting     {action, what, subtask}                                   the agent does something
     approval   {text}                                                    it waits for the user
     approved, rejected, paused                                           what the user said
+    restoring  {number, subtasks}                                        its files go back to that
+               checkpoint; what is unfinished, and those subtasks, begin anew
 
 A task without a plan has one subtask, which is itself.
 """
@@ -299,6 +301,26 @@ def _paused(view: View, event: TaskEvent) -> View:
     return replace(_stopped(view), state="paused")
 
 
+def _restoring(view: View, event: TaskEvent) -> View:
+    """Let what has not ended begin anew, and what the files no longer hold be done again."""
+    if view.has_ended or view.began is None:
+        return view
+    listed = event.data.get("subtasks")
+    again = set(map(str, cast("list[object]", listed))) if isinstance(listed, list) else set[str]()
+    parts = tuple(
+        replace(part, state="waiting", ended=None, tokens=0)
+        if part.id in again
+        else replace(part, began=event.at, tokens=0)
+        if part.state == "running"
+        else part
+        for part in view.parts
+    )
+    why = f"its files went back to checkpoint {event.data.get('number')}"
+    return replace(
+        _stopped(view), parts=parts, question="", setback=why, setbacks=view.setbacks + 1
+    )
+
+
 def _stopped(view: View) -> View:
     return replace(view, tool="", rate=Rate())
 
@@ -339,6 +361,7 @@ _TAKES: Final[Mapping[str, Callable[[View, TaskEvent], View]]] = {
     "approved": _answered,
     "rejected": _answered,
     "paused": _paused,
+    "restoring": _restoring,
     "done": _ended,
     "failed": _ended,
     "cancelled": _ended,
