@@ -75,7 +75,7 @@ class World:
         assert done.returncode == 0, done.stderr
         task = done.stdout.strip()
         while (await self.show(task))["state"] != "waiting":
-            await anyio.sleep(0.05)
+            pass
         return task
 
     async def kill_everything(self) -> None:
@@ -96,8 +96,8 @@ class World:
 @asynccontextmanager
 async def installation(home: Path) -> AsyncGenerator[World]:
     async with fake_ollama("small:latest", "large:latest") as model:
-        home.mkdir()
-        (home / "tale.toml").write_text(SETTINGS.format(url=model.url))
+        await anyio.Path(home).mkdir()
+        await anyio.Path(home / "tale.toml").write_text(SETTINGS.format(url=model.url))
         world = World(Tale(home), model)
         try:
             with anyio.fail_after(200):

@@ -1,0 +1,66 @@
+"""The commands that stand by a task: its approval, its permission, its parts and checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fake_daemon import FakeDaemon, Gone, ToolError
+from test_cli import Tale, daemon, home, tale
+
+__all__ = ["daemon", "home", "tale"]
+
+
+class TestVerdict:
+    def test_approve_sends_the_answer_and_says_how_to_follow(
+        self, tale: Tale, daemon: FakeDaemon
+    ) -> None:
+        done = tale("approve", "t1")
+        assert (done.code, done.out) == (0, "t1 goes on.\n")
+        assert "`tale watch t1` follows it." in done.err
+        assert tale("approve", "t1", "Port", "8080", "--json").json["state"] == "queued"
+        assert daemon.calls_of("approve") == [
+            {"id": "t1", "text": ""},
+            {"id": "t1", "text": "Port 8080"},
+        ]
+
+    def test_reject_sends_the_reason(self, tale: Tale, daemon: FakeDaemon) -> None:
+        done = tale("reject", "t1", "Only the standard library")
+        assert (done.code, done.out) == (0, "t1 goes on.\n")
+        assert daemon.calls_of("reject") == [{"id": "t1", "text": "Only the standard library"}]
+        assert daemon.calls_of("approve") == []
+
+    @pytest.mark.parametrize("command", ["approve", "reject"])
+    @pytest.mark.parametrize(
+        ("error", "exit_code"),
+        [
+            (ToolError("task", "Task t1 is done; it asks for nothing.", "`tale show t1`"), 1),
+            (ToolError("task_not_found", "There is no task 't1'.", "`tale tasks` lists them."), 2),
+        ],
+    )
+    def test_what_the_gateway_refuses_is_told_with_its_hint(
+        self, tale: Tale, daemon: FakeDaemon, command: str, error: ToolError, exit_code: int
+    ) -> None:
+        def refuse(arguments: dict[str, Any], say: object) -> dict[str, Any]:
+            raise error
+
+        daemon.tools[command] = refuse
+        done = tale(command, "t1")
+        assert (done.code, done.out) == (exit_code, "")
+        assert "error: {message}\nhint: {hint}".format(**error.error) in done.err
+
+    def test_a_word_whose_answer_was_lost_is_not_said_twice(
+        self, tale: Tale, daemon: FakeDaemon
+    ) -> None:
+        def drop(arguments: dict[str, Any], say: object) -> dict[str, Any]:
+            raise Gone
+
+        daemon.tools["approve"] = drop
+        done = tale("approve", "t1")
+        assert (done.code, done.out) == (1, "")
+        assert len(daemon.calls_of("approve")) == 1
+
+    @pytest.mark.parametrize("command", ["approve", "reject"])
+    def test_without_an_id_the_usage_is_explained(self, tale: Tale, command: str) -> None:
+        assert tale(command).code == 2
