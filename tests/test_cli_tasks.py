@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fake_daemon import FakeDaemon, Gone, ToolError
+from fake_daemon import FakeDaemon, Gone, ToolError, task
 from test_cli import Tale, daemon, home, tale
 
 __all__ = ["daemon", "home", "tale"]
@@ -64,3 +64,22 @@ class TestVerdict:
     @pytest.mark.parametrize("command", ["approve", "reject"])
     def test_without_an_id_the_usage_is_explained(self, tale: Tale, command: str) -> None:
         assert tale(command).code == 2
+
+
+class TestPermission:
+    def test_it_goes_with_the_task_and_is_shown(self, tale: Tale, daemon: FakeDaemon) -> None:
+        assert tale("submit", "x", "--permission", "ask", "--no-wait").code == 0
+        assert daemon.calls_of("submit")[0]["permission"] == "ask"
+        daemon.tools["show"] = lambda arguments, say: task(permission="ask")
+        assert "may        read; it asks before anything else" in tale("show", "t1").out
+
+    def test_without_it_the_settings_decide(self, tale: Tale, daemon: FakeDaemon) -> None:
+        tale("submit", "x", "--no-wait")
+        assert "permission" not in daemon.calls_of("submit")[0]
+        assert "\nmay " not in tale("show", "t1").out
+
+    def test_another_word_is_a_wrong_usage(self, tale: Tale, daemon: FakeDaemon) -> None:
+        done = tale("submit", "x", "--permission", "everything")
+        assert done.code == 2
+        assert "'ask', 'workspace', 'full'" in done.err
+        assert daemon.calls == []

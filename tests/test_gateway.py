@@ -593,3 +593,12 @@ async def test_only_a_task_that_waits_takes_the_users_word(tmp_path: Path, verdi
             await tell(VerdictRequest(id="t-none"), quiet)
         assert (await world.show(view.id)).state == "done"
     assert refused.value.hint == f"`tale show {view.id}` shows how it stands."
+
+
+async def test_a_task_has_the_permission_that_it_was_submitted_with(tmp_path: Path) -> None:
+    async with gateway(tmp_path, ONE_TEXT, ONE_TEXT) as world:
+        careful = await world.submit("Write a file with one word", permission="ask")
+        usual = await world.submit("Write a file with one word")
+        asks, ended = await world.show(careful.id, wait=20), await world.show(usual.id, wait=20)
+    assert (careful.permission, asks.permission, asks.state) == ("ask", "ask", "waiting")
+    assert (ended.permission, ended.state) == (None, "done")

@@ -6,6 +6,7 @@ Below: `follow`. The answer alone goes to standard output, so that it can be pip
 from __future__ import annotations
 
 import uuid
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,12 @@ from tale.cli.views import Task
 __all__ = ["app"]
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+class _Permission(StrEnum):
+    ask = "ask"
+    workspace = "workspace"
+    full = "full"
 
 
 @app.command()
@@ -45,8 +52,12 @@ def submit(
     ] = 0,
     plan: Annotated[
         Path | None,
+        typer.Option("--plan", metavar="FILE", help="YAML or JSON with the parts of the work."),
+    ] = None,
+    permission: Annotated[
+        _Permission | None,
         typer.Option(
-            "--plan", metavar="FILE", help="YAML or JSON with the parts of the work (see below)."
+            "--permission", help="What it may do without asking; as the settings say if missing."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the task as JSON.")] = False,
@@ -62,6 +73,10 @@ def submit(
     those that come before it. Parts that need nothing of each other are done at the same time.
 
       tale submit "A site about tea" --plan site.yaml
+
+    With the permission `ask` it only reads by itself, and asks before each change and program.
+    With `workspace` it does what it likes in its folder and the sandbox. With `full` it asks for
+    nothing. `tale approve` and `tale reject` answer it.
     """
     screen = Screen.detect()
     arguments: JsonObject = {
@@ -71,6 +86,8 @@ def submit(
     }
     if workspace is not None:
         arguments["workspace"] = str(workspace.expanduser().absolute())
+    if permission is not None:
+        arguments["permission"] = permission.value
     if plan is not None:
         arguments["subtasks"] = read_plan(plan)
     connection = Connection.open(screen)

@@ -24,6 +24,11 @@ __all__ = [
 ]
 
 _PART_STATES = {"running": "begun", "done": "done"}
+_MAY = {
+    "ask": "read; it asks before anything else (--permission ask)",
+    "workspace": "work in its workspace; it asks before anything else (--permission workspace)",
+    "full": "do everything without asking (--permission full)",
+}
 STATE_STYLES: dict[str, Style] = {
     "queued": "yellow",
     "running": "cyan",
@@ -158,6 +163,7 @@ def task_block(task: Task, screen: Screen) -> list[str]:
         ("tokens", tokens if usage.prompt or usage.completion else ""),
         ("session", task.session or ""),
         ("priority", str(task.priority) if task.priority else ""),
+        ("may", _MAY.get(task.permission or "", "")),
         ("workspace", task.workspace),
         ("files", "\n".join(task.files)),
         ("error", clean(task.error or "")),

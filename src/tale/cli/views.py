@@ -130,6 +130,7 @@ class Task:
     error: str | None
     hint: str | None
     last_event: int
+    permission: str | None = None
     progress: Progress | None = None
     record: Record = field(default_factory=Record, repr=False, compare=False)
 
@@ -155,6 +156,7 @@ class Task:
             error=record.text("error") or None,
             hint=record.text("hint") or None,
             last_event=record.integer("last_event"),
+            permission=record.text("permission") or None,
             progress=Progress.read(record.record("progress")) if "progress" in record else None,
             record=record,
         )

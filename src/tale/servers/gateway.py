@@ -132,6 +132,7 @@ class Gateway:
             request.priority,
             request.session,
             parts,
+            request.permission,
         )
         return _view(await self._engine.submit(new))
 
@@ -315,6 +316,7 @@ def _view(task: Task) -> TaskView:
         error=task.error,
         hint=task.hint,
         last_event=task.last_event,
+        permission=task.permission,
     )
 
 

@@ -311,6 +311,7 @@ class Engine:
             task.session,
             form=self._forms.get(judgement.role, "fences"),
             subtask=part.id if part else None,
+            permission=task.permission,
         )
 
     async def _work(self, step: Step, part: Subtask | None, run: Run, recorder: Recorder) -> None:

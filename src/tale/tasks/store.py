@@ -23,6 +23,7 @@ from tale.tasks.leave import Answer, Asked
 from tale.tasks.plan import outcome_of
 from tale.tasks.task import (
     ENDED,
+    Level,
     Role,
     State,
     StepResult,
@@ -49,6 +50,7 @@ class NewTask:
     Attributes:
         key: The same key again gives the task that is there.
         workspace: Its folder; None gives it one of its own.
+        permission: What it may do without a question; None leaves it to the settings.
         subtasks: Its parts, checked by `plan.check_plan`; none makes it one step.
     """
 
@@ -58,6 +60,7 @@ class NewTask:
     priority: int = 0
     session: str | None = None
     subtasks: tuple[Subtask, ...] = ()
+    permission: Level | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class TaskStore:
                     workspace=new.workspace or str(self._workspaces / identity),
                     priority=new.priority,
                     session=new.session,
+                    permission=new.permission,
                     created=at,
                 )
             )
@@ -577,4 +581,5 @@ def _task(row: RowMapping) -> Task:
         error=row["error"],
         hint=row["hint"],
         last_event=row["last_event"],
+        permission=row["permission"],
     )

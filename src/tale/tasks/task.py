@@ -24,6 +24,7 @@ __all__ = [
     "Judge",
     "Judgement",
     "Kind",
+    "Level",
     "Noted",
     "Progress",
     "Report",
@@ -44,6 +45,8 @@ __all__ = [
 State = Literal["queued", "running", "waiting", "paused", "done", "failed", "cancelled"]
 Role = Literal["ux", "task"]
 Kind = Literal["talk", "work"]
+Level = Literal["ask", "workspace", "full"]
+"""What a task may do without a question; `tasks.permissions` says what each means."""
 Form = Literal["fences", "json"]
 """How a model acts: whole files in fenced blocks, or one action a turn as a JSON object."""
 
@@ -101,6 +104,7 @@ class Task:
         workspace: Folder for its files; need not exist before the first one.
         priority: Higher is sooner.
         session: Conversation that it comes from.
+        permission: What it may do without a question; as the settings say where it is None.
         reason: Why the router chose `role`.
         last_event: `seq` of its newest event.
     """
@@ -123,6 +127,7 @@ class Task:
     error: str | None = None
     hint: str | None = None
     last_event: int = 0
+    permission: Level | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +189,7 @@ class Step:
         form: How the model that does it acts, as the catalogue has it.
         tools: What it may call beside its own; offered in the form `json` only.
         anywhere: What is done now may be outside of the workspace: the user agreed to it.
+        permission: What the user said of this task; None leaves it to the settings.
     """
 
     task: str
@@ -197,6 +203,7 @@ class Step:
     tools: tuple[ToolOffer, ...] = ()
     subtask: str | None = None
     anywhere: bool = False
+    permission: Level | None = None
 
     @property
     def id(self) -> str:

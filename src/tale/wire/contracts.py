@@ -32,6 +32,7 @@ __all__ = [
     "Event",
     "ListRequest",
     "PartView",
+    "Permission",
     "ProgressView",
     "RoleName",
     "ShowRequest",
@@ -48,6 +49,7 @@ __all__ = [
 
 TaskState = Literal["queued", "running", "waiting", "paused", "done", "failed", "cancelled"]
 RoleName = Literal["ux", "task"]
+Permission = Literal["ask", "workspace", "full"]
 
 
 class UsageView(Shape):
@@ -92,6 +94,12 @@ class SubmitRequest(Shape):
         default=(),
         description="The parts of the work, if it has several; those that don't depend on each "
         "other are done at the same time.",
+    )
+    permission: Permission | None = Field(
+        default=None,
+        description="What it may do by itself: `ask` nothing but reading, `workspace` all within "
+        "its workspace and the sandbox, `full` everything. As the settings say if missing; give "
+        "`full` only on the user's word.",
     )
 
 
@@ -198,6 +206,9 @@ class TaskView(Shape):
     error: str | None = Field(default=None, description="Why it failed.")
     hint: str | None = Field(default=None, description="What to do about the error.")
     last_event: int = 0
+    permission: Permission | None = Field(
+        default=None, description="What it may do by itself, where that was said of this task."
+    )
     progress: ProgressView | None = Field(default=None, description="Only `show` gives it.")
 
 
