@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fake_daemon import FakeDaemon, Gone, ToolError, task
+from tale.cli.leaving import read_wish
+from terminal import Terminal
 from test_cli import Tale, daemon, home, tale
 
 __all__ = ["daemon", "home", "tale"]
@@ -83,3 +87,73 @@ class TestPermission:
         assert done.code == 2
         assert "'ask', 'workspace', 'full'" in done.err
         assert daemon.calls == []
+
+
+class TestCtrlC:
+    """While `tale submit` follows its task, on a real terminal."""
+
+    @pytest.fixture
+    def following(self, daemon: FakeDaemon, home: Path) -> Iterator[Terminal]:
+        daemon.hold.clear()
+        with Terminal(home, "submit", "x") as terminal:
+            assert daemon.waiting.wait(30)
+            terminal.type("\x03")
+            terminal.until("Leave it running, pause it, or cancel it? [L/p/c] ")
+            yield terminal
+
+    @pytest.mark.parametrize("answer", ["\r", "l\r", "LEAVE\r", "\x03", "\x04"])
+    def test_the_task_is_left_running_unless_something_else_is_said(
+        self, daemon: FakeDaemon, following: Terminal, answer: str
+    ) -> None:
+        following.type(answer)
+        assert following.end() == 130
+        assert "The task goes on in the background." in following.text
+        assert "tale watch t1" in following.text
+        assert "tale cancel t1" in following.text
+        assert {name for name, _ in daemon.calls} == {"submit"}
+
+    def test_it_can_be_paused(self, daemon: FakeDaemon, following: Terminal) -> None:
+        following.type("p\r")
+        assert following.end() == 130
+        assert "It is paused. `tale resume t1` lets it go on." in following.text
+        assert daemon.calls_of("pause") == [{"id": "t1"}]
+
+    def test_it_can_be_cancelled(self, daemon: FakeDaemon, following: Terminal) -> None:
+        following.type("cancel\r")
+        assert following.end() == 130
+        assert "It is cancelled." in following.text
+        assert daemon.calls_of("cancel") == [{"id": "t1"}]
+
+    def test_one_that_ended_meanwhile_is_said_to_have_ended(
+        self, daemon: FakeDaemon, following: Terminal
+    ) -> None:
+        daemon.tools["cancel"] = lambda arguments, say: task()
+        following.type("c\r")
+        assert following.end() == 130
+        assert "It had ended: done." in following.text
+
+    def test_what_is_no_answer_is_asked_again(
+        self, daemon: FakeDaemon, following: Terminal
+    ) -> None:
+        following.type("what?\r")
+        following.until("cancel it? [L/p/c] ", after="what?")
+        following.type("\x03")
+        assert following.end() == 130
+        assert {name for name, _ in daemon.calls} == {"submit"}
+
+
+@pytest.mark.parametrize(
+    ("said", "wish"),
+    [
+        ("", "leave"),
+        (" \n", "leave"),
+        ("L", "leave"),
+        ("pa", "pause"),
+        ("Cancel\n", "cancel"),
+        ("x", None),
+        ("canceled", None),
+        ("le ave", None),
+    ],
+)
+def test_a_wish_is_told_by_its_first_letters(said: str, wish: str | None) -> None:
+    assert read_wish(said) == wish

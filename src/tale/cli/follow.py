@@ -159,7 +159,7 @@ def tell_end(screen: Screen, task: Task) -> int:
 
 def background_hint(screen: Screen, task: str) -> None:
     """Say that a task goes on without its watcher."""
-    screen.note("\nThe task goes on in the background.", "bold")
+    screen.note("The task goes on in the background.", "bold")
     screen.note(
         f"  tale watch {task}    follow it\n"
         f"  tale pause {task}    let it rest; `tale resume {task}` goes on\n"

@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from tale.cli.connection import Connection
-from tale.cli.follow import background_hint, follow_answer, tell_end
+from tale.cli.follow import follow_answer, tell_end
+from tale.cli.leaving import leave
 from tale.cli.plan_file import read_plan
 from tale.cli.prompt_text import from_arguments
 from tale.cli.record import JsonObject
@@ -64,7 +65,8 @@ def submit(
 ) -> None:
     """Hand over a piece of work and print its result.
 
-    The task goes on when this command is interrupted, and survives a crash of anything.
+    Ctrl-C asks whether the task is to go on, to rest or to end; a second one leaves it running. It
+    survives a crash of anything.
 
       tale submit "Write a Python function that parses ISO dates, with tests"
       git diff | tale submit "Review this change" -
@@ -100,7 +102,7 @@ def submit(
     try:
         ended = follow_answer(connection, screen, task.id, quiet=as_json)
     except KeyboardInterrupt:
-        background_hint(screen, task.id)
+        leave(connection, screen, task.id)
         raise typer.Exit(130) from None
     if as_json:
         screen.json(ended.record.raw)
