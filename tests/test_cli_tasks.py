@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fake_daemon import FakeDaemon, Gone, ToolError, task
+from fake_daemon import FakeDaemon, Gone, ToolError, default_events, event, task
 from tale.cli.leaving import read_wish
 from terminal import Terminal
 from test_cli import Tale, daemon, home, tale
@@ -157,3 +157,63 @@ class TestCtrlC:
 )
 def test_a_wish_is_told_by_its_first_letters(said: str, wish: str | None) -> None:
     assert read_wish(said) == wish
+
+
+PARTS = [
+    {
+        "id": "a",
+        "title": "Write it",
+        "state": "done",
+        "percent": 100,
+        "elapsed": 26.4,
+        "expected": 30.0,
+        "holds": True,
+        "check": "2 tests passed",
+    },
+    {"id": "b", "title": "Test", "state": "running", "percent": 5, "elapsed": 12, "expected": 34},
+    {"id": "c", "title": "Tell", "state": "waiting", "percent": 0, "elapsed": 0, "expected": 22},
+]
+
+
+class TestWhatWasDone:
+    def test_show_lists_the_parts_with_state_time_and_check(
+        self, tale: Tale, daemon: FakeDaemon
+    ) -> None:
+        shown = task(state="running", progress={"state": "running", "percent": 40, "parts": PARTS})
+        daemon.tools["show"] = lambda arguments, say: shown
+        lines = tale("show", "t1").out.splitlines()
+        at = next(number for number, line in enumerate(lines) if line.startswith("parts"))
+        assert [line.rstrip() for line in lines[at : at + 3]] == [
+            "parts      Write it  done     26 s                checked: 2 tests passed",
+            "           Test      running  12 s of about 34 s",
+            "           Tell      waiting  usually 22 s",
+        ]
+
+    @pytest.mark.parametrize(
+        ("holds", "check", "told"),
+        [
+            (True, "2 tests passed", "checked: 2 tests passed"),
+            (False, "1 of 3 tests failed", "check failed: 1 of 3 tests failed"),
+            (None, "nothing could be run", "not checked: nothing could be run"),
+        ],
+    )
+    def test_show_submit_and_watch_say_what_was_checked(
+        self, tale: Tale, daemon: FakeDaemon, holds: bool | None, check: str, told: str
+    ) -> None:
+        daemon.tools["show"] = lambda arguments, say: task(holds=holds, check=check)
+        assert f"check      {told}\n" in tale("show", "t1").out
+        for command in (("submit", "x"), ("watch", "t1")):
+            done = tale(*command)
+            assert f"{told}\n" in done.err
+            assert "check" not in done.out
+
+    def test_talk_has_no_word_on_checks(self, tale: Tale, daemon: FakeDaemon) -> None:
+        assert "check" not in tale("show", "t1").out
+        assert "check" not in tale("submit", "x").err
+
+    def test_a_part_that_is_done_says_what_was_checked(
+        self, tale: Tale, daemon: FakeDaemon
+    ) -> None:
+        part = event(3, "subtask", id="a", title="A", state="done", holds=False, check="it failed")
+        daemon.events["t1"] = [*default_events()[:-1], part, event(4, "done")]
+        assert "A: done, check failed: it failed\n" in tale("watch", "t1").err

@@ -149,8 +149,9 @@ class Gateway:
                     if event.kind == "approval":
                         break
             task = await self._store.get(request.id)
-        shown = write_outlook(await self._watching.of(task.id))
-        return _view(task).model_copy(update={"progress": shown})
+        found = await self._watching.of(task.id)
+        shown = {"progress": write_outlook(found), "holds": found.holds, "check": found.check}
+        return _view(task).model_copy(update=shown)
 
     async def list(self, request: ListRequest, progress: Progress) -> TaskList:
         """List tasks, newest first."""

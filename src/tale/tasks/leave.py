@@ -130,7 +130,7 @@ async def leave_for(
         return Granted(anywhere=True, said=answer.text)
     why = answer.text or "no reason was given"
     told = f"The user did not allow this: {why}. It was not done; go another way."
-    return Outcome(ok=False, text=told.replace("..", "."))
+    return Outcome(ok=False, text=told.replace("..", "."), forbidden=True)
 
 
 def described(action: Action) -> dict[str, object]:

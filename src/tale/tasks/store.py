@@ -338,7 +338,13 @@ class TaskStore:
         }
         if result.reason:
             values["reason"] = storable(result.reason)
-        data = {"answer": answer, "model": result.model, "role": result.role, "files": files}
+        data = {
+            "answer": answer,
+            "model": result.model,
+            "role": result.role,
+            "files": files,
+            **_checked(result),
+        }
         return await self._change(identity, "done", "done", values, data)
 
     async def finish_part(self, identity: str, part: Subtask, result: StepResult) -> list[Change]:
@@ -358,7 +364,7 @@ class TaskStore:
                 "completion_tokens": usage.completion + spent.completion,
                 "cached_tokens": usage.cached + spent.cached,
             }
-            data = {**_told(part, "done"), "files": files}
+            data = {**_told(part, "done"), "files": files, **_checked(result)}
             changes = [_record(connection, task, "subtask", data, at, values=values)]
             plan = _plan(connection, identity)
             if all(one.state == "done" for one in plan):
@@ -550,6 +556,10 @@ def _listed(part: Subtask) -> dict[str, object]:
 
 def _told(part: Subtask, state: State) -> dict[str, object]:
     return {"id": part.id, "title": part.title, "state": state}
+
+
+def _checked(result: StepResult) -> dict[str, object]:
+    return {"holds": result.holds, "check": storable(result.check)} if result.check else {}
 
 
 def _at_rest(task: Task) -> TaskError:

@@ -221,7 +221,8 @@ class StepResult:
         reason: Why that model was chosen; empty where nobody said.
         turns: How often a model was asked.
         holds: Whether the checks hold; None where there was nothing to check, or no way to.
-        check: What was checked and what came of it, for the user; empty where nothing was.
+        check: What was checked and what came of it, or why not, for the user; empty where there
+            was nothing to check.
     """
 
     answer: str

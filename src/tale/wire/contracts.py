@@ -164,6 +164,10 @@ class PartView(Shape):
     elapsed: float = Field(default=0, description="Seconds since it began, or that it took.")
     expected: float = Field(default=0, description="Seconds that such a subtask usually takes.")
     tokens: int = 0
+    holds: bool | None = Field(
+        default=None, description="Whether its checks hold; missing if nothing could be checked."
+    )
+    check: str = Field(default="", description="What was checked, or why not, in words.")
 
 
 class ProgressView(Shape):
@@ -210,6 +214,14 @@ class TaskView(Shape):
         default=None, description="What it may do by itself, where that was said of this task."
     )
     progress: ProgressView | None = Field(default=None, description="Only `show` gives it.")
+    holds: bool | None = Field(
+        default=None,
+        description="Whether the checks of the result hold; missing if nothing could be checked. "
+        "Only `show` gives it.",
+    )
+    check: str = Field(
+        default="", description="What was checked, or why not, in words. Only `show` gives it."
+    )
 
 
 class TaskList(Shape):
@@ -222,14 +234,14 @@ class Event(Shape):
     """Something that happened to a task. `seq` counts from 1 without gaps within the task.
 
     Kinds and their `data`: `queued` {subtasks}, `started` {role, reason}, `paused` {}, `resumed`
-    {why}, `subtask` {id, title, state} (a part begins or, with `files`, is done), `acting` {action,
-    what} (what is done now), `approval` {id, text, action, detail} (it waits for its user),
-    `approved` and `rejected` {id, text}, `token` {text} (not stored; its `seq` is that of the last
-    event that is), `file` {path, bytes}, `note` {text}, `checkpoint` {number, why,
-    changed} (the workspace as it was then can be restored), and the final `done` {answer, model,
-    role, files}, `failed` {error, hint}, `cancelled` {}. What happens in a part carries its id as
-    `subtask`. Who asks for it gets `progress` with the fields of `ProgressView`, about once a
-    second; like `token` it is not stored.
+    {why}, `subtask` {id, title, state} (a part begins or, with `files`, `holds` and `check`, is
+    done), `acting` {action, what} (what is done now), `approval` {id, text, action, detail} (it
+    waits for its user), `approved` and `rejected` {id, text}, `token` {text} (not stored; its `seq`
+    is that of the last event that is), `file` {path, bytes}, `note` {text}, `checkpoint` {number,
+    why, changed} (the workspace as it was then can be restored), and the final `done` {answer,
+    model, role, files, holds, check}, `failed` {error, hint}, `cancelled` {}. What happens in a
+    part carries its id as `subtask`. Who asks for it gets `progress` with the fields of
+    `ProgressView`, about once a second; like `token` it is not stored.
     """
 
     task: str
