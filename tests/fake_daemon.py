@@ -170,6 +170,8 @@ class FakeDaemon:
             "cancel": lambda arguments, say: task(arguments["id"], state="cancelled"),
             "pause": lambda arguments, say: task(arguments["id"], state="paused"),
             "resume": lambda arguments, say: task(arguments["id"], state="queued"),
+            "approve": lambda arguments, say: task(arguments["id"], state="queued"),
+            "reject": lambda arguments, say: task(arguments["id"], state="queued"),
             "chat": self.chat,
             "sessions": lambda arguments, say: {"sessions": []},
         }

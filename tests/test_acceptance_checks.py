@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tale.tasks.checks import Check, Verdict, judge, plan_checks, score
+from tale.tasks.checks import Check, Verdict, found, judge, plan_checks, score
 from tale.tasks.hands import Outcome, RunCommand, RunPython
 from tale.tasks.trial import NOT_RUN, program
 
@@ -135,6 +135,76 @@ def test_tests_that_need_what_is_not_there_are_not_judged(tmp_path: Path) -> Non
     exit_status, text = tried(tmp_path, program(tests=["test_f.py"]), packages=False)
     assert exit_status == NOT_RUN, text
     assert judge(TESTS, Outcome(False, text, exit_status)).held is None
+
+
+# -- what the user is told -------------------------------------------------------------------------
+
+COMPILES = Check("code", "the code compiles", RunPython(""))
+
+
+@pytest.mark.parametrize(
+    ("check", "outcome", "said"),
+    [
+        (TESTS, Outcome(True, "..\n2 passed in 0.01s", 0), "2 tests passed"),
+        (TESTS, Outcome(True, "1 passed, 0 failed", 0), "1 test passed"),
+        (TESTS, Outcome(True, "", 0), "its tests passed"),
+        (TESTS, Outcome(False, "1 failed, 2 passed in 0.1s", 1), "1 of 3 tests failed"),
+        (TESTS, Outcome(False, "1 passed, 2 errors in 0.1s", 1), "2 of 3 tests failed"),
+        (TESTS, Outcome(False, "Loading test_f.py failed", 1), "its tests failed"),
+        (TESTS, Outcome(False, "No module named 'pytest'", NOT_RUN), "its tests could not be run"),
+        (GIVEN, Outcome(True, "", 0), "`make` passed"),
+        (GIVEN, Outcome(False, "", 2), "`make` failed"),
+        (CODE, Outcome(True, "2 of 2 examples hold.", 0), "2 of the request's 2 examples hold"),
+        (CODE, Outcome(False, "1 of 2 examples hold.", 1), "1 of the request's 2 examples hold"),
+        (COMPILES, Outcome(True, "", 0), "the code compiles"),
+        (COMPILES, Outcome(False, "f.py: SyntaxError", 1), "the code does not compile"),
+    ],
+)
+def test_what_came_of_a_check_is_said_in_a_few_words(
+    check: Check, outcome: Outcome, said: str
+) -> None:
+    assert judge(check, outcome).said == said
+
+
+@pytest.mark.parametrize("with_pytest", [True, False])
+def test_tests_that_were_really_run_are_counted(tmp_path: Path, with_pytest: bool) -> None:
+    (tmp_path / "f.py").write_text("def f(x): return 2 * x")
+    (tmp_path / "test_f.py").write_text(TESTED.replace("WANTED", "2"))
+    exit_status, text = tried(tmp_path, program(tests=["test_f.py"]), packages=with_pytest)
+    assert judge(TESTS, Outcome(True, text, exit_status)).said == "2 tests passed"
+
+
+def _verdict(check: Check, held: bool | None, said: str) -> Verdict:
+    return Verdict(check, held, said=said)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "holds", "told"),
+    [
+        ([], None, ""),
+        ([_verdict(TESTS, None, "its tests could not be run")], None, ""),
+        ([_verdict(COMPILES, True, "compiles")], True, "compiles"),
+        (
+            [_verdict(COMPILES, True, "compiles"), _verdict(TESTS, True, "2 passed")],
+            True,
+            "2 passed",
+        ),
+        (
+            [_verdict(COMPILES, True, "compiles"), _verdict(TESTS, None, "not run")],
+            True,
+            "compiles, not run",
+        ),
+        (
+            [_verdict(CODE, True, "2 hold"), _verdict(TESTS, False, "1 of 3 failed")],
+            False,
+            "1 of 3 failed",
+        ),
+    ],
+)
+def test_the_user_is_told_what_tells_most(
+    verdicts: list[Verdict], holds: bool | None, told: str
+) -> None:
+    assert found(verdicts) == (holds, told)
 
 
 # -- how they weigh --------------------------------------------------------------------------------

@@ -388,6 +388,7 @@ async def test_work_streams_its_answer_and_writes_its_files(tmp_path: Path) -> N
         ("a.py",),
         TokensSpent(20, 3, 5),
         "it is in the script",
+        check="nothing could be run",
     )
     assert seen[:-1] == [Began(), *map(TokenSaid, pieces), FileWritten("a.py", 9)]
     assert seen[-1] == Noted("Nothing could be checked: Commands are not run here.")

@@ -66,7 +66,7 @@ async def test_work_that_holds_at_once_takes_one_question() -> None:
     hands = ScriptedHands(GOOD, runs=examples)
     result = await work(step(), hands)
     assert (result.turns, result.holds, result.files) == (1, True, ("f.py",))
-    assert result.check == "1 of the request's examples: yes"
+    assert result.check == "the request's example holds"
     assert hands.asked[0].temperature == 0
     assert all(action.repeatable for action in hands.acted if isinstance(action, RunPython))
 
@@ -134,8 +134,24 @@ async def test_where_nothing_can_run_it_goes_on_without_checks_and_says_so() -> 
 
     hands = ScriptedHands(BAD, runs=refused)
     result = await work(step(), hands)
-    assert (result.turns, result.holds, result.check) == (1, None, "")
+    assert (result.turns, result.holds, result.check) == (1, None, "nothing could be run")
     assert "Nothing could be checked: bubblewrap is not there." in hands.notes
+
+
+async def test_what_the_user_forbids_to_run_is_not_asked_for_in_another_way() -> None:
+    def forbidden(action: Action, files: object) -> Outcome:
+        return Outcome(ok=False, text="The user did not allow this.", forbidden=True)
+
+    hands = ScriptedHands(GOOD, runs=forbidden)
+    result = await work(step(), hands)
+    assert (result.turns, result.holds, result.check) == (1, None, "you did not allow it")
+    assert len(hands.of(RunPython)) == 1
+
+
+async def test_files_that_nobody_can_run_say_so() -> None:
+    hands = ScriptedHands("FILE: tea.md\n```\nTea is a drink.\n```\n")
+    result = await work(step("Write an essay about tea into tea.md"), hands)
+    assert (result.holds, result.check) == (None, "there is nothing in it to run")
 
 
 async def test_code_that_never_ends_fails_its_check_where_others_can_run() -> None:
@@ -189,7 +205,7 @@ async def test_tests_that_the_request_names_are_run_though_the_user_wrote_them()
     old = {"test_f.py": "from f import f\ndef test_f(): assert f(2) == 4\n"}
     hands = ScriptedHands(GOOD, files=old, runs=examples)
     result = await work(step("Write f.py so that the tests in test_f.py pass"), hands)
-    assert result.check == "the code compiles: yes, its tests: yes"
+    assert result.check == "its tests passed"
     assert result.files == ("f.py",)
 
 

@@ -5,14 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
-import pty
-import select
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +21,7 @@ from tale.cli.connection import Connection
 from tale.cli.conversation import Conversation
 from tale.cli.main import run
 from tale.cli.render import Screen
+from terminal import Terminal
 
 Json = dict[str, Any]
 
@@ -382,71 +379,6 @@ class TestTerminal:
         assert "No task is running." in said
 
 
-# A terminal sends Ctrl-C as a signal only to those whose controlling terminal it is.
-_IN_ITS_TERMINAL = (
-    "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "from tale.cli.main import main; main()"
-)
-
-
-class _Terminal:
-    """`tale` on a pseudo-terminal."""
-
-    def __init__(self, home: Path, *arguments: str) -> None:
-        self._master, slave = pty.openpty()
-        environment = {**os.environ, "TALE_HOME": str(home), "TERM": "xterm", "COLUMNS": "100"}
-        environment.pop("NO_COLOR", None)
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _IN_ITS_TERMINAL, *arguments],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=environment,
-            start_new_session=True,
-        )
-        os.close(slave)
-        self.text = ""
-
-    def until(self, words: str, seconds: float = 30, after: str = "") -> str:
-        """Read until some words stand on the screen, where asked behind others."""
-        deadline = time.monotonic() + seconds
-        while words not in self.text.rpartition(after)[2] if after else words not in self.text:
-            assert time.monotonic() < deadline, self.text
-            if select.select([self._master], [], [], 0.2)[0]:
-                try:
-                    self.text += os.read(self._master, 65536).decode(errors="replace")
-                except OSError:
-                    break
-        assert words in self.text, self.text
-        return self.text
-
-    def __enter__(self) -> _Terminal:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._master)
-
-    def type(self, text: str) -> None:
-        os.write(self._master, text.encode())
-
-    def end(self, seconds: float = 30) -> int:
-        """Wait for its end, reading what it still writes."""
-        deadline = time.monotonic() + seconds
-        while self.process.poll() is None and time.monotonic() < deadline:
-            if select.select([self._master], [], [], 0.05)[0]:
-                try:
-                    self.text += os.read(self._master, 65536).decode(errors="replace")
-                except OSError:
-                    break
-        code = self.process.wait(seconds)
-        with contextlib.suppress(OSError):
-            while select.select([self._master], [], [], 0)[0]:
-                self.text += os.read(self._master, 65536).decode(errors="replace")
-        return code
-
-
 class TestOnARealTerminal:
     def test_a_conversation_with_a_task_and_ctrl_d(
         self, daemon: FakeDaemon, tmp_path: Path
@@ -455,7 +387,7 @@ class TestOnARealTerminal:
         daemon.tools["session"] = lambda arguments, say: {
             "turns": [{"speaker": "user", "text": "Earlier words"}]
         }
-        with _Terminal(tmp_path, "chat", "--session", "s1") as terminal:
+        with Terminal(tmp_path, "chat", "--session", "s1") as terminal:
             assert "Earlier words" in terminal.until("> ")
             terminal.type("write it\r")
             terminal.until("Made dates.py.")
@@ -478,20 +410,10 @@ class TestOnARealTerminal:
             event(1, "token", text="dates.py."),
             event(2, "done"),
         ]
-        with _Terminal(tmp_path, "submit", "x") as terminal:
+        with Terminal(tmp_path, "submit", "x") as terminal:
             assert terminal.end() == 0
         assert terminal.text.count("Made dates.py.") == 1
         assert "\x1b[2mtiny (task)" in terminal.text
-
-    def test_ctrl_c_in_submit_says_how_to_go_on(self, daemon: FakeDaemon, tmp_path: Path) -> None:
-        daemon.hold.clear()
-        with _Terminal(tmp_path, "submit", "x") as terminal:
-            assert daemon.waiting.wait(30)
-            terminal.type("\x03")
-            assert terminal.end() == 130
-        assert "tale watch t1" in terminal.text
-        assert "tale cancel t1" in terminal.text
-        assert daemon.calls_of("cancel") == []
 
 
 def test_ctrl_c_in_a_piped_submit_is_exit_code_130(daemon: FakeDaemon, tmp_path: Path) -> None:

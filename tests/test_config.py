@@ -14,7 +14,8 @@ from tale.models.assess import Kind
 from tale.models.backend import Role
 from tale.models.preferences import preferences_of
 from tale.paths import Paths
-from tale.tasks.permissions import Level, Rule
+from tale.tasks.permissions import Rule
+from tale.tasks.task import Level
 
 
 @pytest.fixture

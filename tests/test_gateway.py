@@ -56,6 +56,7 @@ from tale.tasks.hands_json import (
     write_outcome,
     write_reply,
 )
+from tale.tasks.leave import Trust
 from tale.tasks.progress import ProgressHub
 from tale.tasks.sandbox_bare import Bare
 from tale.tasks.store import TaskStore, utc_now
@@ -82,6 +83,7 @@ from tale.wire.contracts import (
     TaskRequest,
     TaskView,
     UsageView,
+    VerdictRequest,
 )
 from tale.wire.leash import Peer
 from tale.wire.peers import FixedPeers
@@ -139,7 +141,9 @@ class World:
 
 
 @asynccontextmanager
-async def gateway(home: Path, *scripts: Script, heartbeat: float = 15) -> AsyncGenerator[World]:
+async def gateway(
+    home: Path, *scripts: Script, heartbeat: float = 15, trust: Trust | None = None
+) -> AsyncGenerator[World]:
     paths = Paths.from_environment({"TALE_HOME": str(home / "tale")})
     models = ScriptedModels(*scripts)
     with anyio.fail_after(20):
@@ -160,6 +164,7 @@ async def gateway(home: Path, *scripts: Script, heartbeat: float = 15) -> AsyncG
                 agent=work,
                 judge=judge,
                 lanes={"ux": 1, "task": 1},
+                trust=trust,
             )
             await tasks.start(engine.run)
             served = Gateway(
@@ -554,3 +559,62 @@ async def test_a_plan_is_worked_on_part_by_part(tmp_path: Path) -> None:
     assert (shown.state, shown.files) == ("done", ("two.py", "one.py"))
     assert [target for target, _ in world.models.asked] == ["task", "task"]
     assert "Result of 'a'" in asked[1]
+
+
+# -- the user's word -----------------------------------------------------------------------------
+
+
+CAREFUL = Trust("ask")
+ONE_TEXT = Script(["FILE: one.txt\n```\none\n```\n"])
+
+
+async def test_a_task_that_asks_is_shown_with_its_question_and_goes_on_when_approved(
+    tmp_path: Path,
+) -> None:
+    async with gateway(tmp_path, ONE_TEXT, trust=CAREFUL) as world:
+        view = await world.submit("Write a file with one word")
+        shown = await world.show(view.id, wait=20)
+        assert shown.state == "waiting"
+        assert shown.progress
+        assert shown.progress.question == "May it write one.txt?"
+        assert "waits for your approval: May it write one.txt?" in shown.progress.words
+        goes_on = await world.gateway.approve(VerdictRequest(id=view.id), quiet)
+        ended = await world.show(view.id, wait=20)
+    assert (goes_on.state, ended.state, ended.files) == ("queued", "done", ("one.txt",))
+    assert (Path(ended.workspace) / "one.txt").read_text() == "one\n"
+
+
+async def test_what_is_rejected_is_not_done_and_the_model_hears_why(tmp_path: Path) -> None:
+    async with gateway(tmp_path, ONE_TEXT, ONE_TEXT, trust=CAREFUL) as world:
+        view = await world.submit("Write a file with one word")
+        await world.show(view.id, wait=20)
+        await world.gateway.reject(VerdictRequest(id=view.id, text="Not here"), quiet)
+        asks_again = await world.show(view.id, wait=20)
+        _, request = world.models.asked[-1]
+        await world.gateway.cancel(TaskRequest(id=view.id), quiet)
+    assert asks_again.state == "waiting"
+    assert "did not allow this: Not here" in request.messages[-1].content
+    assert not (Path(view.workspace) / "one.txt").exists()
+
+
+@pytest.mark.parametrize("verdict", ["approve", "reject"])
+async def test_only_a_task_that_waits_takes_the_users_word(tmp_path: Path, verdict: str) -> None:
+    async with gateway(tmp_path, Script(["hi"])) as world:
+        view = await world.submit("hello world")
+        await world.show(view.id, wait=20)
+        tell = getattr(world.gateway, verdict)
+        with pytest.raises(TaskError, match=r"is done; it asks for nothing just now") as refused:
+            await tell(VerdictRequest(id=view.id), quiet)
+        with pytest.raises(TaskNotFound, match="There is no task 't-none'"):
+            await tell(VerdictRequest(id="t-none"), quiet)
+        assert (await world.show(view.id)).state == "done"
+    assert refused.value.hint == f"`tale show {view.id}` shows how it stands."
+
+
+async def test_a_task_has_the_permission_that_it_was_submitted_with(tmp_path: Path) -> None:
+    async with gateway(tmp_path, ONE_TEXT, ONE_TEXT) as world:
+        careful = await world.submit("Write a file with one word", permission="ask")
+        usual = await world.submit("Write a file with one word")
+        asks, ended = await world.show(careful.id, wait=20), await world.show(usual.id, wait=20)
+    assert (careful.permission, asks.permission, asks.state) == ("ask", "ask", "waiting")
+    assert (ended.permission, ended.state) == (None, "done")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import anyio
 import pytest
@@ -25,8 +27,8 @@ from tale.tasks.hands import (
     WriteFile,
 )
 from tale.tasks.leave import Answer, Asked, Granted, Trust, described, leave_for
-from tale.tasks.store import TaskStore
-from tale.tasks.task import Step, StepResult, Subtask, ToolOffer
+from tale.tasks.store import NewTask, TaskStore
+from tale.tasks.task import Level, Step, StepResult, Subtask, ToolOffer
 from test_tasks import World, kinds, no_pause
 
 pytestmark = pytest.mark.anyio
@@ -104,6 +106,24 @@ async def test_without_a_sandbox_programs_are_asked_for() -> None:
     user = User(Answer(True))
     await leave(RunPython("1", about="runs its tests"), user, Trust(sandboxed=False))
     assert user.asked[0].text == "May it run a Python program (runs its tests) without a sandbox?"
+
+
+@pytest.mark.parametrize(
+    ("permission", "asks", "granted"),
+    [
+        ("ask", True, Granted(anywhere=True)),
+        ("workspace", False, Granted()),
+        ("full", False, Granted(anywhere=True)),
+    ],
+)
+async def test_what_was_said_of_the_task_counts_before_the_settings(
+    permission: Level, asks: bool, granted: Granted
+) -> None:
+    for level in get_args(Level):
+        user = User(Answer(True))
+        step = replace(STEP, permission=permission)
+        leave = await leave_for(WriteFile("a", "b"), step, Trust(level), "t-1:1", user)
+        assert (bool(user.asked), leave) == (asks, granted)
 
 
 async def test_a_no_tells_the_agent_why() -> None:
@@ -188,6 +208,23 @@ async def test_a_task_waits_over_a_restart_and_does_once_what_was_approved(
         "file",
         "done",
     ]
+
+
+async def test_a_tasks_own_permission_is_kept_over_a_restart(store: TaskStore) -> None:
+    before = World(store, no_pause, agent=writer, trust=Trust("full"))
+    async with before.running():
+        careful = await before.engine.submit(NewTask("do it", permission="ask"))
+        await before.until(careful.id, "approval")
+    after = World(store, no_pause, journal=before.journal, agent=writer, trust=Trust("full"))
+    async with after.running():
+        await after.engine.answer(careful.id, Answer(True))
+        while (await store.get(careful.id)).state != "waiting":  # the second of its two acts
+            await anyio.lowlevel.checkpoint()
+        free = await after.submit("do it")
+        ended = await after.ended(free)
+    assert (await store.get(careful.id)).permission == "ask"
+    assert (ended.state, ended.permission) == ("done", None)
+    assert after.workers.acts.count(OUTSIDE) == 1
 
 
 async def test_what_was_rejected_is_not_done_and_the_agent_goes_on(store: TaskStore) -> None:

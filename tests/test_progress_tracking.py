@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tale.tasks.durations import Expected
 from tale.tasks.estimate import Eta, Progress
-from tale.tasks.outlook import Outlook, lessons, outlook
+from tale.tasks.outlook import Outlook, checked, lessons, outlook
 from tale.tasks.task import TaskEvent
 from tale.tasks.view import Part, View, fold, replay
 from tale.tasks.words import in_words, span
@@ -96,6 +96,25 @@ def test_what_ran_at_a_crash_begins_anew_and_what_was_done_stays_done() -> None:
     assert [part.state for part in view.parts] == ["done", "running"]
     assert view.parts[1].began == START + timedelta(seconds=20)
     assert (view.setback, view.setbacks) == ("killed", 1)
+
+
+def test_what_was_checked_stays_with_its_part_and_adds_up() -> None:
+    log = planned().add(10, "subtask", id="a", state="done", holds=True, check="2 tests passed")
+    log.add(10, "subtask", id="b", state="running")
+    assert [(part.holds, part.check) for part in log.view.parts] == [
+        (True, "2 tests passed"),
+        (None, ""),
+    ]
+    assert checked(log.view.parts) == (True, "1 of 2 parts")
+    log.add(20, "subtask", id="b", state="done", holds=False, check="its tests failed")
+    assert checked(log.view.parts) == (False, "Test it (its tests failed)")
+    log.add(30, "subtask", id="b", state="running")
+    assert log.view.parts[1].check == ""
+
+
+def test_what_was_checked_of_a_task_without_a_plan_comes_with_its_end() -> None:
+    view = running().add(9, "done", model="m", holds=None, check="nothing could be run").view
+    assert checked(view.parts) == (None, "nothing could be run")
 
 
 def test_a_new_plan_keeps_what_was_done_and_says_why_it_is_new() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
@@ -182,6 +183,14 @@ async def test_the_same_key_gives_the_same_task(store: TaskStore) -> None:
     again = await store.add(NewTask("other", key="once"))
     assert again == first
     assert await kinds(store, first.id) == ["queued"]
+
+
+async def test_what_was_checked_is_told_with_the_end(store: TaskStore) -> None:
+    task = await add(store)
+    await store.start(task.id, "task", "it is work")
+    change = await store.finish(task.id, replace(RESULT, holds=True, check="2 tests passed"))
+    assert change.event.data["holds"] is True
+    assert change.event.data["check"] == "2 tests passed"
 
 
 async def test_a_result_comes_back_as_it_was_recorded(store: TaskStore) -> None:

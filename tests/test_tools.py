@@ -29,11 +29,12 @@ from tale.tasks.hands import (
     RunPython,
     WriteFile,
 )
-from tale.tasks.permissions import Allowed, Level, MustAsk, Refused, Rule, needed
+from tale.tasks.permissions import Allowed, MustAsk, Refused, Rule, needed
 from tale.tasks.redaction import redact
 from tale.tasks.sandbox import Command, Limits, Ran
 from tale.tasks.sandbox_bare import Bare
 from tale.tasks.sandbox_bwrap import Bubblewrap
+from tale.tasks.task import Level
 from tale.tasks.tooling import rules_of, tooling_of
 from tale.tasks.tools import Tooling, perform
 from tale.tasks.workspace import Workspace

@@ -23,9 +23,10 @@ from tale.errors import (
     SessionNotFound,
     StorageReadOnly,
     TaleError,
+    TaskNotFound,
     WorkspaceUnusable,
 )
-from tale.memory.exchange import Work
+from tale.memory.exchange import Standing, Work
 from tale.memory.outbox import Outbox
 from tale.memory.turns import NewTurn, Turn, TurnStore
 from tale.memory.windows import Windows
@@ -59,6 +60,7 @@ class Gateway:
         self.error: TaleError | None = None
         self.hold: anyio.Event | None = None
         self.asked = anyio.Event()
+        self.standing: dict[str, Standing] = {}
 
     async def submit(self, work: Work) -> str:
         self.asked.set()
@@ -68,6 +70,13 @@ class Gateway:
             raise self.error
         self.taken.append(work)
         return f"t-{len(self.taken)}"
+
+    async def stands(self, task: str) -> Standing:
+        if self.error:
+            raise self.error
+        if task not in self.standing:
+            raise TaskNotFound(f"There is no task {task!r}.")
+        return self.standing[task]
 
 
 class World:

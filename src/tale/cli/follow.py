@@ -16,7 +16,7 @@ from tale.cli.events import events_of
 from tale.cli.progress_lines import progress_line
 from tale.cli.render import Screen, clean
 from tale.cli.spinner import Spinner, Waiting
-from tale.cli.task_lines import event_line, file_lines, summary_line
+from tale.cli.task_lines import check_line, event_line, file_lines, summary_line
 from tale.cli.views import Event, Progress, Task
 
 __all__ = ["background_hint", "follow_answer", "follow_events", "show_task", "tell_end"]
@@ -149,6 +149,8 @@ def tell_end(screen: Screen, task: Task) -> int:
     """Say on standard error how a task ended, and give the exit code that says the same."""
     for line in file_lines(task):
         screen.note(line, "green")
+    if checked := check_line(task):
+        screen.note(checked, "yellow" if task.holds is False else "dim")
     if task.state == "failed":
         screen.error(task.error or "The task failed.", task.hint or f"`tale show {task.id}`")
     elif task.state == "cancelled":
@@ -159,7 +161,7 @@ def tell_end(screen: Screen, task: Task) -> int:
 
 def background_hint(screen: Screen, task: str) -> None:
     """Say that a task goes on without its watcher."""
-    screen.note("\nThe task goes on in the background.", "bold")
+    screen.note("The task goes on in the background.", "bold")
     screen.note(
         f"  tale watch {task}    follow it\n"
         f"  tale pause {task}    let it rest; `tale resume {task}` goes on\n"

@@ -61,6 +61,11 @@ class Record:
         """Give a boolean; False where there is none."""
         return self.raw.get(key) is True
 
+    def truth(self, key: str) -> bool | None:
+        """Give a boolean; None where there is none."""
+        value = self.raw.get(key)
+        return value if isinstance(value, bool) else None
+
     def record(self, key: str) -> Record:
         """Give an object; an empty one where there is none."""
         return Record(self.raw.get(key))

@@ -6,13 +6,15 @@ Below: `follow`. The answer alone goes to standard output, so that it can be pip
 from __future__ import annotations
 
 import uuid
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tale.cli.connection import Connection
-from tale.cli.follow import background_hint, follow_answer, tell_end
+from tale.cli.follow import follow_answer, tell_end
+from tale.cli.leaving import leave
 from tale.cli.plan_file import read_plan
 from tale.cli.prompt_text import from_arguments
 from tale.cli.record import JsonObject
@@ -22,6 +24,12 @@ from tale.cli.views import Task
 __all__ = ["app"]
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+class _Permission(StrEnum):
+    ask = "ask"
+    workspace = "workspace"
+    full = "full"
 
 
 @app.command()
@@ -45,15 +53,20 @@ def submit(
     ] = 0,
     plan: Annotated[
         Path | None,
+        typer.Option("--plan", metavar="FILE", help="YAML or JSON with the parts of the work."),
+    ] = None,
+    permission: Annotated[
+        _Permission | None,
         typer.Option(
-            "--plan", metavar="FILE", help="YAML or JSON with the parts of the work (see below)."
+            "--permission", help="What it may do without asking; as the settings say if missing."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the task as JSON.")] = False,
 ) -> None:
     """Hand over a piece of work and print its result.
 
-    The task goes on when this command is interrupted, and survives a crash of anything.
+    Ctrl-C asks whether the task is to go on, to rest or to end; a second one leaves it running. It
+    survives a crash of anything.
 
       tale submit "Write a Python function that parses ISO dates, with tests"
       git diff | tale submit "Review this change" -
@@ -62,6 +75,10 @@ def submit(
     those that come before it. Parts that need nothing of each other are done at the same time.
 
       tale submit "A site about tea" --plan site.yaml
+
+    With the permission `ask` it only reads by itself, and asks before each change and program.
+    With `workspace` it does what it likes in its folder and the sandbox. With `full` it asks for
+    nothing. `tale approve` and `tale reject` answer it.
     """
     screen = Screen.detect()
     arguments: JsonObject = {
@@ -71,6 +88,8 @@ def submit(
     }
     if workspace is not None:
         arguments["workspace"] = str(workspace.expanduser().absolute())
+    if permission is not None:
+        arguments["permission"] = permission.value
     if plan is not None:
         arguments["subtasks"] = read_plan(plan)
     connection = Connection.open(screen)
@@ -83,7 +102,7 @@ def submit(
     try:
         ended = follow_answer(connection, screen, task.id, quiet=as_json)
     except KeyboardInterrupt:
-        background_hint(screen, task.id)
+        leave(connection, screen, task.id)
         raise typer.Exit(130) from None
     if as_json:
         screen.json(ended.record.raw)

@@ -11,12 +11,21 @@ from pathlib import Path
 
 from tale.cli.progress_lines import progress_line
 from tale.cli.record import Record
-from tale.cli.render import Screen, Style, clean, human_bytes, human_seconds, plural
-from tale.cli.views import Event, Task
+from tale.cli.render import (
+    Screen,
+    Style,
+    clean,
+    display_width,
+    human_bytes,
+    human_seconds,
+    plural,
+)
+from tale.cli.views import Event, Part, Task
 
 __all__ = [
     "STATE_STYLES",
     "ago",
+    "check_line",
     "event_line",
     "file_lines",
     "summary_line",
@@ -24,6 +33,11 @@ __all__ = [
 ]
 
 _PART_STATES = {"running": "begun", "done": "done"}
+_MAY = {
+    "ask": "read; it asks before anything else (--permission ask)",
+    "workspace": "work in its workspace; it asks before anything else (--permission workspace)",
+    "full": "do everything without asking (--permission full)",
+}
 STATE_STYLES: dict[str, Style] = {
     "queued": "yellow",
     "running": "cyan",
@@ -71,6 +85,18 @@ def file_lines(task: Task) -> list[str]:
     return lines
 
 
+def check_line(task: Task) -> str:
+    """Say what was checked of a result and what came of it; empty where that is not known."""
+    return _check(task.holds, task.check)
+
+
+def _check(holds: bool | None, check: str) -> str:
+    if not check:
+        return ""
+    words = {True: "checked", False: "check failed", None: "not checked"}
+    return f"{words[holds]}: {clean(check)}"
+
+
 def event_line(event: Event) -> str:
     """Say in a few words what happened; empty for what needs no line of its own."""
     if event.kind == "approval":
@@ -86,7 +112,8 @@ def _file(data: Record) -> str:
 
 def _subtask(data: Record) -> str:
     state = _PART_STATES.get(data.text("state"), "goes on")
-    return f"{data.text('title') or data.text('id')}: {state}"
+    check = _check(data.truth("holds"), data.text("check"))
+    return f"{data.text('title') or data.text('id')}: {state}" + (f", {check}" if check else "")
 
 
 def _acting(data: Record) -> str:
@@ -169,14 +196,17 @@ def task_block(task: Task, screen: Screen) -> list[str]:
         ("state", state),
         ("asks", _asks(task)),
         ("progress", _far(task)),
+        ("parts", "\n".join(_part_lines(task, screen))),
         ("reason", task.reason or ""),
         ("created", _moment(task.created)),
         ("took", human_seconds(task.seconds) if task.seconds is not None else ""),
         ("tokens", tokens if usage.prompt or usage.completion else ""),
         ("session", task.session or ""),
         ("priority", str(task.priority) if task.priority else ""),
+        ("may", _MAY.get(task.permission or "", "")),
         ("workspace", task.workspace),
         ("files", "\n".join(task.files)),
+        ("check", check_line(task)),
         ("error", clean(task.error or "")),
         ("hint", clean(task.hint or "")),
     )
@@ -186,6 +216,35 @@ def task_block(task: Task, screen: Screen) -> list[str]:
         if text
     ]
     return [*lines, "", clean(task.answer).strip("\n")] if task.answer else lines
+
+
+def _part_lines(task: Task, screen: Screen) -> list[str]:
+    """Give a line for each part: its title, how it stands, how long, and what was checked."""
+    parts = task.progress.parts if task.progress else ()
+    if not parts:
+        return []
+    rows = [
+        (clean(part.title), part.state, _part_time(part), _check(part.holds, part.check))
+        for part in parts
+    ]
+    widths = [max(display_width(row[column]) for row in rows) for column in range(3)]
+    lines: list[str] = []
+    for row in rows:
+        title, state, time = (
+            text + " " * (width - display_width(text))
+            for text, width in zip(row[:3], widths, strict=True)
+        )
+        state = screen.style(state, STATE_STYLES.get(row[1], "dim"))
+        lines.append("  ".join((title, state, time, row[3])).rstrip())
+    return lines
+
+
+def _part_time(part: Part) -> str:
+    usual = human_seconds(max(1.0, part.expected)) if part.expected else ""
+    if part.state == "waiting":
+        return f"usually {usual}" if usual else ""
+    took = human_seconds(part.elapsed)
+    return f"{took} of about {usual}" if part.state == "running" and usual else took
 
 
 def _asks(task: Task) -> str:

@@ -109,6 +109,7 @@ def watch(
     try:
         ended = follow_events(connection, screen, task, as_json=as_json, after=after)
     except KeyboardInterrupt:
+        screen.note("")
         background_hint(screen, task)
         raise typer.Exit(130) from None
     raise typer.Exit(tell_end(screen, ended))

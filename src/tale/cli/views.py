@@ -57,6 +57,8 @@ class Part:
     elapsed: float = 0.0
     expected: float = 0.0
     tokens: int = 0
+    holds: bool | None = None
+    check: str = ""
 
     @classmethod
     def read(cls, record: Record) -> Part:
@@ -69,6 +71,8 @@ class Part:
             record.number("elapsed") or 0.0,
             record.number("expected") or 0.0,
             record.integer("tokens"),
+            record.truth("holds"),
+            record.text("check"),
         )
 
 
@@ -130,7 +134,10 @@ class Task:
     error: str | None
     hint: str | None
     last_event: int
+    permission: str | None = None
     progress: Progress | None = None
+    holds: bool | None = None
+    check: str = ""
     record: Record = field(default_factory=Record, repr=False, compare=False)
 
     @classmethod
@@ -155,7 +162,10 @@ class Task:
             error=record.text("error") or None,
             hint=record.text("hint") or None,
             last_event=record.integer("last_event"),
+            permission=record.text("permission") or None,
             progress=Progress.read(record.record("progress")) if "progress" in record else None,
+            holds=record.truth("holds"),
+            check=record.text("check"),
             record=record,
         )
 

@@ -1,5 +1,7 @@
 """A conversation: what is said is recorded, talk is answered by a model, work is handed over.
 
+How far work is that was handed over is answered from its facts (`standing`), without a model.
+
 What the user says is recorded before anything is done about it, and what tale said is recorded also
 where its reader went away in the middle. It knows no server: who answers is a `ModelCaller`, who
 takes work a `TaskGateway`, and an `Outbox` while that is away. Above: `servers.ux`. Below: `turns`,
@@ -28,6 +30,7 @@ from tale.memory.exchange import (
     Work,
 )
 from tale.memory.outbox import Outbox, is_passing
+from tale.memory.standing import TaskFacts
 from tale.memory.turns import NewTurn, Turn, TurnStore
 from tale.memory.windows import Windows
 from tale.models.assess import assess
@@ -57,8 +60,8 @@ _KEPT: Final = (
 class _Spoken:
     """An answer as far as it has come."""
 
-    def __init__(self) -> None:
-        self.text = ""
+    def __init__(self, text: str = "") -> None:
+        self.text = text
         self.model = ""
         self.request = ""
         self.role: Role = "ux"
@@ -90,6 +93,7 @@ class Conversations:
         self._gateway = gateway
         self._outbox = outbox
         self._windows = windows
+        self._facts = TaskFacts(turns, gateway)
         self._asked = LastAsked()
         self._talking: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
@@ -125,11 +129,22 @@ class Conversations:
 
     async def _answer(self, turn: Turn, workspace: str | None, report: Report) -> Answer:
         await report(Heard(turn.session))
+        if facts := await self._facts.answer(turn.session, turn.text):
+            log.info("turn.asks_how_far", session=turn.session)
+            return await self._tell(turn, facts, report)
         found = assess(turn.text)
         log.info("turn.judged", session=turn.session, kind=found.kind, reason=found.reason)
         if found.work:
             return await self._hand_over(turn, workspace, report)
         return await self._talk(turn, report)
+
+    async def _tell(self, turn: Turn, text: str, report: Report) -> Answer:
+        """Answer with what is known; the turn is one like any other for those that follow."""
+        said = await self._turns.turns(turn.session, after=first_needed(turn.seq))
+        answer = await self._keep(turn, _Spoken(text))
+        self._windows.grown(turn.session, [*said, answer])
+        await report(Said(text))
+        return Answer(turn.session, text, "", "ux", None, Usage())
 
     async def _talk(self, turn: Turn, report: Report) -> Answer:
         """Answer with a model, from the conversation so far."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from tale.models.backend import Role, Usage
@@ -20,7 +21,9 @@ __all__ = [
     "Kept",
     "Report",
     "Said",
+    "Standing",
     "TaskGateway",
+    "TaskTaker",
     "Work",
 ]
 
@@ -42,11 +45,37 @@ class Work:
     key: str
 
 
-class TaskGateway(Protocol):
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a task stands.
+
+    Attributes:
+        text: What it is to do.
+        state: As `tasks.task.State` has it.
+        words: What is known of how far it is: "is being worked on: 40 % are done."
+        ended: When it came to its end; None while it has not.
+    """
+
+    task: str
+    text: str
+    state: str
+    words: str
+    ended: datetime | None = None
+
+
+class TaskTaker(Protocol):
     """Who takes work."""
 
     async def submit(self, work: Work) -> str:
         """Record a task and give its id; raises `tale.errors.TaleError`s."""
+        ...
+
+
+class TaskGateway(TaskTaker, Protocol):
+    """Who takes work, and knows what became of it."""
+
+    async def stands(self, task: str) -> Standing:
+        """Say how a task stands; raises `tale.errors.TaleError`s."""
         ...
 
 

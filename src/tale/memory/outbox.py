@@ -17,7 +17,7 @@ import anyio
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from tale.errors import InvalidRequest, StorageError, TaleError, TaskError, WireError
-from tale.memory.exchange import TaskGateway, Work
+from tale.memory.exchange import TaskTaker, Work
 from tale.memory.turns import NewTurn, Turn, add_turn
 from tale.storage.database import Database, storable
 from tale.storage.schema import outbox, turns
@@ -137,7 +137,7 @@ class Outbox:
 
 async def deliver(
     outbox: Outbox,
-    gateway: TaskGateway,
+    gateway: TaskTaker,
     *,
     pause: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> None:
@@ -165,7 +165,7 @@ def is_passing(error: TaleError) -> bool:
     return isinstance(error, (WireError, StorageError)) and not isinstance(error, InvalidRequest)
 
 
-async def _deliver_one(outbox: Outbox, gateway: TaskGateway) -> None:
+async def _deliver_one(outbox: Outbox, gateway: TaskTaker) -> None:
     waiting = await outbox.oldest()
     try:
         task = await gateway.submit(waiting.work)

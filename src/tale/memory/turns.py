@@ -114,6 +114,16 @@ class TurnStore:
 
         return await self._database.read(work)
 
+    async def tasks(self, identity: str, limit: int) -> list[str]:
+        """List the tasks that came of a session's turns, the newest first."""
+        query = (
+            select(turns.c.task)
+            .where(turns.c.session == identity, turns.c.task.is_not(None))
+            .order_by(turns.c.seq.desc())
+            .limit(limit)
+        )
+        return await self._database.read(lambda connection: list(connection.scalars(query)))
+
 
 def add_turn(connection: Connection, session: str | None, new: NewTurn, at: datetime) -> Turn:
     """Record a turn inside somebody's transaction; see `TurnStore.add`."""

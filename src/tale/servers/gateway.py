@@ -145,6 +145,7 @@ class Gateway:
             request.priority,
             request.session,
             parts,
+            request.permission,
         )
         return _view(await self._engine.submit(new))
 
@@ -158,10 +159,12 @@ class Gateway:
                     await self._rested(task)
                     telling.cancel_scope.cancel()
             task = await self._store.get(request.id)
-        shown = write_outlook(await self._watching.of(task.id))
+        found = await self._watching.of(task.id)
+        far = write_outlook(found)
         if task.state in ENDED:  # what was counted while they came is forgotten with the view
-            shown = shown.model_copy(update={"tokens": task.usage.completion})
-        return _view(task).model_copy(update={"progress": shown})
+            far = far.model_copy(update={"tokens": task.usage.completion})
+        shown = {"progress": far, "holds": found.holds, "check": found.check}
+        return _view(task).model_copy(update=shown)
 
     async def _rested(self, task: Task) -> None:
         """Wait until a task has ended or asks its user."""
@@ -371,6 +374,7 @@ def _view(task: Task) -> TaskView:
         error=task.error,
         hint=task.hint,
         last_event=task.last_event,
+        permission=task.permission,
     )
 
 

@@ -112,6 +112,8 @@ def write_outlook(shown: Outlook) -> ProgressView:
                 elapsed=round(part.elapsed, 1),
                 expected=round(part.expected, 1),
                 tokens=part.tokens,
+                holds=part.holds,
+                check=part.check,
             )
             for part in shown.parts
         ),

@@ -23,6 +23,7 @@ from tale.memory.exchange import (
     HeldUp,
     Kept,
     Said,
+    Standing,
     TaskGateway,
     Work,
 )
@@ -53,7 +54,7 @@ from tale.wire.chat_contracts import (
     SessionView,
     TurnView,
 )
-from tale.wire.contracts import SUBMIT, SubmitRequest, UsageView
+from tale.wire.contracts import SHOW, SUBMIT, ShowRequest, SubmitRequest, UsageView
 from tale.wire.pool import Services
 
 __all__ = ["RemoteGateway", "Ux", "compose", "main"]
@@ -81,6 +82,13 @@ class RemoteGateway:
             text=work.text, workspace=work.workspace, session=work.session, key=work.key
         )
         return (await self._services.call(SUBMIT, request, deadline=self._deadline)).id
+
+    async def stands(self, task: str) -> Standing:
+        """Ask there how a task stands."""
+        found = await self._services.call(SHOW, ShowRequest(id=task), deadline=self._deadline)
+        words = found.progress.words if found.progress else f"is {found.state}."
+        words = words.removeprefix(f"Task {task} ")
+        return Standing(task, found.text, found.state, words, found.finished)
 
 
 class Ux:

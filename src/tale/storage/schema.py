@@ -96,6 +96,8 @@ tasks = Table(
     Column("hint", Text),
     # The greatest `seq` of the task's events; kept here so that the next one costs no search.
     Column("last_event", Integer, nullable=False, default=0),
+    # What it may do without a question; as the settings say where it is NULL.
+    Column("permission", String(16)),
     Index(None, "state"),
 )
 

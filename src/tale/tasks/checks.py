@@ -18,7 +18,7 @@ from tale.tasks.examples import Example, examples_in, signatures_in
 from tale.tasks.hands import Outcome, RunCommand, RunPython
 from tale.tasks.trial import NOT_RUN, program
 
-__all__ = ["Check", "Verdict", "is_test", "judge", "plan_checks", "score"]
+__all__ = ["Check", "Verdict", "found", "is_test", "judge", "plan_checks", "score"]
 
 Kind = Literal["given", "code", "tests"]
 
@@ -26,6 +26,8 @@ _SECONDS: Final = 60.0
 _TOLD_CHARACTERS: Final = 900
 """Of a failure, some 250 tokens: enough for an error and its line; a flood says no more."""
 _HOLD: Final = re.compile(r"(\d+) of (\d+) examples hold")
+_PASSED: Final = re.compile(r"(\d+) passed")
+_NOT_PASSED: Final = re.compile(r"(\d+) (?:failed|errors?)\b")
 _TEST_FILE: Final = re.compile(r"^(?:test_.*|.*_test)\.py$")
 
 
@@ -54,12 +56,14 @@ class Verdict:
         held: Whether it did; None where it could not be tried.
         text: What the model is told of a failure.
         examples: How many of its examples held.
+        said: What came of it, in a few words for the user.
     """
 
     check: Check
     held: bool | None
     text: str = ""
     examples: int = 0
+    said: str = ""
 
 
 def is_test(path: str) -> bool:
@@ -100,10 +104,53 @@ def _python(code: str, about: str) -> RunPython:
 def judge(check: Check, outcome: Outcome) -> Verdict:
     """Say what an outcome means."""
     if outcome.exit is None or (check.kind == "tests" and outcome.exit == NOT_RUN):
-        return Verdict(check, None, _shorten(outcome.text))
+        said = f"{check.name} could not be run"
+        return Verdict(check, None, _shorten(outcome.text), said=said)
     counted = _HOLD.search(outcome.text)
     held = check.examples if outcome.ok else int(counted[1]) if counted else 0
-    return Verdict(check, outcome.ok, "" if outcome.ok else _shorten(outcome.text), held)
+    text = "" if outcome.ok else _shorten(outcome.text)
+    return Verdict(check, outcome.ok, text, held, _in_words(check, outcome, held))
+
+
+def _in_words(check: Check, outcome: Outcome, held: int) -> str:
+    if check.kind == "given":
+        return f"`{check.name}` {'passed' if outcome.ok else 'failed'}"
+    if check.kind == "code":
+        if check.examples == 1:
+            return f"the request's example {'holds' if held else 'does not hold'}"
+        if check.examples:
+            return f"{held} of the request's {check.examples} examples hold"
+        return "the code compiles" if outcome.ok else "the code does not compile"
+    passed = sum(map(int, _PASSED.findall(outcome.text)))
+    failed = sum(map(int, _NOT_PASSED.findall(outcome.text)))
+    if outcome.ok:
+        return f"{_count(passed, 'test')} passed" if passed else "its tests passed"
+    return f"{failed} of {_count(passed + failed, 'test')} failed" if failed else "its tests failed"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def found(verdicts: Sequence[Verdict]) -> tuple[bool | None, str]:
+    """Say whether all that could be tried holds, and in a few words what came of it.
+
+    Returns:
+        None and nothing where nothing could be tried. Of failures only these are told; that code
+        compiles only where nothing else is known of it.
+    """
+    tried = [each for each in verdicts if each.held is not None]
+    if not tried:
+        return None, ""
+    failed = [each for each in tried if not each.held]
+    told = failed or list(verdicts)
+    if any(each.held and not _only_compiles(each) for each in told):
+        told = [each for each in told if not _only_compiles(each)]
+    return not failed, ", ".join(each.said or each.check.name for each in told)
+
+
+def _only_compiles(verdict: Verdict) -> bool:
+    return verdict.check.kind == "code" and not verdict.check.examples
 
 
 def score(verdicts: Sequence[Verdict]) -> tuple[int, int, int]:

@@ -352,6 +352,7 @@ class Engine:
             subtask=part.id if part else None,
             round=past.rounds,
             origin=past.origin,
+            permission=task.permission,
         )
 
     async def _work(self, step: Step, part: Subtask | None, run: Run, recorder: Recorder) -> None:

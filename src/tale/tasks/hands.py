@@ -160,6 +160,7 @@ class Outcome:
         text: What the model is told: content, output, or the exact error.
         exit: A command's exit status; None where nothing ran to its end.
         note: What the user is told beside it, such as where the rest of a flood of output is.
+        forbidden: It was not done because the user said no.
     """
 
     ok: bool
@@ -167,6 +168,7 @@ class Outcome:
     exit: int | None = None
     files: tuple[FileChange, ...] = ()
     note: str = ""
+    forbidden: bool = False
 
 
 class Hands(Protocol):

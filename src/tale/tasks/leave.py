@@ -25,8 +25,8 @@ from tale.tasks.hands import (
     RunPython,
     WriteFile,
 )
-from tale.tasks.permissions import Allowed, Level, Refused, Rule, needed, tool_name
-from tale.tasks.task import Step
+from tale.tasks.permissions import Allowed, Refused, Rule, needed, tool_name
+from tale.tasks.task import Level, Step
 from tale.tasks.workspace import Workspace
 
 __all__ = ["Answer", "Asked", "Asker", "Granted", "Trust", "described", "leave_for"]
@@ -41,6 +41,7 @@ class Trust:
     """What the user lets tasks do.
 
     Attributes:
+        level: What needs no question in tasks of which the user said nothing else.
         rules: The user's word on tools (`server.tool`) and servers.
         sandboxed: Whether programs are shut in.
     """
@@ -110,16 +111,17 @@ async def leave_for(
     if isinstance(action, AskUser):
         answer = await ask(Asked(key, action.question, type(action).__name__))
         return Outcome(answer.approved, _said(answer))
+    level = step.permission or trust.level
     verdict = needed(
         action,
-        trust.level,
+        level,
         frozenset(offer.name for offer in step.tools if offer.read_only),
         workspace=Workspace(Path(step.workspace)),
         rules=trust.rules,
         sandboxed=trust.sandboxed,
     )
     if isinstance(verdict, Allowed):
-        return Granted(anywhere=trust.level == "full")
+        return Granted(anywhere=level == "full")
     if isinstance(verdict, Refused):
         return Outcome(ok=False, text=verdict.reason)
     text = f"May it {verdict.reason}?"
@@ -128,7 +130,7 @@ async def leave_for(
         return Granted(anywhere=True, said=answer.text)
     why = answer.text or "no reason was given"
     told = f"The user did not allow this: {why}. It was not done; go another way."
-    return Outcome(ok=False, text=told.replace("..", "."))
+    return Outcome(ok=False, text=told.replace("..", "."), forbidden=True)
 
 
 def described(action: Action) -> dict[str, object]:

@@ -6,7 +6,7 @@ A task's view, what was learned of durations, and the time now give one `Outlook
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,7 +15,7 @@ from tale.tasks.durations import Expected
 from tale.tasks.estimate import Eta, Progress, Work, WorkState, eta, fraction
 from tale.tasks.view import Part, PartState, View
 
-__all__ = ["Outlook", "PartOutlook", "lessons", "outlook"]
+__all__ = ["Outlook", "PartOutlook", "checked", "lessons", "outlook"]
 
 _SILENT_SECONDS: Final = 5.0
 """After so long without an event there is no rate to speak of."""
@@ -29,6 +29,8 @@ class PartOutlook:
         percent: 0 to 100; one that runs is never at 100.
         elapsed: Seconds since it began, or that it took.
         expected: Seconds that such subtasks take, in the median.
+        holds: Whether the checks of what it did hold; None where nothing could be checked.
+        check: What was checked, or why not, in words.
     """
 
     id: str
@@ -38,6 +40,8 @@ class PartOutlook:
     elapsed: float
     expected: float
     tokens: int = 0
+    holds: bool | None = None
+    check: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Outlook:
         speed: Tokens a second just now; None where none come.
         doing: Titles of the subtasks that are being done.
         tool: What the agent does beside asking the model.
+        holds: Whether all checks hold; None where nothing could be checked.
+        check: What was checked, or why not, in words.
     """
 
     task: str
@@ -70,6 +76,8 @@ class Outlook:
     error: str = ""
     files: tuple[str, ...] = ()
     parts: tuple[PartOutlook, ...] = ()
+    holds: bool | None = None
+    check: str = ""
 
 
 def outlook(
@@ -106,6 +114,7 @@ def outlook(
     if works and view.state == "running":
         pace = usual_speed / speed if usual_speed and speed else 1.0
         left = eta(works, lanes=lanes, pace=pace)
+    holds, check = checked(view.parts)
     shown = Outlook(
         task=view.task,
         state=view.state,
@@ -124,8 +133,26 @@ def outlook(
         parts=tuple(
             _part(part, work) for part, work in zip(view.parts, works, strict=True) if part.id
         ),
+        holds=holds,
+        check=check,
     )
     return shown, progress
+
+
+def checked(parts: Sequence[Part]) -> tuple[bool | None, str]:
+    """Say whether the checks of a task hold, and what they were, from those of its parts.
+
+    Returns:
+        None where nothing could be checked, then with the reason if there is one.
+    """
+    if len(parts) == 1:
+        return parts[0].holds, parts[0].check
+    if failed := [part for part in parts if part.holds is False]:
+        return False, ", ".join(f"{part.title or part.id} ({part.check})" for part in failed)
+    held = [part for part in parts if part.holds]
+    if held:
+        return True, f"{len(held)} of {len(parts)} parts"
+    return None, next((part.check for part in parts if part.check), "")
 
 
 def lessons(view: View) -> list[tuple[Part, str, float]]:
@@ -168,6 +195,8 @@ def _part(part: Part, work: Work) -> PartOutlook:
         work.elapsed,
         work.expected.median,
         part.tokens,
+        part.holds,
+        part.check,
     )
 
 

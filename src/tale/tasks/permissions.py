@@ -25,11 +25,11 @@ from tale.tasks.hands import (
     RunPython,
     WriteFile,
 )
+from tale.tasks.task import Level
 from tale.tasks.workspace import Workspace
 
-__all__ = ["Allowed", "Level", "MustAsk", "Refused", "Rule", "Verdict", "needed", "tool_name"]
+__all__ = ["Allowed", "MustAsk", "Refused", "Rule", "Verdict", "needed", "tool_name"]
 
-Level = Literal["ask", "workspace", "full"]
 Rule = Literal["allow", "ask", "deny"]
 
 

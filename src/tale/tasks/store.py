@@ -23,6 +23,7 @@ from tale.tasks.leave import Answer, Asked
 from tale.tasks.plan import outcome_of
 from tale.tasks.task import (
     ENDED,
+    Level,
     Origin,
     Role,
     State,
@@ -50,6 +51,7 @@ class NewTask:
     Attributes:
         key: The same key again gives the task that is there.
         workspace: Its folder; None gives it one of its own.
+        permission: What it may do without a question; None leaves it to the settings.
         subtasks: Its parts, checked by `plan.check_plan`; none makes it one step.
         origin: The checkpoint that its workspace begins with, if it is a fork.
     """
@@ -61,6 +63,7 @@ class NewTask:
     session: str | None = None
     subtasks: tuple[Subtask, ...] = ()
     origin: Origin | None = None
+    permission: Level | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class TaskStore:
                     workspace=new.workspace or str(self._workspaces / identity),
                     priority=new.priority,
                     session=new.session,
+                    permission=new.permission,
                     created=at,
                 )
             )
@@ -346,7 +350,13 @@ class TaskStore:
         }
         if result.reason:
             values["reason"] = storable(result.reason)
-        data = {"answer": answer, "model": result.model, "role": result.role, "files": files}
+        data = {
+            "answer": answer,
+            "model": result.model,
+            "role": result.role,
+            "files": files,
+            **_checked(result),
+        }
         return await self._change(identity, "done", "done", values, data)
 
     async def finish_part(self, identity: str, part: Subtask, result: StepResult) -> list[Change]:
@@ -366,7 +376,7 @@ class TaskStore:
                 "completion_tokens": usage.completion + spent.completion,
                 "cached_tokens": usage.cached + spent.cached,
             }
-            data = {**_told(part, "done"), "files": files}
+            data = {**_told(part, "done"), "files": files, **_checked(result)}
             changes = [_record(connection, task, "subtask", data, at, values=values)]
             plan = _plan(connection, identity)
             if all(one.state == "done" for one in plan):
@@ -560,6 +570,10 @@ def _told(part: Subtask, state: State) -> dict[str, object]:
     return {"id": part.id, "title": part.title, "state": state}
 
 
+def _checked(result: StepResult) -> dict[str, object]:
+    return {"holds": result.holds, "check": storable(result.check)} if result.check else {}
+
+
 def _at_rest(task: Task) -> TaskError:
     return TaskError(f"Task {task.id} is {task.state}; nothing happens to it now.")
 
@@ -589,4 +603,5 @@ def _task(row: RowMapping) -> Task:
         error=row["error"],
         hint=row["hint"],
         last_event=row["last_event"],
+        permission=row["permission"],
     )

@@ -24,6 +24,7 @@ __all__ = [
     "Judge",
     "Judgement",
     "Kind",
+    "Level",
     "Noted",
     "Origin",
     "Progress",
@@ -45,6 +46,8 @@ __all__ = [
 State = Literal["queued", "running", "waiting", "paused", "done", "failed", "cancelled"]
 Role = Literal["ux", "task"]
 Kind = Literal["talk", "work"]
+Level = Literal["ask", "workspace", "full"]
+"""What a task may do without a question; `tasks.permissions` says what each means."""
 Form = Literal["fences", "json"]
 """How a model acts: whole files in fenced blocks, or one action a turn as a JSON object."""
 
@@ -102,6 +105,7 @@ class Task:
         workspace: Folder for its files; need not exist before the first one.
         priority: Higher is sooner.
         session: Conversation that it comes from.
+        permission: What it may do without a question; as the settings say where it is None.
         reason: Why the router chose `role`.
         last_event: `seq` of its newest event.
     """
@@ -124,6 +128,7 @@ class Task:
     error: str | None = None
     hint: str | None = None
     last_event: int = 0
+    permission: Level | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +200,7 @@ class Step:
         anywhere: What is done now may be outside of the workspace: the user agreed to it.
         round: How often its task's files were brought back; nothing of an earlier round counts.
         origin: Where its task's files came from, if it was forked.
+        permission: What the user said of this task; None leaves it to the settings.
     """
 
     task: str
@@ -210,6 +216,7 @@ class Step:
     anywhere: bool = False
     round: int = 0
     origin: Origin | None = None
+    permission: Level | None = None
 
     @property
     def id(self) -> str:
@@ -228,7 +235,8 @@ class StepResult:
         reason: Why that model was chosen; empty where nobody said.
         turns: How often a model was asked.
         holds: Whether the checks hold; None where there was nothing to check, or no way to.
-        check: What was checked and what came of it, for the user; empty where nothing was.
+        check: What was checked and what came of it, or why not, for the user; empty where there
+            was nothing to check.
     """
 
     answer: str

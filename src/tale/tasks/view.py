@@ -8,7 +8,7 @@ Beside the events of every task these are understood:
 
     plan       {subtasks: [{id, title, kind, model, depends_on}], why}   the plan, or a new one;
                `queued` may have one too
-    subtask    {id, title, state, model, why}                            its state changed: queued,
+    subtask    {id, title, state, model, why, holds, check}              its state changed: queued,
                running, done, failed
     acting     {action, what, subtask}                                   the agent does something
     approval   {text}                                                    it waits for the user
@@ -57,6 +57,8 @@ class Part:
         model: Who does it, as far as known.
         began: When it began, for the last time.
         tokens: Pieces of text that it gave since.
+        holds: Whether the checks of what it did hold; None where nothing could be checked.
+        check: What was checked, or why not, in words.
     """
 
     id: str
@@ -68,6 +70,8 @@ class Part:
     began: datetime | None = None
     ended: datetime | None = None
     tokens: int = 0
+    holds: bool | None = None
+    check: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +237,8 @@ def _planned(view: View, event: TaskEvent) -> View:
                 began=known.began,
                 ended=known.ended,
                 tokens=known.tokens,
+                holds=known.holds,
+                check=known.check,
             )
         parts.append(part)
     if not parts:
@@ -263,6 +269,8 @@ def _changed(view: View, event: TaskEvent) -> View:
         began=view.last if state == "running" else before.began,
         ended=None if again else view.last,
         tokens=0 if again else before.tokens,
+        holds=_truth(data, "holds"),
+        check=_text(data, "check"),
     )
     view = replace(
         view, parts=tuple(after if part is before else part for part in view.parts), tool=""
@@ -328,8 +336,11 @@ def _stopped(view: View) -> View:
 def _ended(view: View, event: TaskEvent) -> View:
     data = event.data
     ended: PartState = "done" if event.kind == "done" else "failed"
+    holds, check = _truth(data, "holds"), _text(data, "check")
     parts = tuple(
-        replace(part, state=ended, ended=event.at) if part.state == "running" else part
+        replace(part, state=ended, ended=event.at, holds=holds, check=check)
+        if part.state == "running"
+        else part
         for part in view.parts
     )
     return replace(
@@ -346,6 +357,11 @@ def _ended(view: View, event: TaskEvent) -> View:
 def _text(data: Mapping[str, object], key: str) -> str:
     value = data.get(key)
     return value if isinstance(value, str) else ""
+
+
+def _truth(data: Mapping[str, object], key: str) -> bool | None:
+    value = data.get(key)
+    return value if isinstance(value, bool) else None
 
 
 _TAKES: Final[Mapping[str, Callable[[View, TaskEvent], View]]] = {

@@ -57,7 +57,14 @@ def _running(shown: Outlook) -> str:
 
 def _done(shown: Outlook) -> str:
     files = f" It wrote {', '.join(shown.files)}." if shown.files else ""
-    return f"is done{_took(shown)}.{files}"
+    return f"is done{_took(shown)}.{files}{_checked(shown)}"
+
+
+def _checked(shown: Outlook) -> str:
+    if not shown.check:
+        return ""
+    found = {True: "It was checked", False: "A check fails still", None: "It was not checked"}
+    return f" {found[shown.holds]}: {shown.check}."
 
 
 def _failed(shown: Outlook) -> str:

@@ -15,7 +15,7 @@ from tale.models.assess import Assessment, assess
 from tale.models.backend import Message
 from tale.models.budgets import word_hint
 from tale.tasks.attempts import Limits
-from tale.tasks.checks import Verdict, is_test, judge, plan_checks
+from tale.tasks.checks import Verdict, found, is_test, judge, plan_checks
 from tale.tasks.desk import Desk, transcript_path
 from tale.tasks.hands import Hands, ListFiles, Outcome, ReadFile, Reply, RunPython, WriteFile
 from tale.tasks.languages import is_file_name
@@ -51,6 +51,7 @@ class Workbench:
         self.session = step.session or step.task
         self._can_run: bool | None = None
         """Whether anything can be run here; None until that is known."""
+        self._why_not = ""
 
     async def request(self) -> str:
         """Give the text with the files that it is about, and what it may say in words."""
@@ -93,6 +94,9 @@ class Workbench:
             if self._can_run is False:
                 break
             outcome = await self.hands.act(check.action)
+            if outcome.forbidden:
+                self._can_run, self._why_not = False, "you did not allow it"
+                break
             if outcome.exit is None and self._can_run is None:
                 # It took too long, or nothing runs here at all.
                 probe = await self.hands.act(RunPython("", repeatable=True))
@@ -100,6 +104,7 @@ class Workbench:
             elif outcome.exit is not None:
                 self._can_run = True
             if self._can_run is False:
+                self._why_not = "nothing could be run"
                 await self.hands.note(f"Nothing could be checked: {first_line(outcome.text)}")
                 break
             if outcome.exit is None:
@@ -127,7 +132,9 @@ class Workbench:
         """
         tried = [each for each in verdicts if each.held is not None]
         failed = [each for each in tried if not each.held]
-        said = ", ".join(f"{each.check.name}: {'yes' if each.held else 'no'}" for each in tried)
+        holds, said = found(verdicts)
+        if holds is None and self.desk.paths:
+            said = self._why_not or "there is nothing in it to run"
         for each in failed:
             await self.hands.note(f"A check fails still ({each.check.name}): {each.text}")
         return StepResult(
@@ -138,7 +145,7 @@ class Workbench:
             sum((each.usage for each in replies), TokensSpent()),
             reply.reason,
             turns=len(replies),
-            holds=not failed if tried else None,
+            holds=holds,
             check=said,
         )
 

@@ -32,6 +32,7 @@ __all__ = [
     "Event",
     "ListRequest",
     "PartView",
+    "Permission",
     "ProgressView",
     "RoleName",
     "ShowRequest",
@@ -48,6 +49,7 @@ __all__ = [
 
 TaskState = Literal["queued", "running", "waiting", "paused", "done", "failed", "cancelled"]
 RoleName = Literal["ux", "task"]
+Permission = Literal["ask", "workspace", "full"]
 
 
 class UsageView(Shape):
@@ -92,6 +94,12 @@ class SubmitRequest(Shape):
         default=(),
         description="The parts of the work, if it has several; those that don't depend on each "
         "other are done at the same time.",
+    )
+    permission: Permission | None = Field(
+        default=None,
+        description="What it may do by itself: `ask` nothing but reading, `workspace` all within "
+        "its workspace and the sandbox, `full` everything. As the settings say if missing; give "
+        "`full` only on the user's word.",
     )
 
 
@@ -156,6 +164,10 @@ class PartView(Shape):
     elapsed: float = Field(default=0, description="Seconds since it began, or that it took.")
     expected: float = Field(default=0, description="Seconds that such a subtask usually takes.")
     tokens: int = 0
+    holds: bool | None = Field(
+        default=None, description="Whether its checks hold; missing if nothing could be checked."
+    )
+    check: str = Field(default="", description="What was checked, or why not, in words.")
 
 
 class ProgressView(Shape):
@@ -198,7 +210,18 @@ class TaskView(Shape):
     error: str | None = Field(default=None, description="Why it failed.")
     hint: str | None = Field(default=None, description="What to do about the error.")
     last_event: int = 0
+    permission: Permission | None = Field(
+        default=None, description="What it may do by itself, where that was said of this task."
+    )
     progress: ProgressView | None = Field(default=None, description="Only `show` gives it.")
+    holds: bool | None = Field(
+        default=None,
+        description="Whether the checks of the result hold; missing if nothing could be checked. "
+        "Only `show` gives it.",
+    )
+    check: str = Field(
+        default="", description="What was checked, or why not, in words. Only `show` gives it."
+    )
 
 
 class TaskList(Shape):
@@ -212,16 +235,16 @@ class Event(Shape):
 
     Kinds and their `data`: `queued` {subtasks, forked: {task, number}}, `started` {role, reason},
     `paused` {}, `resumed` {why}, `imported` {from, exported, tale} (it came, paused, from another
-    machine), `subtask` {id, title, state} (a part begins or, with `files`, is
+    machine), `subtask` {id, title, state} (a part begins or, with `files`, `holds` and `check`, is
     done), `acting` {action, what} (what is done now), `approval` {id, text, action, detail} (it
     waits for its user), `approved` and `rejected` {id, text}, `token` {text} (not stored; its `seq`
     is that of the last event that is), `file` {path, bytes}, `note` {text}, `checkpoint` {number,
     why, changed} (the workspace as it was then can be restored), `restoring` and then `restored`
     {number, saved, subtasks} (the workspace is brought back to a checkpoint, what it was is
     another; what is unfinished, and those subtasks, begin anew; both may follow the final event),
-    and the final `done` {answer, model, role, files}, `failed` {error, hint}, `cancelled` {}. What
-    happens in a part carries its id as `subtask`. Who asks for it gets `progress` with the fields
-    of `ProgressView`, about once a second; like `token` it is not stored.
+    and the final `done` {answer, model, role, files, holds, check}, `failed` {error, hint},
+    `cancelled` {}. What happens in a part carries its id as `subtask`. Who asks for it gets
+    `progress` with the fields of `ProgressView`, about once a second; like `token` it is not stored.
     """
 
     task: str
