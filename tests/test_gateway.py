@@ -34,6 +34,7 @@ from tale.storage.database import Database
 from tale.tasks.agent import work
 from tale.tasks.durable import MemoryJournal
 from tale.tasks.engine import Engine
+from tale.tasks.equip import Equipping
 from tale.tasks.hands import (
     Action,
     CallTool,
@@ -56,6 +57,7 @@ from tale.tasks.hands_json import (
     write_outcome,
     write_reply,
 )
+from tale.tasks.mcp_tools import McpTools
 from tale.tasks.progress import ProgressHub
 from tale.tasks.sandbox_bare import Bare
 from tale.tasks.store import TaskStore, utc_now
@@ -96,8 +98,8 @@ EXECUTION = Peer(service="execution", name="execution-1", url="", pid=1, starts=
 class ExecutionInMemory:
     """Calls an execution server without a wire between."""
 
-    def __init__(self, models: ScriptedModels) -> None:
-        self._execution = Execution(models, performing(Tooling(Bare())))
+    def __init__(self, models: ScriptedModels, external: McpTools | None = None) -> None:
+        self._execution = Execution(models, performing(Tooling(Bare(), external)), external)
         self.deadlines: list[float] = []
 
     async def call(
@@ -111,7 +113,7 @@ class ExecutionInMemory:
         assert on_progress
         self.deadlines.append(deadline)
         on_wire = tool.request.model_validate_json(request.model_dump_json())
-        handler = self._execution.ask if tool.name == "ask" else self._execution.act
+        handler = getattr(self._execution, tool.name)
         reply = await handler(on_wire, on_progress)
         return tool.reply.model_validate_json(reply.model_dump_json())
 
@@ -139,7 +141,9 @@ class World:
 
 
 @asynccontextmanager
-async def gateway(home: Path, *scripts: Script, heartbeat: float = 15) -> AsyncGenerator[World]:
+async def gateway(
+    home: Path, *scripts: Script, heartbeat: float = 15, external: McpTools | None = None
+) -> AsyncGenerator[World]:
     paths = Paths.from_environment({"TALE_HOME": str(home / "tale")})
     models = ScriptedModels(*scripts)
     with anyio.fail_after(20):
@@ -151,7 +155,8 @@ async def gateway(home: Path, *scripts: Script, heartbeat: float = 15) -> AsyncG
             hub = ProgressHub(store)
             watching = Watching(store, kind_of=kind_of, lanes=1, now=utc_now)
             hub.listen(watching.take)
-            workers = RemoteWorkers(ExecutionInMemory(models), FixedPeers(EXECUTION), deadline=60)
+            execution = ExecutionInMemory(models, external)
+            workers = RemoteWorkers(execution, FixedPeers(EXECUTION), deadline=60)
             engine = Engine(
                 store,
                 hub,
@@ -160,6 +165,7 @@ async def gateway(home: Path, *scripts: Script, heartbeat: float = 15) -> AsyncG
                 agent=work,
                 judge=judge,
                 lanes={"ux": 1, "task": 1},
+                equip=Equipping(workers.listed, external.names) if external else None,
             )
             await tasks.start(engine.run)
             served = Gateway(

@@ -23,6 +23,7 @@ __all__ = [
     "TESTED_WORK_SYSTEM",
     "WORK_SYSTEM",
     "actions_system",
+    "with_calls",
 ]
 
 CHAT_SYSTEM: Final = (
@@ -90,19 +91,45 @@ _ACTIONS: Final = (
 )
 
 
-def actions_system(tools: Sequence[tuple[str, str]] = ()) -> str:
+_CALLS: Final = (
+    'Tools that you may call where the task needs them, each by a line `CALL: name {"argument": '
+    '"value"}`. You are told what it gave; then you go on:'
+)
+
+
+def actions_system(tools: Sequence[tuple[str, str]] = (), left_out: int = 0) -> str:
     """Give the prompt for a model that does one action a turn as JSON.
 
     Args:
-        tools: Name and description of each tool beside the agent's own.
+        tools: Name with arguments, and description, of each tool beside the agent's own.
+        left_out: How many more there are, which are not shown.
     """
     if not tools:
         return _ACTIONS
-    offered = "\n".join(f"{name}: {said}" for name, said in tools)
     return (
         f"{_ACTIONS}\nYou may also call these tools, with "
-        f'{{"why": "…", "action": "NAME", "arguments": {{…}}}}:\n{offered}'
+        f'{{"why": "…", "action": "NAME", "arguments": {{…}}}}:\n{_offered(tools, left_out)}'
     )
+
+
+def with_calls(system: str, tools: Sequence[tuple[str, str]] = (), left_out: int = 0) -> str:
+    """Add to the prompt of a model that writes whole files what tools it may call.
+
+    Args:
+        system: The prompt; without tools it stays as it is.
+        tools: As above.
+        left_out: As above.
+    """
+    if not tools:
+        return system
+    return f"{system}\n\n{_CALLS}\n{_offered(tools, left_out)}"
+
+
+def _offered(tools: Sequence[tuple[str, str]], left_out: int) -> str:
+    lines = [f"{name}: {said}" if said else name for name, said in tools]
+    if left_out:
+        lines.append(f"({left_out} more tools are not shown, as they seem to have no part in it.)")
+    return "\n".join(lines)
 
 
 BY_HAND: Final = (

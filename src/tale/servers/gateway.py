@@ -32,6 +32,7 @@ from tale.tasks.checkpoint_store import CheckpointStore
 from tale.tasks.checkpointing import Checkpointing
 from tale.tasks.dbos_journal import DbosJournal
 from tale.tasks.engine import Agent, Engine
+from tale.tasks.equip import Equipping
 from tale.tasks.leave import Answer, Trust
 from tale.tasks.notifier import Channel, Desktop, Notifier, Webhook, http_post
 from tale.tasks.plan import check_plan
@@ -248,16 +249,19 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
         hub.listen(notifier.take)
         checkpoints = CheckpointStore(paths.checkpoints)
         keeper = Checkpointing(checkpoints)
+        workers = RemoteWorkers(services, context.leash, deadline=STEP_SECONDS)
+        external = [name for name, one in settings.mcpServers.items() if not one.disabled]
         engine = Engine(
             store,
             hub,
             DbosJournal(paths.steps, settings.database_url),
-            RemoteWorkers(services, context.leash, deadline=STEP_SECONDS),
+            workers,
             agent=agent,
             judge=judge,
             lanes=lanes,
             forms={"ux": action_form(models.ux.name), "task": action_form(models.task.name)},
             keeper=keeper,
+            equip=Equipping(workers.listed, external) if external else None,
             trust=Trust(
                 settings.tasks.permission,
                 rules_of(settings.mcpServers),

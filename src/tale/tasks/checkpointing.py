@@ -18,7 +18,7 @@ from typing import Final, Protocol
 import anyio
 import anyio.abc
 
-from tale.errors import TaleError
+from tale.errors import TaleError, WorkspaceUnusable
 from tale.tasks.checkpoint import Checkpoint
 from tale.tasks.checkpoint_rule import Cadence, Moment, Retention, Situation, Verdict, due
 from tale.tasks.hands import (
@@ -124,6 +124,7 @@ class _Course:
     Attributes:
         changed: Files written since the last checkpoint; None where nobody knows.
         begun: What was there before its first effect is kept.
+        empty: The last one holds no files, so that a missing folder is no loss.
         acting: Effects under way; the parts of a task share its workspace.
         settled: Set when the one that is being taken beside the work is there.
     """
@@ -133,6 +134,7 @@ class _Course:
     cost: float = 0.05
     number: int = 0
     begun: bool = False
+    empty: bool = False
     acting: int = 0
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     settled: anyio.Event | None = None
@@ -284,6 +286,7 @@ class Checkpointing:
             return
         if known:
             course.number = known[-1].number
+            course.empty = not known[-1].files
             course.changed = None  # what was done since, before the restart, isn't known
         else:
             await self._save(step, course, "before its first effect", tell)
@@ -301,6 +304,8 @@ class Checkpointing:
         except TaleError as error:
             course.changed = before
             course.at = self._clock()  # not again at each effect
+            if course.empty and isinstance(error, WorkspaceUnusable):
+                return  # the folder is made by the first file
             await self._missed(step, error, tell)
             return
         course.at = self._clock()
@@ -308,6 +313,7 @@ class Checkpointing:
         if taken.number == course.number:
             return
         course.number = taken.number
+        course.empty = not taken.files
         log.info("checkpoint.taken", task=step.task, number=taken.number, seconds=course.cost)
         data = {"number": taken.number, "why": taken.why, "changed": taken.changes}
         await tell("checkpoint", data, f"{step.task}:checkpoint{taken.number}")
