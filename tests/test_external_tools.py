@@ -53,13 +53,28 @@ def test_a_tool_is_shown_in_a_line() -> None:
 
 
 def test_all_tools_are_shown_where_they_fit_whatever_is_asked() -> None:
-    choice = choose([TIME, *MANY[:3]], "Sort my photos", "fences")
+    choice = choose([TIME, *MANY[:3]], "Sort my photos", "json")
     assert (choice.shown, choice.left_out) == ((TIME, *MANY[:3]), 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Sort my photos", ()),
+        ("Slowly sort my photos", ()),
+        ("Tell the time slowly", (TIME,)),
+        ("Ask the clock", (TIME,)),
+    ],
+)
+def test_a_small_model_is_shown_only_what_the_request_is_about(
+    text: str, shown: tuple[ToolOffer, ...]
+) -> None:
+    assert choose([*MANY, TIME], text, "fences").shown == shown
 
 
 @pytest.mark.parametrize("form", ["json", "fences"])
 def test_of_many_tools_those_that_the_request_is_about_are_shown(form: Form) -> None:
-    choice = choose([*MANY, TIME], "Which times does item 137 have?", form)
+    choice = choose([*MANY, TIME], "Which times does the clock have for item 137?", form)
     assert TIME in choice.shown
     assert MANY[137] in choice.shown
     assert choice.left_out == 201 - len(choice.shown) > 50
@@ -213,22 +228,29 @@ def test_a_tool_is_found_by_a_part_of_its_name_only_if_one_has_it() -> None:
 async def test_a_small_model_calls_a_tool_and_goes_on_with_what_it_gave() -> None:
     call = 'I ask.\nCALL: clock.now {"zone": "UTC"}'
     hands = ScriptedHands(call, "It is 12:00.", runs=noon)
-    result = await work(step("Tell me the time"), hands)
+    result = await work(step("Tell me the time of the clock"), hands)
     assert (result.answer, result.turns) == ("It is 12:00.", 2)
     [first, second] = hands.asked
     assert first.messages[0].content.endswith('\nclock.now {"zone": string}: Gives the time.')
     assert second.messages[-1].content == '`CALL: clock.now {"zone": "UTC"}` gave:\n12:00'
 
 
+async def test_what_is_written_beside_a_call_is_not_trusted() -> None:
+    both = 'CALL: clock.now {"zone": "UTC"}\nFILE: t.txt\n```\n11:11\n```'
+    hands = ScriptedHands(both, "FILE: t.txt\n```\n12:00\n```", runs=noon)
+    await work(step("Write the time of the clock into t.txt"), hands)
+    assert hands.files == {"t.txt": "12:00\n"}
+
+
 async def test_a_small_model_is_told_what_was_wrong_with_its_call() -> None:
     hands = ScriptedHands("CALL: clock.then {}", "I can't.", "I can't.", "I can't.", "I can't.")
-    await work(step("Tell me the time"), hands)
+    await work(step("Tell me the time of the clock"), hands)
     assert "There is no tool 'clock.then'" in hands.asked[1].messages[-1].content
 
 
 async def test_the_same_call_again_and_again_is_corrected_and_ends() -> None:
     hands = ScriptedHands('CALL: clock.now {"zone": "UTC"}', endless=True, runs=noon)
-    result = await work(step("Tell me the time"), hands)
+    result = await work(step("Tell me the time of the clock"), hands)
     assert result.turns <= 8
     assert "This is the same again" in hands.asked[2].messages[-1].content
     assert hands.asked[2].temperature > 0
@@ -236,7 +258,7 @@ async def test_the_same_call_again_and_again_is_corrected_and_ends() -> None:
 
 async def test_a_tool_after_run_is_no_command() -> None:
     hands = ScriptedHands('RUN: clock.now {"zone": "UTC"}', "It is 12:00.", runs=noon)
-    await work(step("Tell me the time"), hands)
+    await work(step("Tell me the time of the clock"), hands)
     assert not hands.of(RunCommand)
 
 

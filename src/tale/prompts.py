@@ -23,7 +23,7 @@ __all__ = [
     "TESTED_WORK_SYSTEM",
     "WORK_SYSTEM",
     "actions_system",
-    "with_calls",
+    "calls_system",
 ]
 
 CHAT_SYSTEM: Final = (
@@ -92,9 +92,17 @@ _ACTIONS: Final = (
 
 
 _CALLS: Final = (
-    'Tools that you may call where the task needs them, each by a line `CALL: name {"argument": '
-    '"value"}`. You are told what it gave; then you go on:'
+    "You are a careful engineer. Do the task with tools, files and commands. What only a tool "
+    'knows, never make up: first call it by a line `CALL: name {"argument": "value"}` and stop '
+    "there. You are told what it gave, and go on then. Give each file as a line `FILE: path/name` "
+    "followed by one fenced block with its complete content, each shell command as a line "
+    "`RUN: command`. Once all is done, say in one short sentence what came of it."
 )
+_CALLS_EXAMPLE: Final = (
+    "Example of a task: Write the height of Mont Blanc into height.txt.\n"
+    'CALL: atlas.height {"mountain": "Mont Blanc"}'
+)
+_CALLS_FILE: Final = "\nThen, told that it gave 4806 m:\nFILE: height.txt\n```\n4806 m\n```"
 
 
 def actions_system(tools: Sequence[tuple[str, str]] = (), left_out: int = 0) -> str:
@@ -112,17 +120,19 @@ def actions_system(tools: Sequence[tuple[str, str]] = (), left_out: int = 0) -> 
     )
 
 
-def with_calls(system: str, tools: Sequence[tuple[str, str]] = (), left_out: int = 0) -> str:
-    """Add to the prompt of a model that writes whole files what tools it may call.
+def calls_system(
+    tools: Sequence[tuple[str, str]], left_out: int = 0, *, writes: bool = False
+) -> str:
+    """Give the prompt for a model that writes whole files and may call tools.
 
     Args:
-        system: The prompt; without tools it stays as it is.
         tools: As above.
         left_out: As above.
+        writes: Whether the task is to end with a file, which the example then shows: with it the
+            1.5B asks the tool before it writes, but writes a file where none is wanted.
     """
-    if not tools:
-        return system
-    return f"{system}\n\n{_CALLS}\n{_offered(tools, left_out)}"
+    example = _CALLS_EXAMPLE + _CALLS_FILE if writes else _CALLS_EXAMPLE
+    return f"{_CALLS}\n\n{example}\n\nThe tools that there are now:\n{_offered(tools, left_out)}"
 
 
 def _offered(tools: Sequence[tuple[str, str]], left_out: int) -> str:

@@ -18,7 +18,7 @@ from tale.prompts import (
     RUN_SYSTEM,
     TESTED_WORK_SYSTEM,
     WORK_SYSTEM,
-    with_calls,
+    calls_system,
 )
 from tale.tasks.attempts import Attempt, best_of, next_question
 from tale.tasks.calls import call_line, is_call, read_calls
@@ -84,7 +84,10 @@ class _ByFences:
         fenced = read_fenced(reply, heads[-1].name if heads else "")
         for note in fenced.notes:
             await self._hands.note(note)
-        faults = list(await self._desk.write(self._in_place(fenced.files)))
+        told = read_calls(reply.text, step.tools)
+        # What it writes beside a call, it writes without having been told what that gives.
+        files = () if told.calls else self._in_place(fenced.files)
+        faults = list(await self._desk.write(files))
         ran: list[tuple[str, str]] = []
         for command in fenced.commands:
             if is_call(command, step.tools):
@@ -92,7 +95,6 @@ class _ByFences:
             outcome = await self._hands.act(RunCommand(command))
             ran.append((command, outcome.text or "(nothing was printed)"))
             self._ran = True
-        told = read_calls(reply.text, step.tools)
         for call in told.calls:
             outcome = await self._hands.act(call)
             ran.append((call_line(call), outcome.text or "(it gave nothing)"))
@@ -106,7 +108,7 @@ class _ByFences:
             self._last_ran = list(ran)
         if reply.ran_away:
             faults.append(REPEATED)
-        elif not (fenced.files or self._ran or self._desk.paths) and self._needs_files():
+        elif not (files or self._ran or self._desk.paths) and self._needs_files():
             faults.append(NO_FILE)
         to_check = self._desk.paths or self._bench.step.check
         verdicts = await self._bench.check() if to_check and not ran else ()
@@ -127,11 +129,12 @@ class _ByFences:
 
     def _system(self) -> str:
         offered = self._bench.offered
+        if offered.shown:
+            writes = self._bench.found.kind == "code"
+            return calls_system(offered.lines(), offered.left_out, writes=writes)
         if _ASKS_FOR_TESTS.search(self._bench.step.text):
-            system = TESTED_WORK_SYSTEM
-        else:
-            system = RUN_SYSTEM if self._bench.found.kind == "act" else WORK_SYSTEM
-        return with_calls(system, offered.lines(), offered.left_out)
+            return TESTED_WORK_SYSTEM
+        return RUN_SYSTEM if self._bench.found.kind == "act" else WORK_SYSTEM
 
 
 def _why_again(attempt: Attempt) -> str:

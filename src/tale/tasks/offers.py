@@ -1,8 +1,10 @@
 """Which external tools a model is shown, and in which words. Pure.
 
-All of them, where they fit the budget; else those whose names and descriptions share words with the
-request, and the model is told how many there are beside. A tool that is not shown may be called all
-the same. Above: `tasks.by_json`, `tasks.by_fences`. Below: `tasks.tool_schema`.
+A model that holds the form `json` is shown all of them, where they fit the budget; else those whose
+names and descriptions share words with the request, and is told how many there are beside. A small
+model is shown only those that the request is about: it copies the rest into its answer. A tool that
+is not shown may be called all the same. Above: `tasks.by_json`, `tasks.by_fences`. Below:
+`tasks.tool_schema`.
 """
 
 from __future__ import annotations
@@ -28,8 +30,25 @@ _WORD: Final = re.compile(r"[^\W\d_]{3,}|\d+")
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _ENDINGS: Final = ("ing", "ed", "es", "s")
 _NAME_WORTH: Final = 3
+_ENOUGH: Final = 2
+"""Words of its description alone that make a request one about a tool."""
 _SAY_NOTHING: Final = frozenset(
-    {"and", "are", "can", "for", "from", "get", "give", "has", "have", "into", "its", "let", "make"}
+    {
+        "and",
+        "are",
+        "can",
+        "for",
+        "from",
+        "get",
+        "give",
+        "gives",
+        "has",
+        "have",
+        "into",
+        "its",
+        "let",
+        "make",
+    }
     | {"not", "one", "our", "out", "put", "set", "that", "the", "them", "then", "this", "tool"}
     | {"use", "used", "using", "was", "what", "when", "which", "will", "with", "you", "your"}
 )
@@ -76,10 +95,11 @@ def choose(tools: Sequence[ToolOffer], text: str, form: Form) -> Choice:
     """
     budget = _BUDGETS[form]
     sizes = [sum(map(len, in_words(each))) + 3 for each in tools]
-    if sum(sizes) <= budget:
+    if sum(sizes) <= budget and form == "json":
         return Choice(tuple(tools))
-    worth = _worths(tools, _words(text))
-    order = sorted(range(len(tools)), key=lambda place: (-worth[place], place))
+    worth, about = _worths(tools, _words(text))
+    places = [place for place in range(len(tools)) if form == "json" or about[place]]
+    order = sorted(places, key=lambda place: (-worth[place], place))
     taken: set[int] = set()
     for place in order:
         if sizes[place] <= budget:
@@ -118,18 +138,24 @@ def wants_tools(step: Step, servers: Collection[str]) -> bool:
     return any(name.lower() in words for name in servers)
 
 
-def _worths(tools: Sequence[ToolOffer], asked: Collection[str]) -> list[float]:
-    """Say how well each tool fits the words that are asked for; what all share says little."""
+def _worths(tools: Sequence[ToolOffer], asked: set[str]) -> tuple[list[float], list[bool]]:
+    """Say how well each tool fits the words that are asked for; what all share says little.
+
+    Returns:
+        How well, and whether the request is about it at all.
+    """
     named = [_words(_HUMP.sub(" ", each.name).replace("_", " ")) for each in tools]
     said = [_words(each.description) for each in tools]
     share = Counter(word for one, other in zip(named, said, strict=True) for word in one | other)
-    return [
+    pairs = list(zip(named, said, strict=True))
+    worth = [
         sum(
             (_NAME_WORTH if word in one else 1) / share[word]
-            for word in sorted(set(asked) & (one | other))
+            for word in sorted(asked & (one | other))
         )
-        for one, other in zip(named, said, strict=True)
+        for one, other in pairs
     ]
+    return worth, [bool(asked & one) or len(asked & other) >= _ENOUGH for one, other in pairs]
 
 
 def _words(text: str) -> set[str]:
