@@ -358,7 +358,7 @@ async def test_tools_of_others_are_offered_and_called() -> None:
     given = Step("t-1", "Get the page", "/w", "task", "work", form="json", tools=(offer,))
     await work(given, hands)
     assert CallTool("web", "get", {"url": "u"}) in hands.acted
-    assert "web.get: Gets a page." in hands.asked[0].messages[0].content
+    assert "web.get {}: Gets a page." in hands.asked[0].messages[0].content
 
 
 async def test_a_step_that_uses_up_its_turns_ends_with_what_is_there() -> None:

@@ -18,6 +18,7 @@ from tale.tasks.checkpoint_store import CheckpointStore
 from tale.tasks.checkpointing import Checkpointing
 from tale.tasks.hands import (
     Action,
+    CallTool,
     FileChange,
     Outcome,
     Question,
@@ -271,6 +272,21 @@ async def test_a_workspace_that_is_gone_comes_back_with_a_note(desk: Desk) -> No
     await desk.keeper().begin(desk.step, desk.tell)
     assert (desk.workspace / "a").read_text() == "1"
     assert "as it was at checkpoint 2" in str(desk.told[-1][1]["text"])
+
+
+async def test_a_folder_that_no_effect_has_made_yet_is_no_loss(desk: Desk, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "checkpoints.git")
+    step = replace(desk.step, workspace=str(tmp_path / "never"))
+
+    class Elsewhere(Desk):
+        async def act(self, action: Action) -> Outcome:
+            return Outcome(ok=True, text="done elsewhere")
+
+    hands = Elsewhere(tmp_path)
+    async with running(Checkpointing(store, cadence=EACH)) as keeper:
+        await keeper.hands(step, hands, desk.tell).act(CallTool("web", "get"))
+        await keeper.keep(step, "end", desk.tell)
+    assert [kind for kind, _ in desk.told] == ["checkpoint"]
 
 
 async def test_a_new_task_s_workspace_is_not_missed(desk: Desk) -> None:

@@ -34,6 +34,7 @@ from tale.storage.database import Database
 from tale.tasks.agent import work
 from tale.tasks.durable import MemoryJournal
 from tale.tasks.engine import Engine
+from tale.tasks.equip import Equipping
 from tale.tasks.hands import (
     Action,
     CallTool,
@@ -57,6 +58,7 @@ from tale.tasks.hands_json import (
     write_reply,
 )
 from tale.tasks.leave import Trust
+from tale.tasks.mcp_tools import McpTools
 from tale.tasks.progress import ProgressHub
 from tale.tasks.sandbox_bare import Bare
 from tale.tasks.store import TaskStore, utc_now
@@ -98,8 +100,8 @@ EXECUTION = Peer(service="execution", name="execution-1", url="", pid=1, starts=
 class ExecutionInMemory:
     """Calls an execution server without a wire between."""
 
-    def __init__(self, models: ScriptedModels) -> None:
-        self._execution = Execution(models, performing(Tooling(Bare())))
+    def __init__(self, models: ScriptedModels, external: McpTools | None = None) -> None:
+        self._execution = Execution(models, performing(Tooling(Bare(), external)), external)
         self.deadlines: list[float] = []
 
     async def call(
@@ -113,7 +115,7 @@ class ExecutionInMemory:
         assert on_progress
         self.deadlines.append(deadline)
         on_wire = tool.request.model_validate_json(request.model_dump_json())
-        handler = self._execution.ask if tool.name == "ask" else self._execution.act
+        handler = getattr(self._execution, tool.name)
         reply = await handler(on_wire, on_progress)
         return tool.reply.model_validate_json(reply.model_dump_json())
 
@@ -142,7 +144,11 @@ class World:
 
 @asynccontextmanager
 async def gateway(
-    home: Path, *scripts: Script, heartbeat: float = 15, trust: Trust | None = None
+    home: Path,
+    *scripts: Script,
+    heartbeat: float = 15,
+    trust: Trust | None = None,
+    external: McpTools | None = None,
 ) -> AsyncGenerator[World]:
     paths = Paths.from_environment({"TALE_HOME": str(home / "tale")})
     models = ScriptedModels(*scripts)
@@ -155,7 +161,8 @@ async def gateway(
             hub = ProgressHub(store)
             watching = Watching(store, kind_of=kind_of, lanes=1, now=utc_now)
             hub.listen(watching.take)
-            workers = RemoteWorkers(ExecutionInMemory(models), FixedPeers(EXECUTION), deadline=60)
+            execution = ExecutionInMemory(models, external)
+            workers = RemoteWorkers(execution, FixedPeers(EXECUTION), deadline=60)
             engine = Engine(
                 store,
                 hub,
@@ -165,6 +172,7 @@ async def gateway(
                 judge=judge,
                 lanes={"ux": 1, "task": 1},
                 trust=trust,
+                equip=Equipping(workers.listed, external.names) if external else None,
             )
             await tasks.start(engine.run)
             served = Gateway(

@@ -23,6 +23,7 @@ __all__ = [
     "TESTED_WORK_SYSTEM",
     "WORK_SYSTEM",
     "actions_system",
+    "calls_system",
 ]
 
 CHAT_SYSTEM: Final = (
@@ -90,19 +91,55 @@ _ACTIONS: Final = (
 )
 
 
-def actions_system(tools: Sequence[tuple[str, str]] = ()) -> str:
+_CALLS: Final = (
+    "You are a careful engineer. Do the task with tools, files and commands. What only a tool "
+    'knows, never make up: first call it by a line `CALL: name {"argument": "value"}` and stop '
+    "there. You are told what it gave, and go on then. Give each file as a line `FILE: path/name` "
+    "followed by one fenced block with its complete content, each shell command as a line "
+    "`RUN: command`. Once all is done, say in one short sentence what came of it."
+)
+_CALLS_EXAMPLE: Final = (
+    "Example of a task: Write the height of Mont Blanc into height.txt.\n"
+    'CALL: atlas.height {"mountain": "Mont Blanc"}'
+)
+_CALLS_FILE: Final = "\nThen, told that it gave 4806 m:\nFILE: height.txt\n```\n4806 m\n```"
+
+
+def actions_system(tools: Sequence[tuple[str, str]] = (), left_out: int = 0) -> str:
     """Give the prompt for a model that does one action a turn as JSON.
 
     Args:
-        tools: Name and description of each tool beside the agent's own.
+        tools: Name with arguments, and description, of each tool beside the agent's own.
+        left_out: How many more there are, which are not shown.
     """
     if not tools:
         return _ACTIONS
-    offered = "\n".join(f"{name}: {said}" for name, said in tools)
     return (
         f"{_ACTIONS}\nYou may also call these tools, with "
-        f'{{"why": "…", "action": "NAME", "arguments": {{…}}}}:\n{offered}'
+        f'{{"why": "…", "action": "NAME", "arguments": {{…}}}}:\n{_offered(tools, left_out)}'
     )
+
+
+def calls_system(
+    tools: Sequence[tuple[str, str]], left_out: int = 0, *, writes: bool = False
+) -> str:
+    """Give the prompt for a model that writes whole files and may call tools.
+
+    Args:
+        tools: As above.
+        left_out: As above.
+        writes: Whether the task is to end with a file, which the example then shows: with it the
+            1.5B asks the tool before it writes, but writes a file where none is wanted.
+    """
+    example = _CALLS_EXAMPLE + _CALLS_FILE if writes else _CALLS_EXAMPLE
+    return f"{_CALLS}\n\n{example}\n\nThe tools that there are now:\n{_offered(tools, left_out)}"
+
+
+def _offered(tools: Sequence[tuple[str, str]], left_out: int) -> str:
+    lines = [f"{name}: {said}" if said else name for name, said in tools]
+    if left_out:
+        lines.append(f"({left_out} more tools are not shown, as they seem to have no part in it.)")
+    return "\n".join(lines)
 
 
 BY_HAND: Final = (

@@ -38,7 +38,7 @@ async def tools() -> AsyncGenerator[McpTools]:
 
 
 async def test_a_program_is_started_once_and_its_tools_are_called(tools: McpTools) -> None:
-    known = {tool.full_name: tool for tool in await tools.available()}
+    known = {tool.full_name: tool for tool in (await tools.listed())[0]}
     assert known["test.echo"].read_only
     assert known["test.echo"].description == "Say it back."
     assert "text" in str(known["test.echo"].schema)
@@ -99,7 +99,7 @@ async def test_a_call_that_was_cut_off_is_made_again_only_if_that_is_harmless(
 
 async def test_a_call_that_takes_too_long_is_given_up_and_the_next_is_answered() -> None:
     async with McpTools({"test": stdio(call_seconds=1)}) as tools:
-        assert await tools.available()
+        assert (await tools.listed())[0]
         slow = await tools.call("test", "hang", {})
         assert "no answer within 1 s" in slow.text
         assert (await tools.call("test", "echo", {"text": "x"})).ok
@@ -129,7 +129,9 @@ async def test_a_server_that_does_not_come_up_is_said_and_hinders_no_other(
         outcome = await tools.call("bad", "echo", {})
         assert "'bad' can't be reached" in outcome.text
         assert says.lower() in outcome.text.lower()
-        assert {tool.server for tool in await tools.available()} == {"test"}
+        found, missing = await tools.listed()
+        assert {tool.server for tool in found} == {"test"}
+        assert set(missing) == {"bad"}
 
 
 async def test_leaving_ends_the_programs() -> None:

@@ -1,8 +1,8 @@
 """The execution server: asks models for the steps of tasks, and acts in their workspaces.
 
-MCP tools `ask` and `act`; it decides nothing and keeps nothing. Several of it may run. Above: the
-gateway, where steps are decided and recorded. Below: `tasks.asking` and `tasks.tools` here, models
-by way of the models server.
+MCP tools `ask`, `act` and `tools`; it decides nothing and keeps nothing. Several of it may run.
+Above: the gateway, where steps are decided and recorded. Below: `tasks.asking` and `tasks.tools`
+here, models by way of the models server.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from tale.tasks.asking import ask
 from tale.tasks.hands import Action, Outcome
 from tale.tasks.hands_json import read_action, read_question, write_outcome, write_reply
 from tale.tasks.mcp_tools import McpTools
-from tale.tasks.task import Began, Progress, Step
+from tale.tasks.offers import bounded
+from tale.tasks.task import Began, Progress, Step, ToolOffer
 from tale.tasks.tooling import tooling_of
 from tale.tasks.tools import Tooling, perform
 from tale.tasks.workspace import Workspace
-from tale.wire.contracts import ACT, ASK, ActReply, ActRequest, AskReply, AskRequest
+from tale.wire.contracts import ACT, ASK, ActReply, ActRequest, AskReply, AskRequest, WorkRequest
+from tale.wire.tool_contracts import TOOLS, ExternalToolView, ToolsReply
 
 __all__ = ["Execution", "Perform", "compose", "main", "performing"]
 
@@ -49,8 +51,11 @@ def performing(tooling: Tooling) -> Perform:
 class Execution:
     """The execution server's tools."""
 
-    def __init__(self, models: ModelCaller, perform: Perform) -> None:
+    def __init__(
+        self, models: ModelCaller, perform: Perform, external: McpTools | None = None
+    ) -> None:
         self._models = models
+        self._external = external
         self._perform = perform
 
     def app(self) -> Starlette:
@@ -58,6 +63,7 @@ class Execution:
         app = McpApp("execution", "Asks and acts for the steps of tasks.")
         app.add(ASK, self.ask)
         app.add(ACT, self.act)
+        app.add(TOOLS, self.tools)
         return app.build()
 
     async def ask(self, request: AskRequest, progress: mcp_app.Progress) -> AskReply:
@@ -77,6 +83,33 @@ class Execution:
         outcome = await self._perform(read_action(request.action), read_step(request))
         return ActReply(outcome=write_outcome(outcome))
 
+    async def tools(self, request: WorkRequest, progress: mcp_app.Progress) -> ToolsReply:
+        """List the tools of the user's MCP servers, which are started for it."""
+        del request
+        await progress(write_progress(Began()))
+        if self._external is None:
+            return ToolsReply(tools=())
+        found, missing = await self._external.listed()
+        offers = bounded(
+            [
+                ToolOffer(one.server, one.name, one.description, one.schema, one.read_only)
+                for one in found
+            ]
+        )
+        return ToolsReply(
+            tools=tuple(
+                ExternalToolView(
+                    server=one.server,
+                    tool=one.tool,
+                    description=one.description,
+                    arguments=dict(one.schema),
+                    read_only=one.read_only,
+                )
+                for one in offers
+            ),
+            missing=missing,
+        )
+
 
 @asynccontextmanager
 async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
@@ -84,11 +117,13 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
     leash, settings, paths = context.leash, context.settings, context.paths
     async with (
         ModelClient(models_url(leash), leash.token) as models,
-        McpTools(settings.mcpServers) as tools,
+        McpTools(settings.mcpServers, spill=paths.outputs) as tools,
     ):
         tooling = tooling_of(settings, paths, tools=tools, spill=paths.outputs)
-        perform = performing(replace(tooling, secrets=frozenset({leash.token})))
-        yield Execution(models, perform).app()
+        secrets = {leash.token}
+        secrets |= {word for one in settings.mcpServers.values() for word in one.secrets()}
+        perform = performing(replace(tooling, secrets=frozenset(secrets)))
+        yield Execution(models, perform, tools).app()
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ from tale.tasks.checkpoint_store import CheckpointStore
 from tale.tasks.checkpointing import Checkpointing
 from tale.tasks.dbos_journal import DbosJournal
 from tale.tasks.engine import Agent, Engine
+from tale.tasks.equip import Equipping
 from tale.tasks.going_back import GoingBack
 from tale.tasks.leave import Answer, Trust
 from tale.tasks.notifier import Channel, Desktop, Notifier, Webhook, http_post
@@ -144,8 +145,8 @@ class Gateway:
             str(folder) if folder else None,
             request.priority,
             request.session,
-            parts,
-            request.permission,
+            subtasks=parts,
+            permission=request.permission,
         )
         return _view(await self._engine.submit(new))
 
@@ -282,16 +283,19 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
         keeper = Checkpointing(checkpoints)
         steps = DbosJournal(paths.steps, settings.database_url)
         journal = AdoptingJournal(steps, AdoptedSteps(database))
+        workers = RemoteWorkers(services, context.leash, deadline=STEP_SECONDS)
+        external = [name for name, one in settings.mcpServers.items() if not one.disabled]
         engine = Engine(
             store,
             hub,
             journal,
-            RemoteWorkers(services, context.leash, deadline=STEP_SECONDS),
+            workers,
             agent=agent,
             judge=judge,
             lanes=lanes,
             forms={"ux": action_form(models.ux.name), "task": action_form(models.task.name)},
             keeper=keeper,
+            equip=Equipping(workers.listed, external) if external else None,
             trust=Trust(
                 settings.tasks.permission,
                 rules_of(settings.mcpServers),

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from tale.errors import DeadlineExceeded, ServiceUnavailable, TaleError
 from tale.models.assess import assess
+from tale.tasks.equip import Listed
 from tale.tasks.hands import Action, Outcome, Question, Reply
 from tale.tasks.hands_json import read_outcome, read_reply, write_action, write_question
 from tale.tasks.task import (
@@ -25,12 +26,14 @@ from tale.tasks.task import (
     Report,
     Step,
     TokenSaid,
+    ToolOffer,
 )
 from tale.telemetry import get_logger
 from tale.wire.contracts import ACT, ASK, ActRequest, AskRequest, WorkRequest
 from tale.wire.peers import PeerSource
 from tale.wire.presence import absence_of, presence_of
 from tale.wire.tool import Tool
+from tale.wire.tool_contracts import TOOLS, TOOLS_SECONDS
 
 __all__ = [
     "RemoteWorkers",
@@ -132,8 +135,23 @@ class RemoteWorkers:
             log.info("step.handed_out_anew", step=step.id)
         return read_outcome(reply.outcome)
 
+    async def listed(self, step: Step, report: Report) -> Listed:
+        """List the tools of the user's MCP servers, on the least loaded execution server."""
+        request = WorkRequest(**_who(step))
+        while (reply := await self._call(TOOLS, request, report, TOOLS_SECONDS)) is None:
+            log.info("step.handed_out_anew", step=step.id)
+        offers = (
+            ToolOffer(one.server, one.tool, one.description, one.arguments, one.read_only)
+            for one in reply.tools
+        )
+        return Listed(tuple(offers), reply.missing)
+
     async def _call(
-        self, tool: Tool[WorkT, ReplyT], request: WorkT, report: Report
+        self,
+        tool: Tool[WorkT, ReplyT],
+        request: WorkT,
+        report: Report,
+        deadline: float | None = None,
     ) -> ReplyT | None:
         """Call a server once one is there; None where then none was, for longer than the grace.
 
@@ -169,7 +187,7 @@ class RemoteWorkers:
             tasks.start_soon(leave_after_absence, tasks.cancel_scope)
             try:
                 reply = await self._services.call(
-                    tool, request, deadline=self._deadline, on_progress=on_progress
+                    tool, request, deadline=deadline or self._deadline, on_progress=on_progress
                 )
             except TaleError as error:
                 failure = error

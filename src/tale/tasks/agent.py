@@ -38,7 +38,7 @@ async def work(step: Step, hands: Hands, limits: Limits | None = None) -> StepRe
         TaskError: The models' answers were of no use however often they were asked; the transcript
             is in the workspace.
     """
-    if step.kind == "talk":
+    if step.kind == "talk" and not step.tools:
         return await _talk(step, hands)
     bench = Workbench(step, hands, limits or Limits())
     return await (work_by_json(bench) if step.form == "json" else work_by_fences(bench))

@@ -11,8 +11,17 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from tale.models.backend import Message
-from tale.prompts import NO_FILE, REPEATED, RUN_SYSTEM, TESTED_WORK_SYSTEM, WORK_SYSTEM
+from tale.prompts import (
+    NO_FILE,
+    RAN,
+    REPEATED,
+    RUN_SYSTEM,
+    TESTED_WORK_SYSTEM,
+    WORK_SYSTEM,
+    calls_system,
+)
 from tale.tasks.attempts import Attempt, best_of, next_question
+from tale.tasks.calls import call_line, is_call, read_calls
 from tale.tasks.checks import is_test
 from tale.tasks.examples import signatures_in
 from tale.tasks.fenced import read_fenced
@@ -43,6 +52,7 @@ class _ByFences:
         self._desk = bench.desk
         self._hands = bench.hands
         self._ran = False
+        self._last_ran: list[tuple[str, str]] = []
 
     async def do(self) -> StepResult:
         opening = (Message("system", self._system()), Message("user", await self._bench.request()))
@@ -69,19 +79,36 @@ class _ByFences:
     async def _carry_out(self, reply: Reply, thread: tuple[Message, ...]) -> Attempt:
         """Write, run and check what an answer has."""
         await say_how_it_ended(reply, self._hands)
-        heads = signatures_in(self._bench.step.text)
+        step = self._bench.step
+        heads = signatures_in(step.text)
         fenced = read_fenced(reply, heads[-1].name if heads else "")
         for note in fenced.notes:
             await self._hands.note(note)
-        faults = list(await self._desk.write(self._in_place(fenced.files)))
+        told = read_calls(reply.text, step.tools)
+        # What it writes beside a call, it writes without having been told what that gives.
+        files = () if told.calls else self._in_place(fenced.files)
+        faults = list(await self._desk.write(files))
         ran: list[tuple[str, str]] = []
         for command in fenced.commands:
+            if is_call(command, step.tools):
+                continue
             outcome = await self._hands.act(RunCommand(command))
             ran.append((command, outcome.text or "(nothing was printed)"))
             self._ran = True
+        for call in told.calls:
+            outcome = await self._hands.act(call)
+            ran.append((call_line(call), outcome.text or "(it gave nothing)"))
+            self._ran = True
+        faults += told.faults
+        if ran and ran == self._last_ran:
+            # Told again it would only be done again; so it is corrected instead, more freely.
+            faults += [*(RAN.format(command=line, output=text) for line, text in ran), REPEATED]
+            self._last_ran, ran = [], []
+        else:
+            self._last_ran = list(ran)
         if reply.ran_away:
             faults.append(REPEATED)
-        elif not (fenced.files or self._ran or self._desk.paths) and self._needs_files():
+        elif not (files or self._ran or self._desk.paths) and self._needs_files():
             faults.append(NO_FILE)
         to_check = self._desk.paths or self._bench.step.check
         verdicts = await self._bench.check() if to_check and not ran else ()
@@ -101,6 +128,10 @@ class _ByFences:
         return self._bench.found.kind in {"code", "act"} or self._bench.step.check is not None
 
     def _system(self) -> str:
+        offered = self._bench.offered
+        if offered.shown:
+            writes = self._bench.found.kind == "code"
+            return calls_system(offered.lines(), offered.left_out, writes=writes)
         if _ASKS_FOR_TESTS.search(self._bench.step.text):
             return TESTED_WORK_SYSTEM
         return RUN_SYSTEM if self._bench.found.kind == "act" else WORK_SYSTEM

@@ -26,12 +26,12 @@ _SAME_AGAIN: Final = 3
 
 async def work_by_json(bench: Workbench) -> StepResult:
     """Do a step; raises as `tasks.agent.work` does."""
-    tools = bench.step.tools
+    tools, choice = bench.step.tools, bench.offered
     opening = (
-        Message("system", actions_system([(each.name, each.description) for each in tools])),
+        Message("system", actions_system(choice.lines(), choice.left_out)),
         Message("user", await bench.request()),
     )
-    schema = move_schema(tools)
+    schema = move_schema(choice.shown)
     turns: list[Turn] = []
     replies: list[Reply] = []
     done: list[tuple[Action, Outcome]] = []

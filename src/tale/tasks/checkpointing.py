@@ -19,7 +19,7 @@ from typing import Final
 import anyio
 import anyio.abc
 
-from tale.errors import CheckpointDamaged, TaleError, TaskError
+from tale.errors import CheckpointDamaged, TaleError, TaskError, WorkspaceUnusable
 from tale.tasks.checkpoint import Checkpoint
 from tale.tasks.checkpoint_rule import Cadence, Moment, Retention, Situation, due
 from tale.tasks.hands import (
@@ -59,6 +59,7 @@ class _Course:
     Attributes:
         changed: Files written since the last checkpoint; None where nobody knows.
         begun: What was there before its first effect is kept.
+        empty: The last one holds no files, so that a missing folder is no loss.
         acting: Effects under way; the parts of a task share its workspace.
         settled: Set when the one that is being taken beside the work is there.
     """
@@ -68,6 +69,7 @@ class _Course:
     cost: float = 0.05
     number: int = 0
     begun: bool = False
+    empty: bool = False
     acting: int = 0
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     settled: anyio.Event | None = None
@@ -253,6 +255,7 @@ class Checkpointing:
             return
         if known:
             course.number = known[-1].number
+            course.empty = not known[-1].files
             course.changed = None  # what was done since, before the restart, isn't known
             await tell(*checkpoint_event(known[-1]))  # unless it was
         else:
@@ -271,6 +274,8 @@ class Checkpointing:
         except TaleError as error:
             course.changed = before
             course.at = self._clock()  # not again at each effect
+            if course.empty and isinstance(error, WorkspaceUnusable):
+                return  # the folder is made by the first file
             await self._missed(step, error, tell)
             return
         course.at = self._clock()
@@ -278,6 +283,7 @@ class Checkpointing:
         if taken.number == course.number:
             return
         course.number = taken.number
+        course.empty = not taken.files
         log.info("checkpoint.taken", task=step.task, number=taken.number, seconds=course.cost)
         await tell(*checkpoint_event(taken))
 

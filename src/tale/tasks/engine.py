@@ -22,6 +22,7 @@ import anyio.abc
 from tale.errors import StorageError, TaleError, TaskError
 from tale.storage.database import storable
 from tale.tasks.durable import Changed, Journal, Recorder
+from tale.tasks.equip import Equip
 from tale.tasks.hands import Hands
 from tale.tasks.keeper import Keeper, KeepsNothing
 from tale.tasks.leave import Answer, Asked, Trust
@@ -43,7 +44,10 @@ Agent = Callable[[Step, Hands], Awaitable[StepResult]]
 """Does a step with hands alone; given the same replies and outcomes it does the same."""
 
 _LOG_HINT: Final = "`tale logs gateway` has the traceback."
-_ANEW: Final = "tale was changed meanwhile and can't go on from what it had; it begins anew."
+_ANEW: Final = (
+    "tale or its settings were changed meanwhile, so that it can't go on from what it had; it "
+    "begins anew."
+)
 _TIDY_SECONDS: Final = 3600.0
 _PART: Final = Judgement("task", "work", "part of a plan")
 
@@ -75,6 +79,7 @@ class Engine:
         forms: Mapping[Role, Form] | None = None,
         keeper: Keeper | None = None,
         trust: Trust | None = None,
+        equip: Equip | None = None,
         pause: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         """Make an engine.
@@ -90,6 +95,7 @@ class Engine:
             forms: How each model acts; in fenced files where it isn't said.
             keeper: Takes checkpoints; none are taken without.
             trust: What tasks may do without a question.
+            equip: Gives steps the tools of external servers; without, there are none.
             pause: Waits between attempts.
         """
         self._store = store
@@ -102,6 +108,7 @@ class Engine:
         self._forms = forms or {}
         self._keeper = keeper or KeepsNothing()
         self._trust = trust or Trust()
+        self._equip = equip
         self._pause = pause
         self._queue: set[Queued] = set()
         self._running: dict[str, Run] = {}
@@ -357,6 +364,8 @@ class Engine:
 
     async def _work(self, step: Step, part: Subtask | None, run: Run, recorder: Recorder) -> None:
         """Have the agent do a step, and record what came of it."""
+        if self._equip:
+            step = await self._equip(step, recorder, run.tell)
         recorded = RecordedHands(
             step,
             recorder,

@@ -11,6 +11,7 @@ import importlib
 import math
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, cast
 
@@ -22,6 +23,7 @@ from tale.config_tasks import McpServerSettings
 from tale.errors import InvalidRequest, ServiceUnavailable
 from tale.tasks.hands import Outcome
 from tale.tasks.mcp_session import Answer, ExternalTool, McpSession
+from tale.tasks.redaction import redact
 from tale.tasks.sandbox_output import Output
 from tale.telemetry import get_logger
 
@@ -34,26 +36,43 @@ log = get_logger(__name__)
 
 _TRANSPORT: Final = "tale.tasks.mcp_transport"
 _KEPT: Final = 32 * 1024
+_PATIENCE_SECONDS: Final = 10.0
+"""How long a task waits for servers that start, before it goes on without them."""
+_AGAIN_SECONDS: Final = 60.0
+"""For so long after it failed a server isn't waited for again, only to list its tools."""
 
 
 class McpTools:
     """Calls tools of external servers. Enter it before use; leaving ends the servers."""
 
     def __init__(
-        self, servers: Mapping[str, McpServerSettings], *, connect: Connect | None = None
+        self,
+        servers: Mapping[str, McpServerSettings],
+        *,
+        connect: Connect | None = None,
+        spill: Path | None = None,
+        patience: float = _PATIENCE_SECONDS,
     ) -> None:
         """Describe it.
 
         Args:
             servers: The servers, by name.
             connect: Opens a session; without, through the SDK.
+            spill: Folder for answers that are too long.
+            patience: How long `listed` waits for servers that start, in seconds.
         """
+        self._patience = patience
         self._links = {
-            name: _Link(name, settings, connect)
+            name: _Link(name, settings, connect, spill)
             for name, settings in servers.items()
             if not settings.disabled
         }
         self._group: anyio.abc.TaskGroup | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the servers that are in use."""
+        return tuple(self._links)
 
     async def __aenter__(self) -> Self:
         self._group = await anyio.create_task_group().__aenter__()
@@ -72,27 +91,30 @@ class McpTools:
         self._group.cancel_scope.cancel()
         return await self._group.__aexit__(kind, error, traceback)
 
-    async def available(self) -> tuple[ExternalTool, ...]:
-        """Name the tools that may be used; servers are started for it, all at once.
+    async def listed(self) -> tuple[tuple[ExternalTool, ...], dict[str, str]]:
+        """Name the tools that may be used, and the servers that can't be reached, with the reason.
 
-        One that can't be reached has no tools; the log says why.
+        Servers are started for it, all at once; one that takes its time goes on starting.
         """
-        found: dict[str, tuple[ExternalTool, ...]] = {}
+        found: dict[str, McpSession | str] = {}
 
         async def ask(link: _Link) -> None:
-            session = await link.session()
-            if not isinstance(session, str):
-                found[link.name] = session.tools
+            found[link.name] = f"it did not start within {self._patience:g} s"
+            with anyio.move_on_after(self._patience):
+                found[link.name] = link.failed_lately() or await link.session()
 
         async with anyio.create_task_group() as group:
             for link in self._links.values():
                 group.start_soon(ask, link)
-        return tuple(
-            tool
-            for name, link in self._links.items()
-            for tool in found.get(name, ())
-            if link.rule(tool.name) != "deny"
-        )
+        tools: list[ExternalTool] = []
+        missing: dict[str, str] = {}
+        for name, link in self._links.items():
+            session = found[name]
+            if isinstance(session, str):
+                missing[name] = session
+            else:
+                tools += [tool for tool in session.tools if link.rule(tool.name) != "deny"]
+        return tuple(tools), missing
 
     async def call(self, server: str, tool: str, arguments: Mapping[str, object]) -> Outcome:
         """Call a tool; what goes wrong is an `Outcome` that is not ok."""
@@ -108,10 +130,19 @@ class McpTools:
 class _Link:
     """One server, and the task that owns its session."""
 
-    def __init__(self, name: str, settings: McpServerSettings, connect: Connect | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: McpServerSettings,
+        connect: Connect | None,
+        spill: Path | None,
+    ) -> None:
         self.name = name
+        self._spill = spill
+        self._failed_at = -math.inf
         self._settings = settings
         self._connect = connect
+        self._opened = False
         self._session: McpSession | None = None
         self._why = ""
         # Wanted: an attempt is to be made. Settled: it came to something. Idle: nothing is open.
@@ -135,24 +166,36 @@ class _Link:
                 try:
                     await self._hold(self._scope)
                 except Exception as error:  # noqa: BLE001 - a stranger's server must not end ours
-                    self._why = _reason(error)
+                    self._why = self._hidden(_reason(error))
             log.warning("mcp.ended", server=self.name, why=self._why)
+            if not self._opened:
+                self._failed_at = anyio.current_time()
             self._session = None
             self._wanted = anyio.Event()
             self._settled.set()
 
     async def _hold(self, scope: anyio.CancelScope) -> None:
+        self._opened = False
         scope.deadline = anyio.current_time() + self._settings.start_seconds
         connect = self._connect or await anyio.to_thread.run_sync(_sdk)
         opened: AbstractAsyncContextManager[McpSession] = connect(self.name, self._settings)
         async with opened as session:
             scope.deadline = math.inf
             self._why = "it ended"
+            self._opened = True
             self._session = session
             self._settled.set()
             log.info("mcp.opened", server=self.name, tools=len(session.tools))
             await session.closed()
             self._session = None
+
+    def failed_lately(self) -> str:
+        """Say why it could not be opened, if that is not long ago; empty where it may be tried."""
+        lately = anyio.current_time() - self._failed_at < _AGAIN_SECONDS
+        return self._why if lately and self._session is None else ""
+
+    def _hidden(self, text: str) -> str:
+        return redact(text, self._settings.secrets())
 
     async def session(self) -> McpSession | str:
         """Give the open session, or why there is none."""
@@ -177,14 +220,14 @@ class _Link:
                 names = ", ".join(one.name for one in session.tools) or "none"
                 return Outcome(False, f"{self.name!r} has no tool {tool!r}. It has: {names}.")
             try:
-                return _outcome(await self._one(session, tool, arguments))
+                return self._outcome(await self._one(session, tool, arguments))
             except InvalidRequest as error:
                 return Outcome(False, f"{self.name}.{tool} was refused: {error.message}")
             except TimeoutError:
                 seconds = self._settings.call_seconds
                 return Outcome(False, f"{self.name}.{tool} gave no answer within {seconds:g} s.")
             except ServiceUnavailable as error:
-                lost = error.message
+                lost = self._hidden(error.message)
                 log.warning("mcp.lost", server=self.name, tool=tool, why=lost)
                 if not known.repeatable:
                     break
@@ -193,6 +236,15 @@ class _Link:
             f"The MCP server {self.name!r} ended during {tool} ({lost}): it may have been done, "
             "or not. Look before you do it again.",
         )
+
+    def _outcome(self, answer: Answer) -> Outcome:
+        """Bound an answer; all of a longer one goes to a file, if the disk takes it."""
+        data = answer.text.encode(errors="replace")
+        try:
+            return _bounded(answer.ok, data, self._spill)
+        except OSError as error:
+            log.warning("mcp.not_spilled", server=self.name, why=str(error))
+            return _bounded(answer.ok, data, None)
 
     async def _one(self, session: McpSession, tool: str, arguments: Mapping[str, object]) -> Answer:
         """Make one call; the session's end ends it too."""
@@ -206,11 +258,11 @@ class _Link:
             raise
 
 
-def _outcome(answer: Answer) -> Outcome:
-    data = answer.text.encode(errors="replace")
-    with Output(_KEPT, max(len(data), 1), None) as output:
+def _bounded(ok: bool, data: bytes, spill: Path | None) -> Outcome:
+    with Output(_KEPT, max(len(data), 1), spill) as output:
         output.feed(data)
-        return Outcome(answer.ok, output.text() or "(no output)")
+        note = f"All of the answer: {output.path}" if output.path else ""
+        return Outcome(ok, output.text() or "(no output)", note=note)
 
 
 def _reason(error: BaseException) -> str:

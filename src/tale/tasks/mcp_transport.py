@@ -7,10 +7,11 @@ tale's own here. Above: `mcp_tools`.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final
+import os
+import threading
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Final, TextIO
 
 import anyio
 import httpx2
@@ -25,10 +26,16 @@ from tale import __version__
 from tale.config_tasks import McpServerSettings
 from tale.errors import InvalidRequest, ServiceUnavailable
 from tale.tasks.mcp_session import Answer, ExternalTool, McpSession
+from tale.tasks.redaction import redact
+from tale.telemetry import get_logger
 
 __all__ = ["connect"]
 
+log = get_logger(__name__)
+
 _MAX_PAGES: Final = 20
+_MOST_LOGGED: Final = 2_000
+"""Bytes of one line of a program's complaints."""
 _CLOSED: Final = types.CONNECTION_CLOSED
 # A server answers when the tool is done, which may take as long as the call is given.
 _HTTP_TIMEOUT: Final = httpx2.Timeout(30.0, read=None)
@@ -44,7 +51,7 @@ async def connect(name: str, settings: McpServerSettings) -> AsyncGenerator[McpS
     """
     gone = anyio.Event()
     async with Client(
-        _watched(_transport(settings), gone),
+        _watched(_transport(name, settings), gone),
         client_info=types.Implementation(name="tale", version=__version__),
         cache=None,
     ) as client:
@@ -76,6 +83,7 @@ class _Session:
 
 @asynccontextmanager
 async def _transport(
+    name: str,
     settings: McpServerSettings,
 ) -> AsyncGenerator[TransportStreams]:
     if settings.command:
@@ -86,9 +94,9 @@ async def _transport(
             env={name: value.get_secret_value() for name, value in settings.env.items()},
             cwd=settings.cwd or None,
         )
-        # What it complains about goes to the log of this process.
-        async with stdio_client(parameters, errlog=sys.__stderr__ or sys.stderr) as streams:
-            yield streams
+        with _complaints(name, settings) as errlog:
+            async with stdio_client(parameters, errlog=errlog) as streams:
+                yield streams
         return
     headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
     async with (
@@ -96,6 +104,24 @@ async def _transport(
         streamable_http_client(settings.url, http_client=http) as streams,
     ):
         yield streams
+
+
+@contextmanager
+def _complaints(name: str, settings: McpServerSettings) -> Generator[TextIO]:
+    """Give what takes a program's stderr: lines of the log, bounded, without its secrets."""
+    reading, writing = os.pipe()
+    secrets = settings.secrets()
+
+    def pump() -> None:
+        with os.fdopen(reading, "rb") as said:
+            while line := said.readline(_MOST_LOGGED):
+                if text := line.decode(errors="replace").strip():
+                    log.info("mcp.said", server=name, text=redact(text, secrets))
+
+    # Its end is that of the last process that has the pipe, which may outlive the session.
+    threading.Thread(target=pump, name=f"mcp-{name}-stderr", daemon=True).start()
+    with os.fdopen(writing, "w") as errlog:
+        yield errlog
 
 
 @asynccontextmanager

@@ -24,7 +24,9 @@ from tale.tasks.hands import (
     WriteFile,
 )
 from tale.tasks.lenient_json import Fault, read_object
+from tale.tasks.offers import find_tool
 from tale.tasks.task import ToolOffer
+from tale.tasks.tool_schema import fault_of
 
 __all__ = ["Finish", "Garbled", "Move", "move_schema", "read_move"]
 
@@ -133,7 +135,9 @@ def read_move(text: str, tools: Sequence[ToolOffer] = ()) -> Move:
     name = next((found[each] for each in ("action", "tool", "name") if each in found), None)
     if not isinstance(name, str):
         return Garbled(f'"action" is missing: it is one of {_names(tools)}.')
-    if offer := next((each for each in tools if each.name == name), None):
+    if offer := find_tool(name, tools) if name not in _FIELDS else None:
+        if lacks := fault_of(fields, offer.schema):
+            return Garbled(f"{offer.name} was not called: {lacks}")
         return CallTool(offer.server, offer.tool, fields)
     known = _OTHER_NAMES.get(name.strip().lower(), name.strip().lower())
     if known not in _FIELDS:

@@ -196,7 +196,7 @@ class Step:
         subtask: The part of the task that it is; None where the task is one step.
         check: A shell line of the user's that exits with 0 where the work is done well.
         form: How the model that does it acts, as the catalogue has it.
-        tools: What it may call beside its own; offered in the form `json` only.
+        tools: What it may call beside its own. Talk has some only where it names their server.
         anywhere: What is done now may be outside of the workspace: the user agreed to it.
         round: How often its task's files were brought back; nothing of an earlier round counts.
         origin: Where its task's files came from, if it was forked.

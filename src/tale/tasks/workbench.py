@@ -19,6 +19,7 @@ from tale.tasks.checks import Verdict, found, is_test, judge, plan_checks
 from tale.tasks.desk import Desk, transcript_path
 from tale.tasks.hands import Hands, ListFiles, Outcome, ReadFile, Reply, RunPython, WriteFile
 from tale.tasks.languages import is_file_name
+from tale.tasks.offers import Choice, choose
 from tale.tasks.task import Step, StepResult, TokensSpent
 from tale.tasks.transcript import Turn, for_reader
 
@@ -40,6 +41,7 @@ class Workbench:
         desk: The files of the step.
         found: What its text asks for.
         session: What its questions have in common, for the prefix cache.
+        offered: The external tools that the model is shown.
     """
 
     def __init__(self, step: Step, hands: Hands, limits: Limits) -> None:
@@ -49,6 +51,7 @@ class Workbench:
         self.desk = Desk(hands)
         self.found: Assessment = assess(step.text)
         self.session = step.session or step.task
+        self.offered: Choice = choose(step.tools, step.text, step.form)
         self._can_run: bool | None = None
         """Whether anything can be run here; None until that is known."""
         self._why_not = ""

@@ -244,7 +244,7 @@ class Event(Shape):
     another; what is unfinished, and those subtasks, begin anew; both may follow the final event),
     and the final `done` {answer, model, role, files, holds, check}, `failed` {error, hint},
     `cancelled` {}. What happens in a part carries its id as `subtask`. Who asks for it gets
-    `progress` with the fields of `ProgressView`, about once a second; like `token` it is not stored.
+    `progress` with the fields of `ProgressView`, about once a second; it is not stored either.
     """
 
     task: str
