@@ -18,9 +18,9 @@ from typing import Protocol
 import anyio
 
 from tale.errors import TaleError, TaskError, WorkspaceUnusable
-from tale.tasks.checkpoint import Checkpoint
+from tale.tasks.checkpoint import Checkpoint, checkpoint_event
 from tale.tasks.checkpoint_history import Restored
-from tale.tasks.checkpointing import Checkpointing, checkpoint_event
+from tale.tasks.checkpointing import Checkpointing
 from tale.tasks.engine import Engine
 from tale.tasks.progress import ProgressHub
 from tale.tasks.rounds import NewEvent, key_taken, others_at_work, record, undone
