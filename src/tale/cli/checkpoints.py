@@ -165,10 +165,10 @@ def restore(task: _Id, number: _Number, as_json: _Json = False) -> None:
         screen.print(f"What it held before is checkpoint {saved}: `tale restore {task} {saved}`.")
     if reply.flag("anew"):
         again = reply.texts("again")
-        parts = f" Done again: {', '.join(map(one_line, again))}." if again else ""
+        parts = f" Of its parts, {', '.join(map(one_line, again))} will be done again."
         screen.note(
-            f"{task} is {found.state}. It begins anew with these files when you "
-            f"`tale resume {task}`.{parts}"
+            f"{task} is {found.state}; after `tale resume {task}` it begins anew with these files."
+            + (parts if again else "")
         )
 
 

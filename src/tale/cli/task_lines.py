@@ -129,8 +129,8 @@ def _acting(data: Record) -> str:
 def _restored(data: Record) -> str:
     """Say what the files are now, and how to have them as they were."""
     number, saved = data.integer("number"), data.integer("saved")
-    said = f"files are as at checkpoint {number} again"
-    return said + (f"; checkpoint {saved} is what they were before" if saved else "")
+    said = f"the files are those of checkpoint {number} again"
+    return said + (f"; checkpoint {saved} has what they were before" if saved else "")
 
 
 def _queued(data: Record) -> str:
@@ -169,7 +169,7 @@ _SAY: Mapping[str, Callable[[Record], str]] = {
     "file": _file,
     "note": lambda data: data.text("text"),
     "checkpoint": _checkpoint,
-    "restoring": lambda data: f"files go back to checkpoint {data.integer('number')}",
+    "restoring": lambda data: f"the files go back to checkpoint {data.integer('number')}",
     "restored": _restored,
     "approved": lambda data: "you said yes" + _after(data.text("text")),
     "rejected": lambda data: "you said no" + _after(data.text("text")),

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from tale.tasks.snapshots.objects import Damaged
 from tale.tasks.snapshots.scan import LeftOut
 
-__all__ = ["MAX_NAMED", "Checkpoint", "from_message", "to_message"]
+__all__ = ["MAX_NAMED", "Checkpoint", "checkpoint_event", "from_message", "to_message"]
 
 MAX_NAMED: Final = 100
 """Changed files, and things left out, that a checkpoint names; the rest is counted."""
@@ -58,6 +58,16 @@ class Checkpoint:
     left_out: tuple[LeftOut, ...] = ()
     omissions: int = 0
     pinned: bool = False
+
+
+def checkpoint_event(taken: Checkpoint) -> tuple[str, dict[str, object], str]:
+    """Give the event that tells of a checkpoint: its kind, its data, its key."""
+    data: dict[str, object] = {
+        "number": taken.number,
+        "why": taken.why,
+        "changed": taken.changes,
+    }
+    return "checkpoint", data, f"{taken.task}:checkpoint{taken.number}"
 
 
 def to_message(checkpoint: Checkpoint) -> str:

@@ -213,7 +213,8 @@ class History:
         identity = self.repository.ref(f"tale/{task}/{number}")
         if identity is None:
             raise CheckpointNotFound(
-                f"Task {task} has no checkpoint {number}.", hint=f"tale checkpoints {task}"
+                f"Task {task} has no checkpoint {number}.",
+                hint=f"`tale checkpoints {task}` lists them.",
             )
         tree, message = decode_commit(self.repository.read(identity, "commit"))
         pinned = self.repository.ref(f"pins/{task}/{number}") is not None

@@ -102,7 +102,8 @@ class CheckpointStore:
         if len(found) == 1:
             return found[0]
         raise CheckpointNotFound(
-            f"Task {task} has no checkpoint {wanted!r}.", hint=f"tale checkpoints {task}"
+            f"Task {task} has no checkpoint {wanted}.",
+            hint=f"`tale checkpoints {task}` lists them.",
         )
 
     async def restore(self, task: str, number: int, workspace: Path) -> Restored:

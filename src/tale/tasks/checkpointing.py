@@ -20,7 +20,7 @@ import anyio
 import anyio.abc
 
 from tale.errors import CheckpointDamaged, TaleError, TaskError, WorkspaceUnusable
-from tale.tasks.checkpoint import Checkpoint
+from tale.tasks.checkpoint import checkpoint_event
 from tale.tasks.checkpoint_rule import Cadence, Moment, Retention, Situation, due
 from tale.tasks.hands import (
     Action,
@@ -42,7 +42,7 @@ from tale.tasks.recorded_hands import Overtaken
 from tale.tasks.task import Origin, Step
 from tale.telemetry import get_logger
 
-__all__ = ["Checkpointing", "checkpoint_event"]
+__all__ = ["Checkpointing"]
 
 log = get_logger(__name__)
 
@@ -300,16 +300,6 @@ class Checkpointing:
         if task not in self._courses:
             self._courses[task] = _Course(self._clock())
         return self._courses[task]
-
-
-def checkpoint_event(taken: Checkpoint) -> tuple[str, dict[str, object], str]:
-    """Give the event that tells of a checkpoint: its kind, its data, its key."""
-    data: dict[str, object] = {
-        "number": taken.number,
-        "why": taken.why,
-        "changed": taken.changes,
-    }
-    return "checkpoint", data, f"{taken.task}:checkpoint{taken.number}"
 
 
 class _KeptHands:

@@ -18,9 +18,9 @@ from typing import Protocol
 import anyio
 
 from tale.errors import TaleError, TaskError, WorkspaceUnusable
-from tale.tasks.checkpoint import Checkpoint
+from tale.tasks.checkpoint import Checkpoint, checkpoint_event
 from tale.tasks.checkpoint_history import Restored
-from tale.tasks.checkpointing import Checkpointing, checkpoint_event
+from tale.tasks.checkpointing import Checkpointing
 from tale.tasks.engine import Engine
 from tale.tasks.progress import ProgressHub
 from tale.tasks.rounds import NewEvent, key_taken, others_at_work, record, undone
@@ -145,6 +145,8 @@ class GoingBack:
             parts = tuple(replace(part, state="queued", answer="", files=()) for part in plan)
             new = replace(new, text=source.text, subtasks=parts)
         origin = Origin(identity, number)
+        if new.permission is None:
+            new = replace(new, permission=source.permission)
         # From here on its own start fills its workspace, should this be cut off.
         task = await self._engine.submit(replace(new, origin=origin))
         await self._keeper.fill(task.id, Path(task.workspace), origin)

@@ -317,9 +317,7 @@ def _restoring(view: View, event: TaskEvent) -> View:
     again = set(map(str, cast("list[object]", listed))) if isinstance(listed, list) else set[str]()
     parts = tuple(
         replace(part, state="waiting", ended=None, tokens=0)
-        if part.id in again
-        else replace(part, began=event.at, tokens=0)
-        if part.state == "running"
+        if part.state == "running" or part.id in again
         else part
         for part in view.parts
     )

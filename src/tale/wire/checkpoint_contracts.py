@@ -31,7 +31,9 @@ __all__ = [
 class CheckpointRequest(TaskRequest):
     """One checkpoint of a task."""
 
-    number: int = Field(ge=1, description="The checkpoint's number, as `checkpoints` gives it.")
+    number: int = Field(
+        ge=1, lt=1 << 31, description="The checkpoint's number, as `checkpoints` gives it."
+    )
 
 
 class LeftOutView(Shape):
