@@ -103,6 +103,14 @@ class TestPiped:
         assert out == "On it.\nMade dates.py.\n"
         assert "task t1: No execution server is there.\n" in err
 
+    def test_a_task_that_waits_for_its_user_says_so(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        daemon.tools["chat"] = _handing_over(daemon)
+        daemon.events["t1"].insert(2, event(3, "approval", text="May it run 'make'?"))
+        _, _, err = chat(b"write it\n")
+        assert "task t1: waits for your word: May it run 'make'?\n`tale approve t1`" in err
+
     def test_kept_work_is_followed_once_it_is_a_task(
         self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
     ) -> None:
@@ -303,6 +311,43 @@ class TestTerminal:
         talk.run("hi")
         assert "The models are being brought back.\n" in talk.err.getvalue()
         assert talk.out.getvalue() == "You said: hi\n\n"
+
+    def test_what_a_task_asks_and_what_was_checked_are_told_above_the_prompt(
+        self, daemon: FakeDaemon
+    ) -> None:
+        daemon.tools["chat"] = _handing_over(daemon)
+        daemon.events["t1"].insert(2, event(3, "approval", text="May it run 'make'?"))
+        checked = task(answer="Made it.", holds=True, check="2 tests passed")
+        daemon.tools["show"] = lambda arguments, say: checked
+        talk = _Talk(daemon)
+        talk.run("write it", talk.wait)
+        above = "".join(talk.above)
+        assert "task t1  waits for your word: May it run 'make'?\n`tale approve t1`" in above
+        assert "\nchecked: 2 tests passed\n" in above
+
+    def test_tasks_of_a_conversation_that_is_continued_are_told_of_from_there(
+        self, daemon: FakeDaemon
+    ) -> None:
+        states = {
+            "t1": task(state="running", last_event=2),
+            "t2": task("t2", state="waiting", progress={"question": "May it run?"}, last_event=0),
+            "t3": task("t3"),
+        }
+        daemon.tools["show"] = lambda arguments, say: states[arguments["id"]]
+        daemon.hold.clear()
+        talk = _Talk(daemon)
+        talk.chat.take_up(["", "t1", "t2", "t3"])
+        assert talk.chat.handed.followed == ["t1", "t2"]
+        assert daemon.waiting.wait(20)
+        daemon.events["t2"] = [event(1, "done", "t2")]
+        states["t1"], states["t2"] = task(), task("t2")
+        daemon.hold.set()
+        talk.chat.handed.wait()
+        talk.run()
+        above = "".join(talk.above)
+        assert "task t2  waits for your word: May it run?\n`tale approve t2`" in above
+        assert "started" not in above
+        assert "task t1  done" in above
 
     def test_a_failed_task_says_why_above_the_prompt(self, daemon: FakeDaemon) -> None:
         daemon.tools["chat"] = _handing_over(daemon)

@@ -17,12 +17,15 @@ from tale.cli.connection import Connection
 from tale.cli.conversation import Conversation, HandedOver, Heard, Outcome
 from tale.cli.prompt_text import decode
 from tale.cli.render import Screen, clean
-from tale.cli.task_lines import event_line, file_lines, summary_line
+from tale.cli.task_lines import check_line, event_line, file_lines, summary_line
 from tale.cli.views import Event, Reply
 
 __all__ = ["app", "piped_chat"]
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_TOLD = {"note", "approval"}
+"""What keeps a task from going on; nobody sees the rest, and its end is told at the end."""
 
 
 @app.command()
@@ -66,7 +69,7 @@ def piped_chat(
     ended: dict[str, Outcome] = {}
 
     def tell(event: Event) -> None:
-        if event.kind == "note":
+        if event.kind in _TOLD:
             screen.note(f"task {event.task}: {clean(event_line(event))}")
 
     def keep(outcome: Outcome) -> None:
@@ -102,7 +105,7 @@ def _write_outcome(screen: Screen, outcome: Outcome, *, as_json: bool) -> bool:
         return task.state == "done"
     if task.state == "done":
         AnswerWriter(screen).finish(task.answer or "")
-        for line in file_lines(task):
+        for line in filter(None, [*file_lines(task), check_line(task)]):
             screen.note(line)
     else:
         screen.error(

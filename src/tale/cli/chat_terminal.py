@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
@@ -21,11 +21,13 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from tale.cli.answer import AnswerWriter
 from tale.cli.connection import Connection
 from tale.cli.conversation import Conversation, HandedOver, Heard, Outcome
+from tale.cli.follow import show_task
 from tale.cli.keyboard import unechoed
+from tale.cli.record import Record
 from tale.cli.render import Screen, clean, plural
 from tale.cli.sessions import turn_lines
 from tale.cli.spinner import Spinner
-from tale.cli.task_lines import event_line, file_lines, summary_line
+from tale.cli.task_lines import asks_line, check_line, event_line, file_lines, summary_line
 from tale.cli.views import Event
 from tale.errors import TaleError
 
@@ -136,6 +138,16 @@ class TerminalChat:
                 with self._hushed():
                     self._turn(line)
 
+    def take_up(self, tasks: Iterable[str]) -> None:
+        """Tell of those tasks from now on that have not ended; of what they ask, at once."""
+        for task in filter(None, tasks):
+            found = show_task(self._connection, task)
+            if found.ended:
+                continue
+            if found.progress and found.progress.question:
+                self._board.tell([self._screen.style(asks_line(found), "yellow")])
+            self.handed.follow(task, after=found.last_event)
+
     def farewell(self) -> None:
         """Say what goes on, and how to come back."""
         if running := self.handed.running:
@@ -193,7 +205,9 @@ class TerminalChat:
     def _on_event(self, event: Event) -> None:
         line = event_line(event)
         if line and not event.is_final and event.kind != "queued":
-            self._board.tell([self._dim(f"task {event.task}  {clean(line)}")])
+            text = f"task {event.task}  {clean(line)}"
+            asks = event.kind == "approval"
+            self._board.tell([self._screen.style(text, "yellow") if asks else self._dim(text)])
 
     def _on_end(self, outcome: Outcome) -> None:
         style = self._screen.style
@@ -210,7 +224,9 @@ class TerminalChat:
         head = style(f"task {task.id}  done", "bold", "green")
         answer = [clean(task.answer).strip("\n")] if task.answer else []
         files = [style(line, "green") for line in file_lines(task)]
-        self._board.tell([head, *answer, *files, self._dim(summary_line(task)), ""])
+        doubt = "yellow" if task.holds is False else "dim"
+        checked = [style(line, doubt) for line in filter(None, [check_line(task)])]
+        self._board.tell([head, *answer, *files, *checked, self._dim(summary_line(task)), ""])
 
     def _dim(self, text: str) -> str:
         return self._screen.style(text, "dim")
@@ -218,14 +234,17 @@ class TerminalChat:
 
 def terminal_chat(connection: Connection, screen: Screen, conversation: Conversation) -> None:
     """Converse with the person at this terminal."""
+    before = Record()
     if conversation.session:
         arguments = {"id": conversation.session, "limit": _TURNS_SHOWN}
-        for line in turn_lines(connection.call("ux", "session", arguments), screen):
+        before = connection.call("ux", "session", arguments)
+        for line in turn_lines(before, screen):
             screen.print(line)
         screen.print()
     else:
         screen.note("Enter sends, /help explains, Ctrl-D leaves.")
     chat = TerminalChat(connection, screen, conversation, write_above=_write_above, hushed=unechoed)
+    chat.take_up(turn.text("task") for turn in before.records("turns"))
     history = connection.paths.data / "chat_history"
     history.parent.mkdir(parents=True, exist_ok=True)
     history.touch(mode=0o600)

@@ -143,9 +143,9 @@ class HandedOver:
         self._tasks: dict[str, str] = {}
         """The tasks that became of kept work, by its key."""
 
-    def follow(self, task: str) -> None:
-        """Follow a task from its beginning; does nothing if it is followed already."""
-        self._begin(task, self._run)
+    def follow(self, task: str, *, after: int = 0) -> None:
+        """Follow a task from event `after` on; does nothing if it is followed already."""
+        self._begin(task, lambda name: self._run(name, after))
 
     def follow_kept(self, key: str) -> None:
         """Wait until kept work has become a task, then follow that."""
@@ -191,9 +191,9 @@ class HandedOver:
         self._tasks[key] = reply.text("task")
         self._run(self._tasks[key])
 
-    def _run(self, task: str) -> None:
+    def _run(self, task: str, after: int = 0) -> None:
         try:
-            for event in events_of(self._connection, task):
+            for event in events_of(self._connection, task, after=after):
                 if event.kind != "token":
                     self._on_event(event)
             outcome = Outcome(task, show_task(self._connection, task))

@@ -25,6 +25,7 @@ from tale.cli.views import Event, Part, Task
 __all__ = [
     "STATE_STYLES",
     "ago",
+    "asks_line",
     "check_line",
     "event_line",
     "file_lines",
@@ -245,6 +246,11 @@ def _part_time(part: Part) -> str:
         return f"usually {usual}" if usual else ""
     took = human_seconds(part.elapsed)
     return f"{took} of about {usual}" if part.state == "running" and usual else took
+
+
+def asks_line(task: Task) -> str:
+    """Say what a waiting task asks, and how it is answered."""
+    return f"task {task.id}  waits for your word: {_asks(task)}"
 
 
 def _asks(task: Task) -> str:

@@ -170,6 +170,11 @@ class Task:
         )
 
     @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to it."""
+        return self.state in FINAL_KINDS
+
+    @property
     def seconds(self) -> float | None:
         """How long it worked; None while it hasn't ended."""
         if self.finished is None or (since := self.started or self.created) is None:
