@@ -51,6 +51,11 @@ Work = Callable[[Recorder], Awaitable[None]]
 class Journal(Protocol):
     """Keeps what workflows recorded, over any crash."""
 
+    @property
+    def lost(self) -> str:
+        """Why what was recorded before is not there, for the user; empty where it is."""
+        ...
+
     def open(self) -> AbstractAsyncContextManager[None]:
         """Get it ready, as long as the context lasts. Raises `StorageError`."""
         ...
@@ -81,6 +86,7 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.records: dict[str, list[tuple[str, Json]]] = {}
         self.calls = 0
+        self.lost = ""
         """Steps that were really made."""
 
     @asynccontextmanager

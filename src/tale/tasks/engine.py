@@ -294,6 +294,8 @@ class Engine:
         await run.start(part, judgement)
         run.step = step = self._step(task, part, judgement)
         await self._keeper.begin(step, run.tell)
+        if self._journal.lost and task.started:
+            await run.tell("note", {"text": self._journal.lost}, f"{step.id}:lost")
         log.info("step.started", step=step.id, role=step.role, kind=step.kind)
 
         async def work(recorder: Recorder) -> None:
