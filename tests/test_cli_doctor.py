@@ -62,6 +62,7 @@ def test_every_check_is_made_in_order(paths: Paths) -> None:
         "python",
         "settings",
         "folders",
+        "database",
         "disk",
         "llama.cpp",
         "files",

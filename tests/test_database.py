@@ -198,31 +198,6 @@ async def test_a_database_of_a_newer_tale_is_left_alone(paths: Paths, revision: 
     assert "Upgrade tale" in caught.value.hint
 
 
-async def test_a_file_that_is_no_database_is_named(paths: Paths) -> None:
-    paths.data.mkdir()
-    paths.database.write_bytes(b"this is a letter, not a database" * 100)
-    with pytest.raises(StorageError, match="is not a database") as caught:
-        async with Database.open(paths, Settings()):
-            pass
-    assert str(paths.database) in caught.value.message
-    assert "aside" in caught.value.hint
-
-
-async def test_a_damaged_database_says_what_to_do(paths: Paths) -> None:
-    async with Database.open(paths, Settings()) as database:
-        for number in range(50):
-            await database.write(lambda c, n=number: add(c, f"s-{n}"))
-    raw(paths, "PRAGMA wal_checkpoint(TRUNCATE)")
-    size = paths.database.stat().st_size
-    with paths.database.open("r+b") as file:
-        file.seek(4096)
-        file.write(b"\xff" * (size - 4096))
-    with pytest.raises(StorageError, match="damaged") as caught:
-        async with Database.open(paths, Settings()) as database:
-            await database.read(names)
-    assert "tale stop" in caught.value.hint
-
-
 async def test_a_data_folder_that_is_a_file_is_named(paths: Paths) -> None:
     paths.data.write_text("in the way")
     with pytest.raises(StorageError, match="home % ") as caught:

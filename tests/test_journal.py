@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from tale.errors import StorageError, TaskError
+from tale.storage.set_aside import rescues
 from tale.tasks.adopted import AdoptingJournal
 from tale.tasks.dbos_journal import DbosJournal
 from tale.tasks.durable import (
@@ -391,9 +392,11 @@ async def test_a_damaged_file_is_set_aside_and_work_begins_anew(
 
     async with opened(lambda: DbosJournal(file)) as journal:
         await journal.run("t-1", work)
+        assert "it begins anew" in journal.lost
     assert [data[:11] for data in damaged_in(tmp_path)] == [b"no database"]
     assert any("journal.damaged" in one.message for one in caplog.records)
+    assert [one.file for one in rescues(tmp_path)] == [file]
 
 
 def damaged_in(folder: Path) -> list[bytes]:
-    return [file.read_bytes() for file in folder.glob("*.damaged-*")]
+    return [file.read_bytes() for file in folder.glob("*.damaged-*") if file.suffix != ".json"]

@@ -559,6 +559,25 @@ async def test_a_task_runs_to_its_recorded_end_and_shows_its_tokens(world: World
     assert await kinds(world.store, held) == ["queued", "started", "acting", "file", "note", "done"]
 
 
+async def test_a_task_whose_record_was_lost_says_that_it_begins_anew(world: World) -> None:
+    journal = world.journal
+    assert isinstance(journal, MemoryJournal)
+    async with world.running():
+        identity = await world.submit("hold")
+        await world.until(identity, "started")
+    journal.records.clear()
+    journal.lost = "steps.db was damaged."
+    world.workers.hold.set()
+    async with world.running():
+        fresh = await world.submit("work")
+        await world.ended(identity)
+        await world.ended(fresh)
+    told = [event.data.get("text") for event in (await world.store.events(identity, 0))[0]]
+    assert "steps.db was damaged." in told
+    said = [event.data.get("text") for event in (await world.store.events(fresh, 0))[0]]
+    assert "steps.db was damaged." not in said
+
+
 async def test_a_short_answer_does_not_wait_behind_long_work(world: World) -> None:
     async with world.running():
         await world.submit("hold")

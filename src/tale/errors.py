@@ -39,6 +39,7 @@ one of these at the boundary where it enters, and crosses process borders by its
     │   └── WorkspaceUnusable
     └── StorageError             the database or the data folder
         ├── CheckpointDamaged    what a checkpoint needs is not what was saved
+        ├── StorageDamaged       the database is not what was written to it
         └── StorageReadOnly      it can be read, and not be written just now
 """
 
@@ -74,6 +75,7 @@ __all__ = [
     "SandboxUnavailable",
     "ServiceUnavailable",
     "SessionNotFound",
+    "StorageDamaged",
     "StorageError",
     "StorageReadOnly",
     "TaleError",
@@ -363,6 +365,12 @@ class CheckpointDamaged(StorageError):
     """Something that a checkpoint needs is missing or not what was saved; nothing was touched."""
 
     code = "checkpoint_damaged"
+
+
+class StorageDamaged(StorageError):
+    """The database file is damaged; at the next start its backup takes its place."""
+
+    code = "storage_damaged"
 
 
 class StorageReadOnly(StorageError):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from tale.cli.check import Check, Level
 from tale.cli.check_daemon import check_daemon
+from tale.cli.check_database import check_database
 from tale.cli.check_machine import (
     check_folders,
     check_llama,
@@ -36,6 +37,7 @@ def all_checks(paths: Paths) -> Iterator[Check]:
         return
     daemon, pool = check_daemon(paths)
     backend = check_backend(settings)
+    yield check_database(paths)
     yield check_disk(paths, settings)
     if backend.uses_embedded:
         yield check_llama()

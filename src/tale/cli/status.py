@@ -21,6 +21,7 @@ from tale.cli.transport import request_json
 from tale.cli.views import read_time
 from tale.errors import DaemonUnreachable, TaleError
 from tale.paths import Paths
+from tale.storage.set_aside import rescues
 
 __all__ = ["app", "last_words", "verdict"]
 
@@ -73,7 +74,9 @@ def status(
         return
     pool, trouble = _pool(connection, servers)
     if as_json:
-        screen.json({"running": True, **report.raw, "pool": pool.raw if pool else None})
+        damaged = [str(one) for one in rescues(connection.paths.data)]
+        shown = {"running": True, **report.raw, "pool": pool.raw if pool else None}
+        screen.json({**shown, "damaged": damaged})
         return
     models = PoolView.read(pool) if pool else None
     _show(screen, connection, report, models, trouble)
@@ -138,6 +141,9 @@ def _show(
         )
     for line in last_words(servers):
         screen.print(screen.style(line, "dim"))
+    for rescue in rescues(connection.paths.data):
+        screen.print()
+        screen.print(screen.style(f"{rescue} `tale doctor` says what to do.", "yellow"))
     text, well = verdict(servers, models, trouble)
     screen.print()
     screen.print(screen.style(text, "green" if well else "yellow"))

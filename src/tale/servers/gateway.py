@@ -29,6 +29,7 @@ from tale.servers.runner import ServerContext, run_server
 from tale.servers.steps import RemoteWorkers, judge, kind_of
 from tale.servers.task_stream import stream_events, write_outlook
 from tale.servers.transferring import Transferring
+from tale.storage.backup import keep_backed_up
 from tale.storage.database import Database
 from tale.tasks.adopted import AdoptedSteps, AdoptingJournal
 from tale.tasks.agent import work
@@ -42,6 +43,7 @@ from tale.tasks.leave import Answer, Trust
 from tale.tasks.notifier import Channel, Desktop, Notifier, Webhook, http_post
 from tale.tasks.plan import check_plan
 from tale.tasks.progress import ProgressHub
+from tale.tasks.rebuilt import see_to_lost_tasks
 from tale.tasks.records import TaskRecords
 from tale.tasks.store import NewTask, TaskStore, utc_now
 from tale.tasks.task import ENDED, STEP_SECONDS, Role, Subtask, Task, check_prompt
@@ -311,6 +313,9 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
             settled=engine.settled,
             now=utc_now,
         )
+        if database.file:
+            await see_to_lost_tasks(store, checkpoints, database.file, paths.workspaces)
+            tasks.start_soon(keep_backed_up, database.file)
         await tasks.start(keeper.run)
         await tasks.start(engine.run)
         tasks.start_soon(notifier.run)

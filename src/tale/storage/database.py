@@ -11,7 +11,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -23,9 +23,10 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from tale.config import Settings
-from tale.errors import ConfigError, StorageReadOnly
+from tale.errors import ConfigError, StorageDamaged, StorageReadOnly
 from tale.paths import Paths
 from tale.storage.faults import BUSY_SECONDS, faults_of
+from tale.storage.rescue import Lease, put_right, suspect
 from tale.storage.upgrade import is_current, upgrade
 
 __all__ = ["Database", "storable"]
@@ -47,7 +48,16 @@ class Database:
     and so does `write` as soon as that is over.
     """
 
-    def __init__(self, engine: Engine, where: str, busy_seconds: float = BUSY_SECONDS) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        where: str,
+        busy_seconds: float = BUSY_SECONDS,
+        *,
+        file: Path | None = None,
+    ) -> None:
+        self.file = file
+        """The SQLite file; None for another database."""
         # PostgreSQL's default would let one reading transaction see others commit in between.
         picture = {"isolation_level": "REPEATABLE READ"} if engine.name == "postgresql" else {}
         self._reader = engine.execution_options(**picture)
@@ -79,17 +89,37 @@ class Database:
             StorageError: It can't be used; the message says why and what to do.
             ConfigError: `database_url` is not usable.
         """
-        engine, where = await anyio.to_thread.run_sync(_open, paths, settings)
+        if settings.database_url:
+            engine, where = await anyio.to_thread.run_sync(_open_url, settings.database_url)
+            try:
+                yield cls(engine, where, busy_seconds)
+            finally:
+                engine.dispose()
+            return
+        file = paths.database
+        engine, where, lease = await anyio.to_thread.run_sync(_open_file, file)
         try:
-            yield cls(engine, where, busy_seconds)
+            yield cls(engine, where, busy_seconds, file=file)
         finally:
             engine.dispose()
+            lease.close()
+
+    @contextmanager
+    def _faults(self) -> Generator[None]:
+        try:
+            with faults_of(self._where):
+                yield
+        except StorageDamaged:
+            if self.file:
+                with suppress(OSError):
+                    suspect(self.file).touch()  # the next start looks at it
+            raise
 
     async def read(self, work: Callable[[Connection], ResultT]) -> ResultT:
         """Run `work` on one consistent picture of the data; nothing it writes is kept."""
 
         def run() -> ResultT:
-            with faults_of(self._where), self._reader.connect() as connection:
+            with self._faults(), self._reader.connect() as connection:
                 return work(connection)
 
         return await anyio.to_thread.run_sync(run, limiter=self._readers)
@@ -103,7 +133,7 @@ class Database:
         def run() -> ResultT:
             # Those who queue here must not wait for the same lock one after another.
             writer = self._hasty_writer if self._blocked else self._writer
-            with faults_of(self._where), writer.begin() as connection:
+            with self._faults(), writer.begin() as connection:
                 return work(connection)
 
         try:
@@ -118,12 +148,6 @@ class Database:
 def storable(text: str) -> str:
     """Replace what databases refuse in text: NUL, and halves of surrogate pairs."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
-
-
-def _open(paths: Paths, settings: Settings) -> tuple[Engine, str]:
-    if settings.database_url:
-        return _open_url(settings.database_url)
-    return _open_file(paths.database)
 
 
 def _open_url(url: str) -> tuple[Engine, str]:
@@ -154,10 +178,33 @@ def _open_url(url: str) -> tuple[Engine, str]:
     return engine, where
 
 
-def _open_file(file: Path) -> tuple[Engine, str]:
+def _open_file(file: Path) -> tuple[Engine, str, Lease]:
+    """Open the file; one that is damaged is set aside first, if nobody else has it open."""
     where = str(file)
     with faults_of(where):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lease = Lease(file)
+    try:
+        with faults_of(where):
+            if lease.alone:
+                put_right(file)
+        try:
+            engine = _engine(file, where)
+        except StorageDamaged:
+            if not lease.alone:
+                raise
+            with faults_of(where):
+                put_right(file, sure=True)
+            engine = _engine(file, where)
+        lease.share()
+    except BaseException:
+        lease.close()
+        raise
+    return engine, where, lease
+
+
+def _engine(file: Path, where: str) -> Engine:
+    with faults_of(where):
         # Conversations are private; SQLite gives its -wal and -shm files the same mode.
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
         engine = create_engine(
@@ -172,7 +219,7 @@ def _open_file(file: Path) -> tuple[Engine, str]:
                 _set_wal(engine)
                 if not is_current(engine, where):
                     upgrade(engine.execution_options(**{_WRITES: BUSY_SECONDS}), where)
-    return engine, where
+    return engine
 
 
 def _prepare(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from tale.errors import StorageError, StorageReadOnly
+from tale.errors import StorageDamaged, StorageError, StorageReadOnly
 
 __all__ = ["BUSY_SECONDS", "faults_of"]
 
@@ -28,6 +28,10 @@ take milliseconds, so whoever holds it longer is somebody else; a person waits f
 _WRITABLE: Final = "Make the file and its folder writable for you, or set TALE_HOME to another one."
 _MEANWHILE: Final = (
     "Until then tale only reads (`tale tasks`, `tale show`), and nothing that was recorded is lost."
+)
+_RIGHT: Final = (
+    "Run `tale stop`, then any command: at the start it is set aside, and its backup takes its "
+    "place."
 )
 _FULL: Final = ("the disk is full", f"Free some space. {_MEANWHILE}")
 # Primary result codes of https://sqlite.org/rescode.html
@@ -44,13 +48,14 @@ _SAYINGS: Final = {
     sqlite3.SQLITE_IOERR: ("the disk reports an error", "Check the disk and the system's log."),
     sqlite3.SQLITE_CORRUPT: (
         "it is damaged",
-        "Run `tale stop`, move the file and its -wal and -shm neighbours aside, and start again.",
+        _RIGHT,
     ),
     sqlite3.SQLITE_NOTADB: (
         "it is not a database",
-        "Run `tale stop`, move the file aside, and start again.",
+        _RIGHT,
     ),
 }
+_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _READ_ONLY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY}
 _FAILED_WRITES: Final = {
     sqlite3.SQLITE_IOERR_WRITE,  # a quota or a limit on the file's size is one of these too
@@ -95,7 +100,8 @@ def _explain(where: str, fault: BaseException | None) -> StorageError:
             return StorageReadOnly(f"{where}: {what}{room}.", hint=hint)
         if code in _FAILED_WRITES:
             return StorageReadOnly(f"{where}: {what}{_room(where)}.", hint=f"{hint} {_MEANWHILE}")
-        return StorageError(f"{where}: {what}.", hint=hint)
+        kind = StorageDamaged if code & 0xFF in _DAMAGED else StorageError
+        return kind(f"{where}: {what}.", hint=hint)
     hint = "Check that its server runs and that `database_url` in tale.toml is right."
     return StorageError(f"{where}: {str(fault).strip()}.", hint=hint)
 

@@ -85,6 +85,11 @@ class AdoptingJournal:
         self._journal = journal
         self._adopted = adopted
 
+    @property
+    def lost(self) -> str:
+        """Why what was recorded here before is not there, for the user; empty where it is."""
+        return self._journal.lost
+
     def open(self) -> AbstractAsyncContextManager[None]:
         """Get it ready, as long as the context lasts. Raises `StorageError`."""
         return self._journal.open()

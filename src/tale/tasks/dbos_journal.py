@@ -21,6 +21,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -34,6 +35,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from tale.errors import StorageError
 from tale.storage.faults import faults_of
+from tale.storage.set_aside import MARKED, Rescue, record
 from tale.tasks.durable import Changed, Json, Recorded, Work
 from tale.telemetry import get_logger
 
@@ -47,6 +49,10 @@ log = get_logger(__name__)
 _VERSION: Final = "1"
 """Of the course that workflows take, as far as an old record would mislead a new one. DBOS's own
 is a hash of the source: any edit would strand what is unfinished."""
+_LOST: Final = (
+    "What it had done so far was recorded in {file}, which was damaged and is kept as {aside}; it "
+    "begins anew. Its files are as it left them."
+)
 _WORKFLOW: Final = "step"
 _QUEUE: Final = "tale"
 _SCHEMA: Final = "tale_steps"
@@ -78,6 +84,7 @@ class DbosJournal:
         """What steps gave while it could not be written: they must not be made twice."""
         self._hurried = True
         self._open = False
+        self.lost = ""
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -127,12 +134,13 @@ class DbosJournal:
             engine.dispose()
         if sound:
             return
-        when = time.strftime("%Y%m%d-%H%M%S")
-        for ending in ("", "-wal", "-shm"):
-            damaged = self._file.with_name(f"{self._file.name}{ending}")
+        aside = self._file.with_name(f"{self._file.name}{time.strftime(MARKED)}")
+        for ending in ("-wal", "-shm", ""):
             with suppress(FileNotFoundError):
-                damaged.rename(damaged.with_name(f"{damaged.name}.damaged-{when}"))
-        log.error("journal.damaged", database=self._where, set_aside=f"damaged-{when}")
+                self._file.with_name(f"{self._file.name}{ending}").rename(f"{aside}{ending}")
+        record(Rescue(self._file, aside, datetime.now(UTC), handled=True))
+        self.lost = _LOST.format(file=self._file.name, aside=aside.name)
+        log.error("journal.damaged", database=self._where, set_aside=str(aside))
 
     async def run(self, identity: str, work: Work) -> None:
         """Run a workflow to its end, from where its record stops."""

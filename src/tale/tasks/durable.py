@@ -53,6 +53,11 @@ Recorded: TypeAlias = tuple[str, Json]
 class Journal(Protocol):
     """Keeps what workflows recorded, over any crash."""
 
+    @property
+    def lost(self) -> str:
+        """Why what was recorded before is not there, for the user; empty where it is."""
+        ...
+
     def open(self) -> AbstractAsyncContextManager[None]:
         """Get it ready, as long as the context lasts. Raises `StorageError`."""
         ...
@@ -91,6 +96,7 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.records: dict[str, list[Recorded]] = {}
         self.calls = 0
+        self.lost = ""
         """Steps that were really made."""
 
     @asynccontextmanager

@@ -333,6 +333,8 @@ class Engine:
         except TaleError as error:  # without the files it was forked for there is nothing to do
             await self._fail(run, part, error)
             return
+        if self._journal.lost and task.started:
+            await run.tell("note", {"text": self._journal.lost}, f"{step.id}:lost")
         log.info("step.started", step=step.id, role=step.role, kind=step.kind)
 
         async def work(recorder: Recorder) -> None:

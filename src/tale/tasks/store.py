@@ -403,6 +403,34 @@ class TaskStore:
         values = {"error": storable(error), "hint": storable(hint)}
         return await self._change(identity, "failed", "failed", values, dict(values))
 
+    async def add_lost(
+        self, identity: str, workspace: str, at: datetime, error: str, hint: str
+    ) -> Task | None:
+        """Record a task of which nothing but its id is known any more; None where it is known."""
+        values = {"error": error, "hint": hint}
+
+        def work(connection: Connection) -> Task | None:
+            if connection.scalar(select(tasks.c.id).where(tasks.c.id == identity)):
+                return None
+            connection.execute(
+                insert(tasks).values(
+                    id=identity,
+                    text="(What it was to do was lost.)",
+                    state="queued",
+                    workspace=workspace,
+                    priority=0,
+                    created=at,
+                )
+            )
+            task = _load(connection, identity)
+            task = _record(connection, task, "queued", {}, at).task
+            data = dict(values)
+            return _record(
+                connection, task, "failed", data, self._now(), state="failed", values=values
+            ).task
+
+        return await self._database.write(work)
+
     async def cancel(self, identity: str) -> Change | Task:
         """Record that the user wants a task no more; one that has ended is returned alone."""
         at = self._now()
