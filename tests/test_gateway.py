@@ -21,7 +21,6 @@ from tale.models.backend import Message
 from tale.models.caller import Script, ScriptedModels
 from tale.paths import Paths
 from tale.servers.execution import Execution, performing
-from tale.servers.gateway import Gateway
 from tale.servers.steps import (
     RemoteWorkers,
     judge,
@@ -30,6 +29,7 @@ from tale.servers.steps import (
     read_step,
     write_progress,
 )
+from tale.servers.task_tools import TaskTools
 from tale.storage.database import Database
 from tale.tasks.agent import work
 from tale.tasks.durable import MemoryJournal
@@ -125,7 +125,7 @@ async def quiet(data: Mapping[str, object]) -> None:
 
 
 class World:
-    def __init__(self, gateway: Gateway, models: ScriptedModels, home: Path) -> None:
+    def __init__(self, gateway: TaskTools, models: ScriptedModels, home: Path) -> None:
         self.gateway = gateway
         self.models = models
         self.home = home
@@ -175,7 +175,7 @@ async def gateway(
                 equip=Equipping(workers.listed, external.names) if external else None,
             )
             await tasks.start(engine.run)
-            served = Gateway(
+            served = TaskTools(
                 engine,
                 store,
                 hub,
