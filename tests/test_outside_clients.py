@@ -37,6 +37,7 @@ from tale.wire.contracts import (
     TaskRequest,
     TaskView,
 )
+from tale.wire.portable_contracts import EXPORT, IMPORT, ExportReply, ExportRequest
 from tale.wire.tool import Tool
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +72,11 @@ async def _by_id(request: TaskRequest, progress: Progress) -> TaskView:
     raise TaskNotFound(f"No task {request.id!r}.", hint="`list` gives them.")
 
 
+async def _export(request: ExportRequest, progress: Progress) -> ExportReply:
+    del progress
+    raise TaskNotFound(f"No task {request.id!r}.")
+
+
 class _Server(uvicorn.Server):
     """uvicorn that says when it takes requests."""
 
@@ -91,6 +97,7 @@ async def connected(era: str) -> AsyncGenerator[Client]:
     app.add(SHOW, _by_id)
     app.add(LIST, _list)
     app.add(CANCEL, _cancel)
+    app.add(EXPORT, _export)
     sock = bind(0)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}/mcp"
     guarded = Guard(app.build(), TOKEN)
@@ -166,6 +173,15 @@ async def test_what_a_model_can_mend_comes_back_as_a_result_that_names_it(
     assert told in result.content[0].text
 
 
+async def test_what_names_files_of_this_machine_is_not_offered_and_serves_tale_itself() -> None:
+    async with connected("2026-07-28") as client:
+        names = {tool.name for tool in (await client.list_tools()).tools}
+        result = await client.call_tool("export", {"id": "t-9", "path": "/x/t.tale"})
+    assert "export" not in names
+    assert isinstance(result.content[0], types.TextContent)
+    assert "No task 't-9'" in result.content[0].text
+
+
 async def test_every_tool_says_what_it_is_called_and_what_comes_back() -> None:
     async with connected("2026-07-28") as client:
         tools = (await client.list_tools()).tools
@@ -218,6 +234,7 @@ async def test_the_list_of_tools_may_be_kept_a_while() -> None:
         *(SUBMIT, SHOW, LIST, CANCEL, PAUSE, RESUME),
         *(CHECKPOINTS, PIN, UNPIN, RESTORE, FORK),
         *(ASK, ACT, CHAT, SESSIONS, SESSION),
+        *(EXPORT, IMPORT),
     ],
     ids=lambda t: t.name,
 )

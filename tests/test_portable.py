@@ -212,7 +212,7 @@ def test_a_byte_that_is_flipped_below_the_compression_is_refused_or_changes_noth
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\3\4" + b"\0" * 100, zstd.compress(b"")])
 def test_any_other_file_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.tale").write_bytes(content)
-    with pytest.raises(ExportRefused, match=r"x\.tale is damaged"):
+    with pytest.raises(ExportRefused, match=r"x\.tale (is|was not written by tale, or is) damaged"):
         contents(tmp_path / "x.tale", tmp_path)
 
 

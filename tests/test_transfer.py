@@ -19,10 +19,12 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy import text as sql
 
+from small_disk import mounted
 from tale.config import Settings
 from tale.errors import (
     ExportRefused,
     StorageError,
+    StorageReadOnly,
     TaskError,
     TaskFileUnusable,
     TaskNotFound,
@@ -471,6 +473,26 @@ async def test_nothing_is_left_of_a_task_that_could_not_be_recorded(tmp_path: Pa
         assert await here.store.newest(limit=9) == []
         assert list(here.paths.workspaces.glob("*")) == []
     assert texts(tmp_path / "mine") == {}
+
+
+async def test_a_full_disk_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk") as disk:
+        async with machine(tmp_path / "there", "whole two") as there:
+            task = await there.begun()
+            write(Path(task.workspace), "noise", os.urandom(20_000).hex())
+            await there.transfer.leave(task.id, tmp_path / "task.tale")
+            disk.fill()
+            with pytest.raises(StorageReadOnly, match="can't be written: the disk is full"):
+                await there.transfer.leave(task.id, disk.path / "task.tale")
+        async with machine(tmp_path / "here") as here:
+            with pytest.raises(StorageReadOnly) as caught:
+                await here.transfer.arrive(tmp_path / "task.tale", disk.path / "w")
+            assert "nothing of it is left" in caught.value.hint
+            assert await here.checkpoints.tasks() == ()
+            assert {path.name for path in disk.path.iterdir()} == {"filler"}
+            disk.free()
+            await here.transfer.arrive(tmp_path / "task.tale", disk.path / "w")
+        assert set(texts(disk.path / "w")) == {"whole-one.txt", "noise"}
 
 
 async def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path) -> None:

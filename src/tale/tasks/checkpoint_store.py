@@ -260,7 +260,7 @@ def _faults_of(folder: Path) -> Generator[None]:
         where = error.filename or folder
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise StorageReadOnly(
-                f"The disk is full, so no checkpoint could be written ({where}).",
+                f"The disk is full, so {where} could not be written.",
                 hint="Free some space; it goes on by itself.",
             ) from error
         raise StorageError(f"{where} can't be used: {error.strerror or error}.") from error

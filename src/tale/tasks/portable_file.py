@@ -219,7 +219,8 @@ class _Stream:
                 if piece:
                     yield piece
         except zstd.ZstdError as error:
-            raise self.damaged("it can't be decompressed") from error
+            told = self.damaged if total else self.refused
+            raise told("it can't be decompressed") from error
         if decompressor.unused_data or file.read(1):
             raise self.refused("something follows its end")
 
