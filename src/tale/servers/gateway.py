@@ -39,7 +39,8 @@ from tale.tasks.notifier import Channel, Desktop, Notifier, Webhook, http_post
 from tale.tasks.plan import check_plan
 from tale.tasks.progress import ProgressHub
 from tale.tasks.rebuilt import see_to_lost_tasks
-from tale.tasks.store import NewTask, TaskStore, utc_now
+from tale.tasks.steady_clock import SteadyClock
+from tale.tasks.store import NewTask, TaskStore
 from tale.tasks.task import STEP_SECONDS, Role, Subtask, Task, check_prompt
 from tale.tasks.tooling import rules_of
 from tale.tasks.watching import Watching
@@ -231,7 +232,8 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
         ).open() as services,
         anyio.create_task_group() as tasks,
     ):
-        store = TaskStore(database, paths.workspaces)
+        clock = SteadyClock()
+        store = TaskStore(database, paths.workspaces, now=clock)
         hub = ProgressHub(store)
         models = settings.models
         # One of the ux model's slots stays free for whoever chats.
@@ -239,14 +241,14 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
             "ux": max(1, models.ux.slots - 1),
             "task": max(models.task.slots, settings.execution.replicas),
         }
-        watching = Watching(store, kind_of=kind_of, lanes=lanes["task"], now=utc_now)
+        watching = Watching(store, kind_of=kind_of, lanes=lanes["task"], now=clock)
         hub.listen(watching.take)
         notifier = Notifier(
             store,
             _channels(settings.notify),
             told=paths.data / "notified.json",
             wanted=settings.notify.on,
-            now=utc_now,
+            now=clock,
         )
         hub.listen(notifier.take)
         checkpoints = CheckpointStore(paths.checkpoints)
