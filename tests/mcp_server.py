@@ -43,6 +43,14 @@ def flood(size: int) -> str:
     return "x" * size + "end"
 
 
+@server.tool(annotations=READS)
+def complain(variable: str) -> str:
+    """Print a variable of the environment to stderr."""
+    sys.stderr.write(f"it is {os.environ[variable]}\n")
+    sys.stderr.flush()
+    return "printed"
+
+
 @server.tool()
 def fail() -> str:
     """Fail."""

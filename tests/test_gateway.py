@@ -125,13 +125,21 @@ async def quiet(data: Mapping[str, object]) -> None:
 
 
 class World:
-    def __init__(self, gateway: TaskTools, models: ScriptedModels, home: Path) -> None:
+    def __init__(
+        self, gateway: TaskTools, models: ScriptedModels, home: Path, store: TaskStore
+    ) -> None:
+        self.store = store
         self.gateway = gateway
         self.models = models
         self.home = home
 
     async def submit(self, text: str = WORK, **more: Any) -> TaskView:
         return await self.gateway.submit(SubmitRequest(text=text, **more), quiet)
+
+    async def words(self, identity: str) -> str:
+        """Give what a task has told so far."""
+        events, _ = await self.store.events(identity, 0)
+        return "\n".join(str(event.data.get("text")) for event in events)
 
     async def show(self, identity: str, wait: float = 0) -> TaskView:
         return await self.gateway.show(ShowRequest(id=identity, wait=wait), quiet)
@@ -183,7 +191,7 @@ async def gateway(
                 check_folder=lambda given: check_workspace(given, home=home),
                 heartbeat=heartbeat,
             )
-            yield World(served, models, home)
+            yield World(served, models, home, store)
             tasks.cancel_scope.cancel()
 
 

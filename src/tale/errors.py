@@ -37,6 +37,7 @@ one of these at the boundary where it enters, and crosses process borders by its
     │   ├── ExportRefused        a task file is damaged, newer, or hostile
     │   ├── TaskFileUnusable     no task file can be written, or read, there
     │   └── WorkspaceUnusable
+    │       └── WorkspaceFull    its disk is full; nothing was written
     └── StorageError             the database or the data folder
         ├── CheckpointDamaged    what a checkpoint needs is not what was saved
         ├── StorageDamaged       the database is not what was written to it
@@ -85,6 +86,7 @@ __all__ = [
     "Unauthorized",
     "UnknownModel",
     "WireError",
+    "WorkspaceFull",
     "WorkspaceUnusable",
     "error_from_code",
 ]
@@ -353,6 +355,12 @@ class WorkspaceUnusable(TaskError):
 
     code = "workspace_unusable"
     exit_code = 2
+
+
+class WorkspaceFull(WorkspaceUnusable):
+    """The workspace's disk is full: nothing was written, and it can be once there is room."""
+
+    code = "workspace_full"
 
 
 class StorageError(TaleError):

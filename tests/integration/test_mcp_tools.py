@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import psutil
 import pytest
 
@@ -56,6 +58,21 @@ async def test_a_program_gets_what_the_user_gives_it_and_no_other_secret(
     names = (await tools.call("test", "environment", {})).text.split()
     assert "MY_TOKEN" in names
     assert "API_KEY" not in names
+
+
+async def test_what_a_program_complains_about_is_logged_without_its_secrets(
+    tools: McpTools, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert (await tools.call("test", "complain", {"variable": "MY_TOKEN"})).ok
+    with anyio.fail_after(10):
+        while "it is [hidden]" not in _logged(caplog):
+            await anyio.lowlevel.checkpoint()
+    assert "s3cret" not in _logged(caplog)
+
+
+def _logged(caplog: pytest.LogCaptureFixture) -> str:
+    return "\n".join(str(vars(one)) for one in caplog.records)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ from tale.tasks.notifier import Channel, Desktop, Notifier, Webhook, http_post
 from tale.tasks.progress import ProgressHub
 from tale.tasks.rebuilt import see_to_lost_tasks
 from tale.tasks.records import TaskRecords
-from tale.tasks.store import TaskStore, utc_now
+from tale.tasks.steady_clock import SteadyClock
+from tale.tasks.store import TaskStore
 from tale.tasks.task import STEP_SECONDS, Role
 from tale.tasks.tooling import rules_of
 from tale.tasks.transfer import Transfer
@@ -67,7 +68,8 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
         ).open() as services,
         anyio.create_task_group() as tasks,
     ):
-        store = TaskStore(database, paths.workspaces)
+        clock = SteadyClock()
+        store = TaskStore(database, paths.workspaces, now=clock)
         hub = ProgressHub(store)
         models = settings.models
         # One of the ux model's slots stays free for whoever chats.
@@ -75,14 +77,14 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
             "ux": max(1, models.ux.slots - 1),
             "task": max(models.task.slots, settings.execution.replicas),
         }
-        watching = Watching(store, kind_of=kind_of, lanes=lanes["task"], now=utc_now)
+        watching = Watching(store, kind_of=kind_of, lanes=lanes["task"], now=clock)
         hub.listen(watching.take)
         notifier = Notifier(
             store,
             _channels(settings.notify),
             told=paths.data / "notified.json",
             wanted=settings.notify.on,
-            now=utc_now,
+            now=clock,
         )
         hub.listen(notifier.take)
         checkpoints = CheckpointStore(paths.checkpoints)
@@ -115,7 +117,7 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
             hub,
             workspaces=paths.workspaces,
             settled=engine.settled,
-            now=utc_now,
+            now=clock,
         )
         if database.file:
             await see_to_lost_tasks(store, checkpoints, database.file, paths.workspaces)
@@ -128,7 +130,7 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
         async def shown(identity: str) -> TaskView:
             return view_of(await store.get(identity))
 
-        going_back = GoingBack(engine, store, hub, keeper, checkpoints)
+        going_back = GoingBack(engine, store, hub, keeper, checkpoints, now=clock)
         kept = CheckpointTools(
             store, checkpoints, going_back, check_folder=check_folder, view=view_of
         )

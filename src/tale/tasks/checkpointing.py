@@ -149,17 +149,21 @@ class Checkpointing:
             await self.fill(step.task, workspace, step.origin)
         course = self._course(step.task)
         async with course.lock:
-            if await anyio.Path(workspace).exists():
+            if not await anyio.Path(workspace).exists():
+                await self._bring_back(step, course, tell)
+
+    async def _bring_back(self, step: Step, course: _Course, tell: Tell) -> None:
+        """Bring a workspace that somebody has deleted back to its newest checkpoint."""
+        try:
+            known = await self._checkpoints.list(step.task)
+            if not known or not known[-1].files:
                 return
-            try:
-                known = await self._checkpoints.list(step.task)
-                if not known or not known[-1].files:
-                    return
-                await self._checkpoints.restore(step.task, known[-1].number, workspace)
-            except TaleError as error:
-                await self._missed(step, error, tell)
-                return
-        number = known[-1].number
+            number = known[-1].number
+            await self._checkpoints.restore(step.task, number, Path(step.workspace))
+        except TaleError as error:
+            await self._missed(step, error, tell)
+            return
+        course.changed = None
         log.warning("checkpoint.restored", task=step.task, number=number)
         text = f"The workspace was gone; it is back as it was at checkpoint {number}."
         await tell("note", {"text": text})
@@ -221,6 +225,8 @@ class Checkpointing:
             if not course.begun:
                 course.begun = True
                 await self._first(step, course, tell)
+            elif not course.empty and not await anyio.Path(step.workspace).exists():
+                await self._bring_back(step, course, tell)
         course.acting += 1
         return course
 

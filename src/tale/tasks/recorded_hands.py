@@ -25,6 +25,7 @@ from tale.errors import (
     ServiceUnavailable,
     TaleError,
     TaskError,
+    WorkspaceFull,
     error_from_code,
 )
 from tale.storage.database import storable
@@ -65,6 +66,8 @@ _ATTEMPTS: Final = 5
 _RESTARTED: Final = "Its server was started again."
 _PAUSE_SECONDS: Final = (1.0, 30.0)
 """First and longest pause before a failed attempt is made again; in between it doubles."""
+_FULL: Final = "Free some space: the task waits, and goes on by itself once there is room."
+_ROOM: Final = "There is room on the disk again; it goes on."
 _PASSING: Final = (ServiceUnavailable, Busy, BackendUnavailable, BackendStalled, BackendBroke)
 """Failures of whoever did it, not of what was to be done: it can be done again."""
 _CUT_OFF: Final = (
@@ -259,11 +262,24 @@ class RecordedHands:
         """Have it done, again where whoever did it went away."""
         waits = pauses()
         failures = 0
+        full = False
         while True:
             with anyio.CancelScope() as scope:
                 report.scope = scope
                 try:
-                    return await call()
+                    result = await call()
+                    if full:
+                        await self._teller.tell("note", {"text": _ROOM})
+                    return result
+                except WorkspaceFull as error:
+                    # Nothing was written, so that it can be done again, whatever it is.
+                    report.forget()
+                    if not full:
+                        full = True
+                        text = f"{error.message} {_FULL}"
+                        await self._teller.tell("note", {"text": text})
+                        log.warning("step.disk_full", step=self._step.id, reason=error.message)
+                    await self._pause(next(waits))
                 except _PASSING as error:
                     failures += 1
                     if failures >= _ATTEMPTS or (report.begins and not again()):
@@ -287,6 +303,10 @@ class _Reporter:
         self.begins = 0
         self.why = _RESTARTED
         self.scope = anyio.CancelScope()
+
+    def forget(self) -> None:
+        """Not count what was begun, as nothing came of it."""
+        self.begins = 0
 
     async def __call__(self, progress: Progress) -> None:
         match progress:

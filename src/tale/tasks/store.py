@@ -541,6 +541,13 @@ def _record(
     key: str | None = None,
 ) -> Change:
     """Write an event and what it changes about its task."""
+    # A clock that was set back between two starts must not make something take less than no time.
+    before = connection.scalar(
+        select(task_events.c.at).where(
+            task_events.c.task == task.id, task_events.c.seq == task.last_event
+        )
+    )
+    at = max(at, before or at)
     event = TaskEvent(task.id, task.last_event + 1, at, kind, dict(data))
     changed: dict[str, object] = {**(values or {}), "last_event": event.seq}
     if state is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from tale.errors import WorkspaceUnusable
+from tale.errors import WorkspaceFull, WorkspaceUnusable
 
 __all__ = ["Entry", "FileRead", "Refused", "Workspace", "Written", "check_workspace"]
 
@@ -25,6 +26,7 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 # Without waiting for the other end of a pipe that somebody put there.
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+_NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT}
 _MAX_PATH: Final = 1024
 _ABSOLUTE: Final = "Give an absolute path to a folder of its own, or none to get a new one."
 
@@ -125,10 +127,8 @@ class Workspace:
             with _folder(self.root, parts[:-1]) as folder:
                 replaced = _replace(folder, parts[-1], data)
         except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise WorkspaceUnusable(
-                    f"{self.root}: the disk is full.", hint="Free some space and submit it again."
-                ) from error
+            if error.errno in _NO_SPACE:
+                raise _full(self.root) from error
             return Refused(path, _why(error))
         return Written(path, len(data), replaced)
 
@@ -223,6 +223,8 @@ def _folder(root: Path, parts: Sequence[str], *, make: bool = True) -> Generator
     except OSError as error:
         if not make:
             raise
+        if error.errno in _NO_SPACE:
+            raise _full(root) from error
         raise WorkspaceUnusable(
             f"{root} can't be used: {error.strerror}.", hint="Submit it with another workspace."
         ) from error
@@ -264,6 +266,14 @@ def _replace(folder: int, name: str, data: bytes) -> bool:
         raise
     os.fsync(folder)
     return before is not None
+
+
+def _full(root: Path) -> WorkspaceFull:
+    try:
+        room = f" ({shutil.disk_usage(root).free / (1 << 20):,.1f} MiB left)"
+    except OSError:
+        room = ""
+    return WorkspaceFull(f"{root}: the disk is full{room}.", hint="Free some space.")
 
 
 def _entry(entry: os.DirEntry[str]) -> Entry:
