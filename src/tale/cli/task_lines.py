@@ -88,7 +88,7 @@ def file_lines(task: Task) -> list[str]:
 
 def check_line(task: Task) -> str:
     """Say what was checked of a result and what came of it; empty where that is not known."""
-    return _check(task.holds, task.check)
+    return _check(task.holds, task.check) if task.ended else ""
 
 
 def _check(holds: bool | None, check: str) -> str:
