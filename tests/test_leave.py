@@ -203,6 +203,8 @@ async def test_a_task_waits_over_a_restart_and_does_once_what_was_approved(
         assert (await after.store.get(other)).state == "waiting"
     assert (task.state, task.answer) == ("done", "written")
     assert after.workers.acts == [OUTSIDE]
+    events, _ = await store.events(identity, 0)
+    assert [one.data.get("again") for one in events if one.kind == "started"] == [None, True]
     told = await kinds(store, identity)
     assert told == [
         "queued",

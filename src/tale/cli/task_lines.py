@@ -106,6 +106,12 @@ def event_line(event: Event) -> str:
     return say(event.data) if say else event.kind
 
 
+def _started(data: Record) -> str:
+    if data.flag("again"):  # after a pause, a question or a crash, of which there is a line already
+        return "goes on"
+    return f"started on the {data.text('role')} model" + _after(data.text("reason"))
+
+
 def _file(data: Record) -> str:
     size = data.number("bytes")
     return f"wrote {data.text('path')}" + (f" ({human_bytes(size)})" if size else "")
@@ -143,9 +149,7 @@ def _checkpoint(data: Record) -> str:
 
 
 _SAY: Mapping[str, Callable[[Record], str]] = {
-    "started": lambda data: (
-        f"started on the {data.text('role')} model" + _after(data.text("reason"))
-    ),
+    "started": _started,
     "resumed": lambda data: "resumed" + _after(data.text("why")),
     "plan": lambda data: (
         f"planned {plural(len(data.records('subtasks')), 'subtask')}" + _after(data.text("why"))

@@ -501,6 +501,8 @@ def _record(
     key: str | None = None,
 ) -> Change:
     """Write an event and what it changes about its task."""
+    if kind == "started" and task.started:
+        data = {**data, "again": True}
     event = TaskEvent(task.id, task.last_event + 1, at, kind, dict(data))
     changed: dict[str, object] = {**(values or {}), "last_event": event.seq}
     if state is not None:

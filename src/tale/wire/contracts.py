@@ -233,14 +233,15 @@ class TaskList(Shape):
 class Event(Shape):
     """Something that happened to a task. `seq` counts from 1 without gaps within the task.
 
-    Kinds and their `data`: `queued` {subtasks}, `started` {role, reason}, `paused` {}, `resumed`
-    {why}, `subtask` {id, title, state} (a part begins or, with `files`, `holds` and `check`, is
-    done), `acting` {action, what} (what is done now), `approval` {id, text, action, detail} (it
-    waits for its user), `approved` and `rejected` {id, text}, `token` {text} (not stored; its `seq`
-    is that of the last event that is), `file` {path, bytes}, `note` {text}, `checkpoint` {number,
-    why, changed} (the workspace as it was then can be restored), and the final `done` {answer,
-    model, role, files, holds, check}, `failed` {error, hint}, `cancelled` {}. What happens in a
-    part carries its id as `subtask`. Who asks for it gets `progress` with the fields of
+    Kinds and their `data`: `queued` {subtasks}, `started` {role, reason, again}, `paused` {},
+    `resumed` {why}, `subtask` {id, title, state} (a part begins or, with `files`, `holds` and
+    `check`, is done), `acting` {action, what} (what is done now), `approval` {id, text, action,
+    detail} (it waits for its user), `approved` and `rejected` {id, text}, `token` {text} (not
+    stored; its `seq` is that of the last event that is), `file` {path, bytes}, `note` {text},
+    `checkpoint` {number, why, changed} (the workspace as it was then can be restored), and the
+    final `done` {answer, model, role, files, holds, check}, `failed` {error, hint}, `cancelled`
+    {}. What happens in a part carries its id as `subtask`. Who asks for it gets `progress` with
+    the fields of
     `ProgressView`, about once a second; like `token` it is not stored.
     """
 
