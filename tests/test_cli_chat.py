@@ -325,6 +325,36 @@ class TestTerminal:
         assert "task t1  waits for your word: May it run 'make'?\n`tale approve t1`" in above
         assert "\nchecked: 2 tests passed\n" in above
 
+    def test_a_waiting_task_is_answered_in_the_conversation(self, daemon: FakeDaemon) -> None:
+        daemon.tools["show"] = lambda arguments, say: task(
+            arguments["id"], state="waiting", progress={"question": "May it?"}, last_event=3
+        )
+        daemon.events["t2"] = [event(4, "done", "t2")]
+        daemon.hold.clear()
+        talk = _Talk(daemon)
+        talk.run("/approve")
+        assert "No task of this conversation waits for your word." in talk.err.getvalue()
+        talk.chat.take_up(["t1", "t2"])
+        talk.run("/approve", "/reject t2 not so", "/approve t1", "/tasks")
+        assert "Several tasks wait; name one of them: /approve t1" in talk.err.getvalue()
+        assert daemon.calls_of("reject") == [{"id": "t2", "text": "not so"}]
+        assert daemon.calls_of("approve") == [{"id": "t1", "text": ""}]
+
+    def test_the_only_waiting_task_needs_no_name(self, daemon: FakeDaemon) -> None:
+        def refuse(arguments: Json, say: Any) -> Json:
+            raise ToolError("task", "Task t1 is done; it asks for nothing.", "")
+
+        daemon.tools["show"] = lambda arguments, say: task(
+            state="waiting", progress={"question": "Which port?"}, last_event=3
+        )
+        daemon.hold.clear()
+        daemon.tools["reject"] = refuse
+        talk = _Talk(daemon)
+        talk.chat.take_up(["t1"])
+        talk.run("/approve Port 8080", "/reject")
+        assert daemon.calls_of("approve") == [{"id": "t1", "text": "Port 8080"}]
+        assert "Task t1 is done; it asks for nothing." in talk.err.getvalue()
+
     def test_tasks_of_a_conversation_that_is_continued_are_told_of_from_there(
         self, daemon: FakeDaemon
     ) -> None:

@@ -217,3 +217,12 @@ class TestWhatWasDone:
         part = event(3, "subtask", id="a", title="A", state="done", holds=False, check="it failed")
         daemon.events["t1"] = [*default_events()[:-1], part, event(4, "done")]
         assert "A: done, check failed: it failed\n" in tale("watch", "t1").err
+
+    def test_a_task_that_goes_on_is_not_said_to_start_twice(
+        self, tale: Tale, daemon: FakeDaemon
+    ) -> None:
+        again = event(3, "started", role="task", reason="short", again=True)
+        daemon.events["t1"] = [*default_events()[:-1], again, event(4, "done")]
+        err = tale("watch", "t1").err
+        assert err.count("started on the") == 1
+        assert "  goes on\n" in err

@@ -106,6 +106,13 @@ async def test_without_a_sandbox_programs_are_asked_for() -> None:
     user = User(Answer(True))
     await leave(RunPython("1", about="runs its tests"), user, Trust(sandboxed=False))
     assert user.asked[0].text == "May it run a Python program (runs its tests) without a sandbox?"
+    assert user.asked[0].detail == ""
+
+
+async def test_a_program_of_the_models_is_shown_before_it_may_run() -> None:
+    user = User(Answer(True))
+    await leave(RunPython("print(1)"), user, Trust(sandboxed=False))
+    assert user.asked[0].detail == "print(1)"
 
 
 @pytest.mark.parametrize(
@@ -196,6 +203,8 @@ async def test_a_task_waits_over_a_restart_and_does_once_what_was_approved(
         assert (await after.store.get(other)).state == "waiting"
     assert (task.state, task.answer) == ("done", "written")
     assert after.workers.acts == [OUTSIDE]
+    events, _ = await store.events(identity, 0)
+    assert [one.data.get("again") for one in events if one.kind == "started"] == [None, True]
     told = await kinds(store, identity)
     assert told == [
         "queued",

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 RUNS = Standing("t-1", WORK, "running", "is being worked on: 40 % are done, about 2 min left.")
-TOLD = f"“{WORK}” is being worked on: 40 % are done, about 2 min left."
+TOLD = "It is being worked on: 40 % are done, about 2 min left."
 
 
 @pytest.fixture
@@ -87,6 +87,18 @@ async def test_while_the_gateway_is_away_that_is_said(database: Database) -> Non
     assert world.models.asked == []
 
 
+async def test_several_tasks_are_told_by_their_names(database: Database) -> None:
+    world = World(database)
+    session = (await world.say(WORK)).session
+    await world.say("Write a Python script that prints one", session)
+    world.gateway.standing["t-1"] = RUNS
+    world.gateway.standing["t-2"] = replace(
+        RUNS, task="t-2", text="Write it", state="queued", words="has not begun yet."
+    )
+    reply = await world.say("how far are you?", session)
+    assert reply.answer == f"“Write it” has not begun yet.\n“{WORK}” {RUNS.words}"
+
+
 def test_all_that_goes_on_is_meant_or_else_what_ended_last() -> None:
     waits = replace(RUNS, task="t-2", state="waiting")
     done = replace(RUNS, task="t-3", state="done", ended=NOW - timedelta(minutes=2))
@@ -100,14 +112,14 @@ def test_all_that_goes_on_is_meant_or_else_what_ended_last() -> None:
 
 def test_a_task_that_waits_says_how_it_is_answered() -> None:
     waits = replace(RUNS, state="waiting", words="waits for your approval: May it run 'make'?")
-    assert in_a_sentence(waits) == (
-        f"“{WORK}” waits for your approval: May it run 'make'?\n"
+    assert in_a_sentence(waits, alone=True) == (
+        "It waits for your approval: May it run 'make'?\n"
         '`tale approve t-1` or `tale reject t-1 "why not"` lets it go on.'
     )
 
 
 def test_a_long_text_is_named_by_its_beginning() -> None:
-    said = in_a_sentence(replace(RUNS, text="word \n" * 40))
+    said = in_a_sentence(replace(RUNS, text="word \n" * 40), alone=False)
     assert said.startswith("“word word")
     assert "…” is being worked on" in said
     assert len(said.split("”")[0]) <= 62

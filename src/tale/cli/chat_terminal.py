@@ -35,9 +35,11 @@ __all__ = ["Prompt", "TerminalChat", "terminal_chat"]
 
 _HELP = """\
 Type, and Enter sends. Work is handed over as a task; its progress appears here.
-  /new    begin another conversation
-  /tasks  tasks of this conversation that still run
-  /exit   leave; so do Ctrl-D, and Ctrl-C twice
+  /new      begin another conversation
+  /tasks    tasks of this conversation that still run
+  /approve  let a task do what it asks for, or answer it: /approve Port 8080
+  /reject   don't let it: /reject Only the standard library
+  /exit     leave; so do Ctrl-D, and Ctrl-C twice
 Ctrl-C stops an answer. Tasks go on when you leave."""
 _TURNS_SHOWN = 6
 
@@ -107,6 +109,8 @@ class TerminalChat:
         self._conversation = conversation
         self._hushed = hushed
         self._board = _Board(write_above)
+        self._asking: dict[str, None] = {}
+        """The tasks that wait for the person's word."""
         self.handed = HandedOver(connection, self._on_event, self._on_end)
 
     def run(self, prompt: Prompt, around: Callable[[], AbstractContextManager[object]]) -> None:
@@ -145,7 +149,8 @@ class TerminalChat:
             if found.ended:
                 continue
             if found.progress and found.progress.question:
-                self._board.tell([self._screen.style(asks_line(found), "yellow")])
+                self._asking[found.id] = None
+                self._tell_question(asks_line(found))
             self.handed.follow(task, after=found.last_event)
 
     def farewell(self) -> None:
@@ -197,17 +202,49 @@ class TerminalChat:
         elif line == "/tasks":
             running = self.handed.running
             self._screen.note("\n".join(running) if running else "No task is running.")
+        elif line.split(maxsplit=1)[0] in ("/approve", "/reject"):
+            self._give_word(line)
         else:
             if line not in ("/help", "/?"):
                 self._screen.note(f"There is no {line}.", "yellow")
             self._screen.note(_HELP)
 
+    def _give_word(self, line: str) -> None:
+        """Tell a waiting task yes or no; which one is said only where several wait."""
+        command, *words = line.split()
+        asking = list(self._asking)
+        if words and words[0] in asking:
+            task = words.pop(0)
+        elif len(asking) == 1:
+            [task] = asking
+        elif asking:
+            self._screen.note(f"Several tasks wait; name one of them: {command} {asking[0]}")
+            return
+        else:
+            self._screen.note("No task of this conversation waits for your word.")
+            return
+        arguments = {"id": task, "text": " ".join(words)}
+        try:
+            self._connection.call("gateway", command.removeprefix("/"), arguments)
+        except TaleError as error:
+            self._screen.error(error.message, error.hint)
+
     def _on_event(self, event: Event) -> None:
+        if event.kind == "approval":
+            self._asking[event.task] = None
+        elif event.kind in ("approved", "rejected") or event.is_final:
+            self._asking.pop(event.task, None)
         line = event_line(event)
         if line and not event.is_final and event.kind != "queued":
             text = f"task {event.task}  {clean(line)}"
-            asks = event.kind == "approval"
-            self._board.tell([self._screen.style(text, "yellow") if asks else self._dim(text)])
+            if event.kind == "approval":
+                self._tell_question(text)
+            else:
+                self._board.tell([self._dim(text)])
+
+    def _tell_question(self, text: str) -> None:
+        here = self._dim("So do /approve and /reject here.")
+        self._board.tell([self._screen.style(text, "yellow"), here])
 
     def _on_end(self, outcome: Outcome) -> None:
         style = self._screen.style

@@ -88,7 +88,7 @@ def file_lines(task: Task) -> list[str]:
 
 def check_line(task: Task) -> str:
     """Say what was checked of a result and what came of it; empty where that is not known."""
-    return _check(task.holds, task.check)
+    return _check(task.holds, task.check) if task.ended else ""
 
 
 def _check(holds: bool | None, check: str) -> str:
@@ -104,6 +104,12 @@ def event_line(event: Event) -> str:
         return f"{_approval(event.data)}\n{_how_to_answer(event.task)}"
     say = _SAY.get(event.kind)
     return say(event.data) if say else event.kind
+
+
+def _started(data: Record) -> str:
+    if data.flag("again"):  # after a pause, a question or a crash, of which there is a line already
+        return "goes on"
+    return f"started on the {data.text('role')} model" + _after(data.text("reason"))
 
 
 def _file(data: Record) -> str:
@@ -157,9 +163,7 @@ def _checkpoint(data: Record) -> str:
 
 _SAY: Mapping[str, Callable[[Record], str]] = {
     "queued": _queued,
-    "started": lambda data: (
-        f"started on the {data.text('role')} model" + _after(data.text("reason"))
-    ),
+    "started": _started,
     "resumed": lambda data: "resumed" + _after(data.text("why")),
     "imported": lambda data: f"came from elsewhere, where it was {data.text('from')}",
     "plan": lambda data: (

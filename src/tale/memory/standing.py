@@ -63,7 +63,7 @@ class TaskFacts:
                 log.warning("facts.away", session=session, reason=error.message)
                 return None if asked.about else _AWAY
         chosen = meant([one for one in found if asked.means(one.text)], self._now())
-        return "\n".join(map(in_a_sentence, chosen)) or None
+        return "\n".join(in_a_sentence(one, alone=len(chosen) == 1) for one in chosen) or None
 
 
 def meant(tasks: Sequence[Standing], now: datetime) -> list[Standing]:
@@ -81,11 +81,11 @@ def meant(tasks: Sequence[Standing], now: datetime) -> list[Standing]:
     return [last]
 
 
-def in_a_sentence(task: Standing) -> str:
-    """Say how a task stands, by the beginning of its text."""
+def in_a_sentence(task: Standing, *, alone: bool) -> str:
+    """Say how a task stands; it is named by the beginning of its text unless it is `alone`."""
     line = " ".join(task.text.split())
     short = line if len(line) <= _NAME_CHARACTERS else f"{line[: _NAME_CHARACTERS - 1]}…"
-    said = f"“{short}” {task.words}"
+    said = f"It {task.words}" if alone else f"“{short}” {task.words}"
     if task.state == "waiting":
         said += (
             f'\n`tale approve {task.task}` or `tale reject {task.task} "why not"` lets it go on.'

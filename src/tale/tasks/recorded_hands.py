@@ -168,6 +168,8 @@ class RecordedHands:
         self._trust = trust
         self._ask_user = ask_user
         self._calls = 0
+        self._noted: set[str] = set()
+        """What outcomes had to tell the user; the same is not told twice."""
 
     async def ask(self, question: Question) -> Reply:
         """Ask a model."""
@@ -205,7 +207,8 @@ class RecordedHands:
         for number, file in enumerate(outcome.files):
             data = {"path": file.path, "bytes": file.bytes}
             await self._teller.tell("file", data, f"{key}:file{number}")
-        if outcome.note:
+        if outcome.note and outcome.note not in self._noted:
+            self._noted.add(outcome.note)
             await self._teller.tell("note", {"text": outcome.note}, f"{key}:note")
         return outcome
 

@@ -548,6 +548,8 @@ def _record(
         )
     )
     at = max(at, before or at)
+    if kind == "started" and task.started:
+        data = {**data, "again": True}
     event = TaskEvent(task.id, task.last_event + 1, at, kind, dict(data))
     changed: dict[str, object] = {**(values or {}), "last_event": event.seq}
     if state is not None:

@@ -233,8 +233,8 @@ class TaskList(Shape):
 class Event(Shape):
     """Something that happened to a task. `seq` counts from 1 without gaps within the task.
 
-    Kinds and their `data`: `queued` {subtasks, forked: {task, number}}, `started` {role, reason},
-    `paused` {}, `resumed` {why}, `imported` {from, exported, tale} (it came, paused, from another
+    Kinds and their `data`: `queued` {subtasks, forked: {task, number}}, `started` {role, reason,
+    again}, `paused` {}, `resumed` {why}, `imported` {from, exported, tale} (it came, paused, from another
     machine), `subtask` {id, title, state} (a part begins or, with `files`, `holds` and `check`, is
     done), `acting` {action, what} (what is done now), `approval` {id, text, action, detail} (it
     waits for its user), `approved` and `rejected` {id, text}, `token` {text} (not stored; its `seq`
