@@ -21,8 +21,9 @@ from tale.tasks.checkpoint_store import CheckpointStore
 from tale.tasks.checkpointing import Checkpointing
 from tale.tasks.hands import ReadFile, RunCommand, WriteFile
 from tale.tasks.steady_clock import SteadyClock
-from tale.tasks.store import Change, NewTask, TaskStore
+from tale.tasks.store import NewTask, TaskStore
 from tale.tasks.task import Progress, Step
+from tale.tasks.task_rows import Change
 from tale.tasks.workspace import Workspace, Written
 from test_checkpointing import EACH, Desk, running
 from test_gateway import WORK, gateway, parse

@@ -45,7 +45,7 @@ from tale.tasks.hands import (
 from tale.tasks.leave import Answer
 from tale.tasks.progress import ProgressHub
 from tale.tasks.rounds import undone
-from tale.tasks.store import Change, NewTask, TaskStore, utc_now
+from tale.tasks.store import NewTask, TaskStore, utc_now
 from tale.tasks.task import (
     Began,
     Judgement,
@@ -57,6 +57,7 @@ from tale.tasks.task import (
     Task,
     TaskEvent,
 )
+from tale.tasks.task_rows import Change
 from tale.tasks.workspace import Workspace, Written, check_workspace
 from tale.wire.checkpoint_contracts import CheckpointRequest, ForkRequest
 from tale.wire.contracts import TaskRequest, TaskView

@@ -32,8 +32,9 @@ from tale.tasks.notify import (
     webhook_body,
     webhook_headers,
 )
-from tale.tasks.store import Change, NewTask, TaskStore
+from tale.tasks.store import NewTask, TaskStore
 from tale.tasks.task import StepResult, TaskEvent
+from tale.tasks.task_rows import Change
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NOTICE = Notice("t-1-4", "done", "t-1", "Task done", "Write it", NOW)

@@ -21,7 +21,8 @@ from tale.memory.turns import NewTurn, TurnStore
 from tale.paths import Paths
 from tale.storage.database import Database
 from tale.storage.faults import faults_of
-from tale.tasks.store import Change, NewTask, TaskStore
+from tale.tasks.store import NewTask, TaskStore
+from tale.tasks.task_rows import Change
 
 pytestmark = pytest.mark.anyio
 

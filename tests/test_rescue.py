@@ -25,7 +25,8 @@ from tale.storage.schema import sessions
 from tale.storage.set_aside import Rescue, mark_handled, record, rescues
 from tale.tasks.checkpoint import Checkpoint
 from tale.tasks.rebuilt import see_to_lost_tasks
-from tale.tasks.store import Change, NewTask, TaskStore
+from tale.tasks.store import NewTask, TaskStore
+from tale.tasks.task_rows import Change
 
 pytestmark = pytest.mark.anyio
 

@@ -49,7 +49,7 @@ from tale.tasks.hands import (
 from tale.tasks.leave import Trust
 from tale.tasks.progress import ProgressHub
 from tale.tasks.run import Queued
-from tale.tasks.store import Change, NewTask, TaskStore
+from tale.tasks.store import NewTask, TaskStore
 from tale.tasks.task import (
     ENDED,
     MAX_PROMPT_BYTES,
@@ -69,6 +69,7 @@ from tale.tasks.task import (
     check_prompt,
     check_transition,
 )
+from tale.tasks.task_rows import Change
 from tale.wire.contracts import TaskState
 
 pytestmark = pytest.mark.anyio

@@ -13,8 +13,9 @@ from tale.config import Settings
 from tale.errors import TaskNotFound
 from tale.paths import Paths
 from tale.storage.database import Database
-from tale.tasks.store import Change, NewTask, TaskStore
+from tale.tasks.store import NewTask, TaskStore
 from tale.tasks.task import StepResult, TaskEvent
+from tale.tasks.task_rows import Change
 from tale.tasks.watching import Watching
 
 pytestmark = pytest.mark.anyio

@@ -31,8 +31,9 @@ from tale.tasks.progress import ProgressHub
 from tale.tasks.recorded_hands import Overtaken, RecordedHands, Workers, pauses
 from tale.tasks.rounds import Past, past_of
 from tale.tasks.run import Queued, Run
-from tale.tasks.store import Change, NewTask, TaskStore
+from tale.tasks.store import NewTask, TaskStore
 from tale.tasks.task import Form, Judge, Judgement, Role, Step, StepResult, Subtask, Task
+from tale.tasks.task_rows import Change
 from tale.telemetry import get_logger
 
 __all__ = ["Agent", "Engine", "Queued", "pick"]

@@ -16,8 +16,9 @@ from tale.errors import TaleError, TaskError
 from tale.storage.database import storable
 from tale.tasks.progress import ProgressHub
 from tale.tasks.recorded_hands import Overtaken
-from tale.tasks.store import Change, TaskStore, utc_now
+from tale.tasks.store import TaskStore, utc_now
 from tale.tasks.task import Judgement, Role, Step, StepResult, Subtask, TaskEvent
+from tale.tasks.task_rows import Change
 
 __all__ = ["Insist", "Queued", "Run"]
 

@@ -7,15 +7,15 @@ gateway writes here. Above: `tasks.engine`, `tasks.progress`. Below: `storage.da
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select
 
-from tale.errors import TaskError, TaskNotFound
+from tale.errors import TaskError
 from tale.ids import next_id
 from tale.storage.database import Database, storable
 from tale.storage.schema import subtasks, task_events, tasks
@@ -30,17 +30,26 @@ from tale.tasks.task import (
     StepResult,
     Subtask,
     Task,
-    TaskEvent,
-    TokensSpent,
     check_transition,
 )
-from tale.tasks.view import Finished
+from tale.tasks.task_reads import TaskReads
+from tale.tasks.task_rows import (
+    Change,
+    checked,
+    listed,
+    load_plan,
+    load_task,
+    record,
+    set_part,
+    task_of,
+    told,
+    too_late,
+)
 
-__all__ = ["Change", "NewTask", "TaskStore", "utc_now"]
+__all__ = ["NewTask", "TaskStore", "utc_now"]
 
 _PREFIX: Final = "t-"
 _SHOWN: Final = tuple(column for column in task_events.c if column.name != "key")
-_TIMELESS: Final = ("file", "note", "acting")
 _ANSWERS: Final = ("approved", "rejected")
 
 
@@ -66,33 +75,20 @@ class NewTask:
     permission: Level | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A task as it stands after a transaction, and the event that was recorded with it."""
-
-    task: Task
-    event: TaskEvent
-
-
 def utc_now() -> datetime:
     """Give the present time, in UTC."""
     return datetime.now(UTC)
 
 
-class TaskStore:
+class TaskStore(TaskReads):
     """The one place that reads and writes tasks."""
 
     def __init__(
         self, database: Database, workspaces: Path, *, now: Callable[[], datetime] = utc_now
     ) -> None:
-        self._database = database
+        super().__init__(database)
         self._workspaces = workspaces
         self._now = now
-
-    @property
-    def database(self) -> Database:
-        """Where they are; `rounds` has more of what is recorded of them."""
-        return self._database
 
     async def add(self, new: NewTask) -> Change | Task:
         """Record a task as queued; a task that has the same key already is returned alone."""
@@ -102,7 +98,7 @@ class TaskStore:
             if new.key is not None:
                 same = select(tasks).where(tasks.c.key == new.key)
                 if row := connection.execute(same).mappings().one_or_none():
-                    return _task(row)
+                    return task_of(row)
             identity = next_id(_PREFIX, at, connection.scalar(select(func.max(tasks.c.id))))
             connection.execute(
                 insert(tasks).values(
@@ -131,108 +127,12 @@ class TaskStore:
                 )
             data: dict[str, object] = {}
             if new.subtasks:
-                data["subtasks"] = [_listed(part) for part in new.subtasks]
+                data["subtasks"] = [listed(part) for part in new.subtasks]
             if new.origin:
                 data["forked"] = asdict(new.origin)
-            return _record(connection, _load(connection, identity), "queued", data, at)
+            return record(connection, load_task(connection, identity), "queued", data, at)
 
         return await self._database.write(work)
-
-    async def get(self, identity: str) -> Task:
-        """Look up a task.
-
-        Raises:
-            TaskNotFound: There is none of that id.
-        """
-        return await self._database.read(lambda connection: _load(connection, identity))
-
-    async def newest(self, *, state: State | None = None, limit: int) -> list[Task]:
-        """List tasks, newest first."""
-        query = select(tasks).order_by(tasks.c.id.desc()).limit(limit)
-        if state:
-            query = query.where(tasks.c.state == state)
-        return await self._database.read(
-            lambda connection: [_task(row) for row in connection.execute(query).mappings()]
-        )
-
-    async def unfinished(self) -> list[str]:
-        """List the ids of the tasks that go on by themselves, oldest first."""
-        resting = tasks.c.state.in_({*ENDED, "paused", "waiting"})
-        query = select(tasks.c.id).where(~resting).order_by(tasks.c.id)
-        return await self._database.read(lambda connection: list(connection.scalars(query)))
-
-    async def living(self) -> set[str]:
-        """Give the ids of all tasks that have not ended."""
-        query = select(tasks.c.id).where(tasks.c.state.not_in(ENDED))
-        return await self._database.read(lambda connection: set(connection.scalars(query)))
-
-    async def plan(self, identity: str) -> tuple[Subtask, ...]:
-        """Read a task's parts in their order; none where it is one step."""
-        return await self._database.read(lambda connection: _plan(connection, identity))
-
-    async def events(self, identity: str, after: int) -> tuple[list[TaskEvent], bool]:
-        """Read the events of a task that come after `after`, and whether the task has ended."""
-        query = (
-            select(*_SHOWN)
-            .where(task_events.c.task == identity, task_events.c.seq > after)
-            .order_by(task_events.c.seq)
-        )
-
-        def work(connection: Connection) -> tuple[list[TaskEvent], bool]:
-            state = connection.scalar(select(tasks.c.state).where(tasks.c.id == identity))
-            if state is None:
-                raise _not_found(identity)
-            rows = connection.execute(query).mappings()
-            return [TaskEvent(**row) for row in rows], state in ENDED
-
-        return await self._database.read(work)
-
-    async def finished(self, after: datetime | None, limit: int) -> list[Finished]:
-        """Read the newest tasks that were done after a moment, oldest first, with their events.
-
-        Files, notes and tools are left out: they don't tell how long something took.
-        """
-        query = select(tasks).where(tasks.c.state == "done")
-        if after is not None:
-            query = query.where(tasks.c.finished > after)
-        query = query.order_by(tasks.c.finished.desc()).limit(limit)
-
-        def work(connection: Connection) -> list[Finished]:
-            found = {row["id"]: _task(row) for row in connection.execute(query).mappings()}
-            told = (
-                select(task_events)
-                .where(task_events.c.task.in_(found), task_events.c.kind.not_in(_TIMELESS))
-                .order_by(task_events.c.task, task_events.c.seq)
-            )
-            events: dict[str, list[TaskEvent]] = {identity: [] for identity in found}
-            for row in connection.execute(told).mappings():
-                event = TaskEvent(row["task"], row["seq"], row["at"], row["kind"], row["data"])
-                events[event.task].append(event)
-            return [Finished(found[one], events[one]) for one in reversed(found)]
-
-        return await self._database.read(work)
-
-    async def notable(self, since: datetime, kinds: Collection[str]) -> list[tuple[TaskEvent, str]]:
-        """Read the events of some kinds from a moment on, oldest first, with their tasks' texts."""
-        # Tasks that ended before have no later events; there are many more of them.
-        alive = tasks.c.finished.is_(None) | (tasks.c.finished >= since)
-        query = (
-            select(task_events, tasks.c.text)
-            .join(tasks, tasks.c.id == task_events.c.task)
-            .where(alive, task_events.c.kind.in_(kinds), task_events.c.at >= since)
-            .order_by(task_events.c.at, task_events.c.task, task_events.c.seq)
-        )
-
-        def work(connection: Connection) -> list[tuple[TaskEvent, str]]:
-            return [
-                (
-                    TaskEvent(row["task"], row["seq"], row["at"], row["kind"], row["data"]),
-                    row["text"],
-                )
-                for row in connection.execute(query).mappings()
-            ]
-
-        return await self._database.read(work)
 
     async def start(self, identity: str, role: Role, reason: str) -> Change:
         """Record that a queued task runs now."""
@@ -246,18 +146,18 @@ class TaskStore:
         at = self._now()
 
         def work(connection: Connection) -> list[Change]:
-            task = _load(connection, identity, lock=True)
+            task = load_task(connection, identity, lock=True)
             changes: list[Change] = []
             if task.state != "running":
                 check_transition(identity, task.state, "running")
                 values = {"role": role, "reason": reason}
                 changes.append(
-                    _record(connection, task, "started", values, at, state="running", values=values)
+                    record(connection, task, "started", values, at, state="running", values=values)
                 )
                 task = changes[-1].task
-            _set_part(connection, identity, part.id, state="running")
-            data = _told(part, "running")
-            return [*changes, _record(connection, task, "subtask", data, at)]
+            set_part(connection, identity, part.id, state="running")
+            data = told(part, "running")
+            return [*changes, record(connection, task, "subtask", data, at)]
 
         return await self._database.write(work)
 
@@ -298,13 +198,13 @@ class TaskStore:
             for row in connection.execute(said).mappings():
                 if row["data"].get("id") == asked.id:
                     return Answer(row["kind"] == "approved", row["data"].get("text", ""))
-            task = _load(connection, identity, lock=True)
+            task = load_task(connection, identity, lock=True)
             if task.state != "running":
-                raise _at_rest(task)
+                raise too_late(task)
             data = {name: storable(value) for name, value in asdict(asked).items()}
             if subtask:
                 data["subtask"] = subtask
-            return _record(connection, task, "approval", data, at, state="waiting")
+            return record(connection, task, "approval", data, at, state="waiting")
 
         return await self._database.write(work)
 
@@ -323,7 +223,7 @@ class TaskStore:
         )
 
         def work(connection: Connection) -> Change:
-            task = _load(connection, identity, lock=True)
+            task = load_task(connection, identity, lock=True)
             if task.state != "waiting":
                 raise TaskError(
                     f"Task {identity} is {task.state}; it asks for nothing just now.",
@@ -332,7 +232,7 @@ class TaskStore:
             asked: Mapping[str, object] = connection.scalar(last) or {}
             kind = "approved" if answer.approved else "rejected"
             data: dict[str, object] = {"id": asked.get("id", ""), "text": storable(answer.text)}
-            return _record(connection, task, kind, data, at, state="queued")
+            return record(connection, task, kind, data, at, state="queued")
 
         return await self._database.write(work)
 
@@ -355,7 +255,7 @@ class TaskStore:
             "model": result.model,
             "role": result.role,
             "files": files,
-            **_checked(result),
+            **checked(result),
         }
         return await self._change(identity, "done", "done", values, data)
 
@@ -364,11 +264,11 @@ class TaskStore:
         at = self._now()
 
         def work(connection: Connection) -> list[Change]:
-            task = _load(connection, identity, lock=True)
+            task = load_task(connection, identity, lock=True)
             if task.state != "running":
-                raise _at_rest(task)
+                raise too_late(task)
             answer, files = storable(result.answer), list(result.files)
-            _set_part(connection, identity, part.id, state="done", answer=answer, files=files)
+            set_part(connection, identity, part.id, state="done", answer=answer, files=files)
             spent, usage = result.usage, task.usage
             values: dict[str, object] = {
                 "model": result.model,
@@ -376,15 +276,15 @@ class TaskStore:
                 "completion_tokens": usage.completion + spent.completion,
                 "cached_tokens": usage.cached + spent.cached,
             }
-            data = {**_told(part, "done"), "files": files, **_checked(result)}
-            changes = [_record(connection, task, "subtask", data, at, values=values)]
-            plan = _plan(connection, identity)
+            data = {**told(part, "done"), "files": files, **checked(result)}
+            changes = [record(connection, task, "subtask", data, at, values=values)]
+            plan = load_plan(connection, identity)
             if all(one.state == "done" for one in plan):
                 whole, written = outcome_of(plan)
                 values = {"answer": whole, "files": list(written)}
                 data = {**values, "model": result.model, "role": changes[-1].task.role}
                 changes.append(
-                    _record(
+                    record(
                         connection,
                         changes[-1].task,
                         "done",
@@ -422,10 +322,10 @@ class TaskStore:
                     created=at,
                 )
             )
-            task = _load(connection, identity)
-            task = _record(connection, task, "queued", {}, at).task
+            task = load_task(connection, identity)
+            task = record(connection, task, "queued", {}, at).task
             data = dict(values)
-            return _record(
+            return record(
                 connection, task, "failed", data, self._now(), state="failed", values=values
             ).task
 
@@ -436,10 +336,10 @@ class TaskStore:
         at = self._now()
 
         def work(connection: Connection) -> Change | Task:
-            task = _load(connection, identity, lock=True)
+            task = load_task(connection, identity, lock=True)
             if task.state in ENDED:
                 return task
-            return _record(connection, task, "cancelled", {}, at, state="cancelled")
+            return record(connection, task, "cancelled", {}, at, state="cancelled")
 
         return await self._database.write(work)
 
@@ -478,10 +378,10 @@ class TaskStore:
         def work(connection: Connection) -> Change | None:
             if connection.scalar(same) is not None:
                 return None
-            task = _load(connection, identity, lock=True)
+            task = load_task(connection, identity, lock=True)
             if task.state in ENDED if at_rest else task.state != "running":
-                raise _at_rest(task)
-            return _record(connection, task, kind, data, at, key=key)
+                raise too_late(task)
+            return record(connection, task, kind, data, at, key=key)
 
         # Most of what is told again is there: a reader costs no lock.
         if await self._database.read(lambda connection: connection.scalar(same)) is not None:
@@ -500,11 +400,11 @@ class TaskStore:
         at = self._now()
 
         def work(connection: Connection) -> Change | Task:
-            task = _load(connection, identity, lock=True)
+            task = load_task(connection, identity, lock=True)
             if task.state in already:
                 return task
             check_transition(identity, task.state, state)
-            return _record(connection, task, kind, data, at, state=state)
+            return record(connection, task, kind, data, at, state=state)
 
         return await self._database.write(work)
 
@@ -519,126 +419,11 @@ class TaskStore:
         at = self._now()
 
         def work(connection: Connection) -> Change:
-            task = _load(connection, identity, lock=True)
+            task = load_task(connection, identity, lock=True)
             if state is not None:
                 check_transition(identity, task.state, state)
             elif task.state != "running":
-                raise _at_rest(task)
-            return _record(connection, task, kind, data, at, state=state, values=values)
+                raise too_late(task)
+            return record(connection, task, kind, data, at, state=state, values=values)
 
         return await self._database.write(work)
-
-
-def _record(
-    connection: Connection,
-    task: Task,
-    kind: str,
-    data: Mapping[str, object],
-    at: datetime,
-    *,
-    state: State | None = None,
-    values: Mapping[str, object] | None = None,
-    key: str | None = None,
-) -> Change:
-    """Write an event and what it changes about its task."""
-    # A clock that was set back between two starts must not make something take less than no time.
-    before = connection.scalar(
-        select(task_events.c.at).where(
-            task_events.c.task == task.id, task_events.c.seq == task.last_event
-        )
-    )
-    at = max(at, before or at)
-    if kind == "started" and task.started:
-        data = {**data, "again": True}
-    event = TaskEvent(task.id, task.last_event + 1, at, kind, dict(data))
-    changed: dict[str, object] = {**(values or {}), "last_event": event.seq}
-    if state is not None:
-        changed["state"] = state
-        if state in ENDED:
-            changed["finished"] = at
-        elif state == "running" and task.started is None:
-            changed["started"] = at
-    connection.execute(
-        insert(task_events).values(
-            task=event.task, seq=event.seq, at=at, kind=kind, data=dict(data), key=key
-        )
-    )
-    connection.execute(update(tasks).where(tasks.c.id == task.id).values(changed))
-    return Change(_load(connection, task.id), event)
-
-
-def _load(connection: Connection, identity: str, *, lock: bool = False) -> Task:
-    query = select(tasks).where(tasks.c.id == identity)
-    if lock:
-        query = query.with_for_update()  # SQLite's writers exclude each other anyway
-    row = connection.execute(query).mappings().one_or_none()
-    if row is None:
-        raise _not_found(identity)
-    return _task(row)
-
-
-def _plan(connection: Connection, identity: str) -> tuple[Subtask, ...]:
-    query = select(subtasks).where(subtasks.c.task == identity).order_by(subtasks.c.position)
-    return tuple(
-        Subtask(
-            row["id"],
-            row["title"],
-            row["text"],
-            tuple(row["depends_on"]),
-            row["state"],
-            row["answer"],
-            tuple(row["files"]),
-        )
-        for row in connection.execute(query).mappings()
-    )
-
-
-def _set_part(connection: Connection, task: str, part: str, **values: object) -> None:
-    which = (subtasks.c.task == task) & (subtasks.c.id == part)
-    connection.execute(update(subtasks).where(which).values(values))
-
-
-def _listed(part: Subtask) -> dict[str, object]:
-    title = storable(part.title)
-    return {"id": part.id, "title": title, "depends_on": list(part.depends_on)}
-
-
-def _told(part: Subtask, state: State) -> dict[str, object]:
-    return {"id": part.id, "title": part.title, "state": state}
-
-
-def _checked(result: StepResult) -> dict[str, object]:
-    return {"holds": result.holds, "check": storable(result.check)} if result.check else {}
-
-
-def _at_rest(task: Task) -> TaskError:
-    return TaskError(f"Task {task.id} is {task.state}; nothing happens to it now.")
-
-
-def _not_found(identity: str) -> TaskNotFound:
-    return TaskNotFound(f"There is no task {identity!r}.", hint="`tale tasks` lists them.")
-
-
-def _task(row: RowMapping) -> Task:
-    usage = TokensSpent(row["prompt_tokens"], row["completion_tokens"], row["cached_tokens"])
-    return Task(
-        id=row["id"],
-        text=row["text"],
-        state=row["state"],
-        workspace=row["workspace"],
-        created=row["created"],
-        priority=row["priority"],
-        session=row["session"],
-        started=row["started"],
-        finished=row["finished"],
-        role=row["role"],
-        reason=row["reason"],
-        model=row["model"],
-        answer=row["answer"],
-        files=tuple(row["files"] or ()),
-        usage=usage,
-        error=row["error"],
-        hint=row["hint"],
-        last_event=row["last_event"],
-        permission=row["permission"],
-    )

@@ -1,0 +1,172 @@
+"""Rows of the tables of tasks: read as what they stand for, and written with their event.
+
+Within a transaction that somebody else has begun. Above: `tasks.store`, `tasks.task_reads`. Below:
+`storage.schema`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, RowMapping, insert, select, update
+
+from tale.errors import TaskError, TaskNotFound
+from tale.storage.database import storable
+from tale.storage.schema import subtasks, task_events, tasks
+from tale.tasks.task import (
+    ENDED,
+    State,
+    StepResult,
+    Subtask,
+    Task,
+    TaskEvent,
+    TokensSpent,
+)
+
+__all__ = [
+    "Change",
+    "checked",
+    "listed",
+    "load_plan",
+    "load_task",
+    "not_found",
+    "record",
+    "set_part",
+    "task_of",
+    "told",
+    "too_late",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A task as it stands after a transaction, and the event that was recorded with it."""
+
+    task: Task
+    event: TaskEvent
+
+
+def record(
+    connection: Connection,
+    task: Task,
+    kind: str,
+    data: Mapping[str, object],
+    at: datetime,
+    *,
+    state: State | None = None,
+    values: Mapping[str, object] | None = None,
+    key: str | None = None,
+) -> Change:
+    """Write an event and what it changes about its task."""
+    # A clock that was set back between two starts must not make something take less than no time.
+    before = connection.scalar(
+        select(task_events.c.at).where(
+            task_events.c.task == task.id, task_events.c.seq == task.last_event
+        )
+    )
+    at = max(at, before or at)
+    if kind == "started" and task.started:
+        data = {**data, "again": True}
+    event = TaskEvent(task.id, task.last_event + 1, at, kind, dict(data))
+    changed: dict[str, object] = {**(values or {}), "last_event": event.seq}
+    if state is not None:
+        changed["state"] = state
+        if state in ENDED:
+            changed["finished"] = at
+        elif state == "running" and task.started is None:
+            changed["started"] = at
+    connection.execute(
+        insert(task_events).values(
+            task=event.task, seq=event.seq, at=at, kind=kind, data=dict(data), key=key
+        )
+    )
+    connection.execute(update(tasks).where(tasks.c.id == task.id).values(changed))
+    return Change(load_task(connection, task.id), event)
+
+
+def load_task(connection: Connection, identity: str, *, lock: bool = False) -> Task:
+    """Look up a task; `lock` makes two writers take turns. Raises `TaskNotFound`."""
+    query = select(tasks).where(tasks.c.id == identity)
+    if lock:
+        query = query.with_for_update()  # SQLite's writers exclude each other anyway
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise not_found(identity)
+    return task_of(row)
+
+
+def load_plan(connection: Connection, identity: str) -> tuple[Subtask, ...]:
+    """Give a task's parts, in their order; none where it is one step."""
+    query = select(subtasks).where(subtasks.c.task == identity).order_by(subtasks.c.position)
+    return tuple(
+        Subtask(
+            row["id"],
+            row["title"],
+            row["text"],
+            tuple(row["depends_on"]),
+            row["state"],
+            row["answer"],
+            tuple(row["files"]),
+        )
+        for row in connection.execute(query).mappings()
+    )
+
+
+def set_part(connection: Connection, task: str, part: str, **values: object) -> None:
+    """Change some values of a part."""
+    which = (subtasks.c.task == task) & (subtasks.c.id == part)
+    connection.execute(update(subtasks).where(which).values(values))
+
+
+def listed(part: Subtask) -> dict[str, object]:
+    """Give a part as the first event lists it."""
+    title = storable(part.title)
+    return {"id": part.id, "title": title, "depends_on": list(part.depends_on)}
+
+
+def told(part: Subtask, state: State) -> dict[str, object]:
+    """Give a part as its own events tell it."""
+    return {"id": part.id, "title": part.title, "state": state}
+
+
+def checked(result: StepResult) -> dict[str, object]:
+    """Give what was checked of a result, as events tell it."""
+    return {"holds": result.holds, "check": storable(result.check)} if result.check else {}
+
+
+def too_late(task: Task) -> TaskError:
+    """Make the error for what comes too late."""
+    return TaskError(f"Task {task.id} is {task.state}; nothing happens to it now.")
+
+
+def not_found(identity: str) -> TaskNotFound:
+    """Make the error for an id that there is none of."""
+    return TaskNotFound(f"There is no task {identity!r}.", hint="`tale tasks` lists them.")
+
+
+def task_of(row: RowMapping) -> Task:
+    """Read a row."""
+    usage = TokensSpent(row["prompt_tokens"], row["completion_tokens"], row["cached_tokens"])
+    return Task(
+        id=row["id"],
+        text=row["text"],
+        state=row["state"],
+        workspace=row["workspace"],
+        created=row["created"],
+        priority=row["priority"],
+        session=row["session"],
+        started=row["started"],
+        finished=row["finished"],
+        role=row["role"],
+        reason=row["reason"],
+        model=row["model"],
+        answer=row["answer"],
+        files=tuple(row["files"] or ()),
+        usage=usage,
+        error=row["error"],
+        hint=row["hint"],
+        last_event=row["last_event"],
+        permission=row["permission"],
+    )
