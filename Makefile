@@ -19,7 +19,7 @@ hello: $(BIN)/.installed ## set everything up, start tale and say hello to it
 test: $(BIN)/.dev debian-packages ## run the whole suite, with real processes and real models
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -n auto -m "not integration"
-	$(BIN)/coverage run -m pytest -m integration
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m integration
 	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report --fail-under=90
 
 test-fast: $(BIN)/.dev ## run what needs no real model: seconds

@@ -853,6 +853,20 @@ def test_a_choice_never_uses_what_is_not_usable_and_never_waits_in_vain(
             assert SPARE not in others
 
 
+def test_work_waits_longer_for_its_model_than_talk_does() -> None:
+    spare = Candidate("other", None, "ready", usable=True)
+
+    def asked(role: Role, down_for: float) -> object:
+        wanted = Candidate(
+            "wanted", role, "loading", usable=False, down_for=down_for, expected=10.0
+        )
+        return choose(wanted, (spare,), remaining=600)
+
+    assert asked("ux", 1) == Use(1, "wanted is loading")
+    assert asked("task", 25) == Wait(15)
+    assert asked("task", 41) == Use(1, "wanted is loading for 41 s")
+
+
 def test_the_first_token_may_take_as_long_as_the_slowest_prefill() -> None:
     short, long = ask("hi"), ask("word " * 4000)
     assert first_token_limit(short, Policy()) < 62

@@ -13,11 +13,18 @@ from tale.errors import InsufficientMemory, TaleError
 from tale.models.backend import Role
 from tale.models.condition import State
 
-__all__ = ["PATIENCE", "Candidate", "Miss", "Refuse", "Use", "Wait", "choose"]
+__all__ = ["Candidate", "Miss", "Refuse", "Use", "Wait", "choose", "patience_with"]
 
 # A recovery is a load plus the warming of the prefix cache; beyond one and a half times the
-# measured load it isn't going as usual, and a smaller model's answer now is worth more.
-PATIENCE: Final = 1.5
+# measured load it isn't going as usual, and somebody who talks is better off with another model's
+# answer now. Work is for the large one: what a small model makes of it is seldom worth having, and
+# the first load, of which nothing is measured yet, takes far longer on a busy machine.
+_PATIENCE: Final[dict[Role, float]] = {"ux": 1.5, "task": 4.0}
+
+
+def patience_with(role: Role | None) -> float:
+    """Tell for how many times its usual load a model is waited for."""
+    return _PATIENCE[role or "ux"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +127,7 @@ def choose(
         return Refuse(wanted.refusal) if lost or not patient or remaining <= 0 else Wait(remaining)
     why = _why_not(wanted, remaining)
     if why is None:
-        patience = wanted.expected * PATIENCE - wanted.down_for
+        patience = wanted.expected * patience_with(wanted.role) - wanted.down_for
         if patient:
             return Wait(min(patience, remaining))
         why = f"is {wanted.state}"
@@ -138,7 +145,7 @@ def _why_not(wanted: Candidate, remaining: float) -> str | None:
         why = wanted.miss or "failed this request"
     elif wanted.role == "ux":
         why = f"is {wanted.state}"
-    elif wanted.expected * PATIENCE <= wanted.down_for:
+    elif wanted.expected * patience_with(wanted.role) <= wanted.down_for:
         why = f"is {wanted.state} for {wanted.down_for:.0f} s"
     elif wanted.expected - wanted.down_for >= remaining:
         why = f"is {wanted.state}, which outlasts the deadline"

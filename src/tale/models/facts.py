@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tale.models.choice import PATIENCE
+from tale.models.choice import patience_with
 from tale.models.prospects import ModelFacts
 from tale.models.resident import ResidentModel
 from tale.models.roster import Roster
@@ -44,7 +44,7 @@ def _resident(model: ResidentModel) -> ModelFacts:
     coming = (
         seen.state in {"loading", "recovering"}
         and seen.refusal is None
-        and seen.down_for < seen.expected * PATIENCE
+        and seen.down_for < seen.expected * patience_with(seen.role)
     )
     speed = model.stats.tokens_per_second
     return ModelFacts(
