@@ -14,7 +14,16 @@ from typing import Final, NamedTuple
 
 from tale.models.assess import BANDS, Band, Kind
 
-__all__ = ["RAISE", "Budget", "Length", "budget", "has_own_length", "prior_length", "word_hint"]
+__all__ = [
+    "RAISE",
+    "Budget",
+    "Length",
+    "budget",
+    "has_own_length",
+    "prior_length",
+    "usual_hint",
+    "word_hint",
+]
 
 RAISE: Final = 4
 """What a limit is multiplied by, once, for an answer that has more to say: it happens once, so it
@@ -109,10 +118,13 @@ def word_hint(text: str, kind: Kind, band: Band) -> str:
         kind: What it asks for.
         band: How hard that is.
     """
+    return "" if has_own_length(text) else usual_hint(kind, band)
+
+
+def usual_hint(kind: Kind, band: Band) -> str:
+    """Give what `word_hint` tells where the message says nothing of its length."""
     steps = _WORDS.get(kind)
-    if steps is None or has_own_length(text):
-        return ""
-    return f"Answer in at most {steps[BANDS.index(band)]} words."
+    return f"Answer in at most {steps[BANDS.index(band)]} words." if steps else ""
 
 
 def has_own_length(text: str) -> bool:

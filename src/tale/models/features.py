@@ -45,9 +45,9 @@ _FORMULA: Final = re.compile(r"[=^√∫∑≤≥]|[\d)][*/+-][\d(]|\b[a-z]\([a-
 _OPTION: Final = re.compile(r"^[A-E][.)] ?(.*)$", re.MULTILINE)
 _TOKEN: Final = re.compile(r"\w+")
 _SENTENCE: Final = re.compile(r"[.!?](?:\s|$)")
-_BETWEEN: Final = re.compile(r"(?<=[.!?])\s+")
+_BETWEEN: Final = re.compile(r"\s+(?=[.!?])")
+"""What parts two sentences, in a text that is read backwards."""
 _FRACTION: Final = re.compile(r"\d/\d")
-_DECIMAL: Final = re.compile(r"\d\.\d")
 _SIGNS: Final = "%$/°:;(\"|'=^<>[{\\_-"
 # What ties the numbers of a problem to each other.
 _RELATIONS: Final = frozenset(
@@ -256,12 +256,12 @@ def _matter_cues(text: str) -> Iterator[str]:
     yield from (f"relates {word}" for word in related)
     yield from _steps("relations", sum(word in related for word in words))
     yield from (f"has {sign}" for sign in _SIGNS if sign in asked)
-    if _FRACTION.search(asked):
+    if "/" in asked and _FRACTION.search(asked):
         yield "fraction"
-    if _DECIMAL.search(asked):
+    if any("." in number for number in numbers):
         yield "decimal"
     yield from _edges("starts", lower.split())
-    last = _BETWEEN.split(lower.strip())[-1].split()
+    last = _last_sentence(lower.strip()).split()
     yield from _steps("words asked", len(last))
     yield from _edges("asks", last)
     yield f"ends {' '.join(last[-1:])}"
@@ -269,6 +269,11 @@ def _matter_cues(text: str) -> Iterator[str]:
     yield from (f"says {phrase}" for phrase in _PHRASES if phrase in asked)
     if options:
         yield from _option_cues(options, set(words))
+
+
+def _last_sentence(text: str) -> str:
+    parted = _BETWEEN.search(text[::-1])
+    return text[len(text) - parted.start() :] if parted else text
 
 
 def _edges(name: str, words: list[str]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from typing import Final
 from tale.errors import ContextExceeded, ModelForbidden, ServiceUnavailable, TaleError, UnknownModel
 from tale.models.assess import Assessment, Band, Kind, assess
 from tale.models.backend import Role
-from tale.models.budgets import has_own_length, word_hint
+from tale.models.budgets import has_own_length, usual_hint
 from tale.models.comparison import Choice, alone, compare, label
 from tale.models.decision import Decision, Refusal, RouteRequest
 from tale.models.estimates import Estimate, Estimates
@@ -234,7 +234,7 @@ def _decision(
     lost = [
         (p.model.name, _lost(p, target)) for p in entered.prospects if p.model.name != model.name
     ]
-    free = not (demand.wants_tools or demand.wants_json)
+    free = not (demand.wants_tools or demand.wants_json or demand.own_length)
     return Decision(
         target=model.name,
         role=model.role,
@@ -248,7 +248,7 @@ def _decision(
         success=target.success,
         seconds=target.seconds,
         budget=target.budget,
-        words=word_hint(request.text, demand.kind, demand.band) if free else "",
+        words=usual_hint(demand.kind, demand.band) if free else "",
         time_limit=limit,
         chain=tuple(chain),
         cascade=choice.then is not None,

@@ -54,7 +54,7 @@ class Heads:
         """Give what each head says: log odds."""
         row = self.rows.__getitem__
         grams = sum(map(row, shown.grams))
-        cues = sum(row(GRAM_BUCKETS + bucket) for bucket in shown.cues)
+        cues = sum(map(row, map(GRAM_BUCKETS.__add__, shown.cues)))
         many = len(shown.grams)
         return {
             name: constant
