@@ -33,7 +33,7 @@ from tale.models.backend import Message
 from tale.paths import Paths
 from tale.storage.database import Database
 from tale.tasks.durable import Journal, Json, MemoryJournal, Recorder, Work
-from tale.tasks.engine import Agent, Engine, pick
+from tale.tasks.engine import Agent, Engine
 from tale.tasks.hands import (
     Action,
     EditFile,
@@ -48,7 +48,7 @@ from tale.tasks.hands import (
 )
 from tale.tasks.leave import Trust
 from tale.tasks.progress import ProgressHub
-from tale.tasks.run import Queued
+from tale.tasks.scheduler import Queued, pick
 from tale.tasks.store import NewTask, TaskStore
 from tale.tasks.task import (
     ENDED,

@@ -10,9 +10,8 @@ servers behind the `Workers`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -26,17 +25,18 @@ from tale.tasks.equip import Equip
 from tale.tasks.hands import Hands
 from tale.tasks.keeper import Keeper, KeepsNothing
 from tale.tasks.leave import Answer, Asked, Trust
-from tale.tasks.plan import instructions, ready
+from tale.tasks.plan import instructions
 from tale.tasks.progress import ProgressHub
 from tale.tasks.recorded_hands import Overtaken, RecordedHands, Workers, pauses
 from tale.tasks.rounds import Past, past_of
-from tale.tasks.run import Queued, Run
+from tale.tasks.run import Run
+from tale.tasks.scheduler import Schedule
 from tale.tasks.store import NewTask, TaskStore
 from tale.tasks.task import Form, Judge, Judgement, Role, Step, StepResult, Subtask, Task
 from tale.tasks.task_rows import Change
 from tale.telemetry import get_logger
 
-__all__ = ["Agent", "Engine", "Queued", "pick"]
+__all__ = ["Agent", "Engine"]
 
 log = get_logger(__name__)
 
@@ -51,17 +51,6 @@ _ANEW: Final = (
 )
 _TIDY_SECONDS: Final = 3600.0
 _PART: Final = Judgement("task", "work", "part of a plan")
-
-
-def pick(
-    queue: Collection[Queued], running: Collection[Role], lanes: Mapping[Role, int]
-) -> Queued | None:
-    """Choose the step to start next; None where nothing can start now.
-
-    Each model has its own lane, so that a short answer does not wait behind long work.
-    """
-    busy = list(running)
-    return min((one for one in queue if busy.count(one.role) < lanes[one.role]), default=None)
 
 
 class Engine:
@@ -105,18 +94,13 @@ class Engine:
         self._agent = agent
         self._workers = workers
         self._judge = judge
-        self._lanes = lanes
         self._forms = forms or {}
         self._keeper = keeper or KeepsNothing()
         self._trust = trust or Trust()
         self._equip = equip
         self._pause = pause
-        self._queue: set[Queued] = set()
-        self._running: dict[str, Run] = {}
-        self._plans: dict[str, dict[str, Subtask]] = {}
-        """The parts of the tasks that have several and are not at rest."""
-        self._held: set[str] = set()
-        """Tasks of which nothing begins just now."""
+        self._schedule = Schedule(lanes)
+        self._runs: dict[str, Run] = {}
         self._changed = anyio.Event()
         self._asking = anyio.Lock()
         """Makes asking and answering take turns, so that who rests is not what was let go on."""
@@ -173,8 +157,8 @@ class Engine:
 
     async def settled(self, identity: str) -> None:
         """Wait until nothing goes on any more of a task that was stopped."""
-        for run in list(self._running.values()):
-            if run.queued.task == identity and run.scope.cancel_called:
+        for run in self._runs_of(identity):
+            if run.scope.cancel_called:
                 await run.ended.wait()
 
     async def answer(self, identity: str, answer: Answer) -> Task:
@@ -197,7 +181,7 @@ class Engine:
         Raises:
             TaskError: It is worked on, or will be.
         """
-        self._held.add(identity)
+        self._schedule.hold(identity)
         try:
             task = await self._store.get(identity)
             if task.state in {"queued", "running"}:
@@ -205,11 +189,11 @@ class Engine:
                     f"Task {identity} is {task.state}; its files must not change under it.",
                     hint=f"`tale pause {identity}` lets it rest.",
                 )
-            for run in [one for one in self._running.values() if one.queued.task == identity]:
+            for run in self._runs_of(identity):
                 await run.ended.wait()  # what was cut off may still be on its way out
             yield
         finally:
-            self._held.discard(identity)
+            self._schedule.release(identity)
             self._changed.set()
 
     async def _ask_user(self, run: Run, asked: Asked) -> Answer:
@@ -239,11 +223,11 @@ class Engine:
 
     def _drop(self, task: str, *, but: str = "") -> None:
         """Take a task's steps out of the queue and cut off those that run."""
-        self._plans.pop(task, None)
-        self._queue = {one for one in self._queue if one.task != task}
-        for identity, run in self._running.items():
-            if run.queued.task == task and identity != but:
-                run.scope.cancel()
+        for step in self._schedule.drop(task, but=but):
+            self._runs[step].scope.cancel()
+
+    def _runs_of(self, task: str) -> list[Run]:
+        return [self._runs[step] for step in self._schedule.running(task)]
 
     async def _take_up(self, identity: str) -> None:
         """Queue a task again that an earlier run left unfinished."""
@@ -257,26 +241,9 @@ class Engine:
         self._hub.publish(change.event)
         self._enqueue(change.task, await self._insist(lambda: self._store.plan(identity)))
 
-    def _enqueue(self, task: Task, plan: Iterable[Subtask]) -> None:
-        if parts := {part.id: part for part in plan}:
-            self._plans[task.id] = parts
-            self._enqueue_parts(task.id, -task.priority)
-        else:
-            self._queue.add(Queued(-task.priority, task.id, 0, self._judge(task.text).role))
-        self._changed.set()
-
-    def _enqueue_parts(self, task: str, rank: int) -> None:
-        """Queue the parts of a task that may begin, and are not queued or running."""
-        plan = self._plans.get(task, {})
-        taken = {one.subtask for one in self._queue if one.task == task}
-        taken |= {
-            run.queued.subtask
-            for run in self._running.values()
-            if run.queued.task == task and not run.scope.cancel_called
-        }
-        order = list(plan)
-        for part in ready(plan, taken):
-            self._queue.add(Queued(rank, task, order.index(part.id), _PART.role, part.id))
+    def _enqueue(self, task: Task, plan: Collection[Subtask]) -> None:
+        role = _PART.role if plan else self._judge(task.text).role
+        self._schedule.add(task.id, -task.priority, role, plan)
         self._changed.set()
 
     async def _run_queue(self) -> None:
@@ -295,18 +262,9 @@ class Engine:
             await self._pause(next(waits))
 
     def _start_ready(self, tasks: anyio.abc.TaskGroup) -> None:
-        busy: list[Role] = [run.queued.role for run in self._running.values()]
-        while one := pick(self._startable(), busy, self._lanes):
-            self._queue.remove(one)
-            self._running[one.id] = run = Run(one, self._store, self._hub, self._insist)
-            busy.append(one.role)
+        while one := self._schedule.next():
+            self._runs[one.id] = run = Run(one, self._store, self._hub, self._insist)
             tasks.start_soon(self._run, run)
-
-    def _startable(self) -> set[Queued]:
-        # One that was paused and resumed at once may still be on its way out.
-        return {
-            one for one in self._queue if one.id not in self._running and one.task not in self._held
-        }
 
     async def _run(self, run: Run) -> None:
         identity = run.queued.id
@@ -318,13 +276,15 @@ class Engine:
         except (TaskError, Overtaken) as error:  # it was stopped at the same moment, and recorded
             log.info("task.overtaken", task=identity, reason=str(error))
         finally:
-            del self._running[identity]
+            del self._runs[identity]
+            self._schedule.end(identity)
             run.ended.set()
             self._changed.set()
 
     async def _bring_to_end(self, run: Run) -> None:
         task = await self._insist(lambda: self._store.get(run.queued.task))
-        part = self._plans[task.id][run.queued.subtask] if run.queued.subtask else None
+        plan = self._schedule.plan(task.id)
+        part = plan[run.queued.subtask] if run.queued.subtask else None
         judgement = _PART if part else self._judge(task.text)
         await run.start(part, judgement)
         past = await self._insist(lambda: past_of(self._store.database, task.id))
@@ -353,7 +313,7 @@ class Engine:
     def _step(self, task: Task, part: Subtask | None, judgement: Judgement, past: Past) -> Step:
         return Step(
             task.id,
-            instructions(task.text, part, self._plans[task.id]) if part else task.text,
+            instructions(task.text, part, self._schedule.plan(task.id)) if part else task.text,
             task.workspace,
             judgement.role,
             judgement.kind,
@@ -394,18 +354,8 @@ class Engine:
             await run.finish(part, result)
             log.info("step.done", step=step.id, model=result.model, files=len(result.files))
             if part:
-                self._part_done(step.task, part, result, run.queued.rank)
-
-    def _part_done(self, task: str, part: Subtask, result: StepResult, rank: int) -> None:
-        plan = self._plans.get(task)
-        if plan is None:
-            return
-        answer = storable(result.answer)
-        plan[part.id] = replace(part, state="done", answer=answer, files=result.files)
-        if all(one.state == "done" for one in plan.values()):
-            del self._plans[task]
-        else:
-            self._enqueue_parts(task, rank)
+                self._schedule.part_done(run.queued, storable(result.answer), result.files)
+                self._changed.set()
 
     async def _fail(self, run: Run, part: Subtask | None, error: TaleError) -> None:
         if run.step:

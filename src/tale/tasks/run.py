@@ -7,7 +7,6 @@ Above: `tasks.engine`, and `tasks.recorded_hands`, whose `Teller` it is. Below: 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import anyio
@@ -16,11 +15,12 @@ from tale.errors import TaleError, TaskError
 from tale.storage.database import storable
 from tale.tasks.progress import ProgressHub
 from tale.tasks.recorded_hands import Overtaken
+from tale.tasks.scheduler import Queued
 from tale.tasks.store import TaskStore, utc_now
-from tale.tasks.task import Judgement, Role, Step, StepResult, Subtask, TaskEvent
+from tale.tasks.task import Judgement, Step, StepResult, Subtask, TaskEvent
 from tale.tasks.task_rows import Change
 
-__all__ = ["Insist", "Queued", "Run"]
+__all__ = ["Insist", "Run"]
 
 
 class Insist(Protocol):
@@ -29,22 +29,6 @@ class Insist(Protocol):
     async def __call__(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """Give what the call gives in the end."""
         ...
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Queued:
-    """A step that waits; its order is the order of the queue."""
-
-    rank: int
-    task: str
-    position: int
-    role: Role
-    subtask: str = ""
-
-    @property
-    def id(self) -> str:
-        """The step's, and its workflow's."""
-        return f"{self.task}.{self.subtask}" if self.subtask else self.task
 
 
 class Run:
