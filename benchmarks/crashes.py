@@ -38,7 +38,14 @@ from benchmarks.report import Figure, Report, median, spread
 from tale.cli.client import McpClient
 from tale.tasks.dbos_journal import DbosJournal
 from tale.tasks.durable import Json, Recorder
-from tale.wire.contracts import SHOW, SUBMIT, ShowRequest, SubmitRequest, SubtaskRequest, TaskView
+from tale.wire.contracts import (
+    SHOW,
+    SUBMIT,
+    ShowRequest,
+    SubmitRequest,
+    SubtaskRequest,
+    TaskView,
+)
 from tale.wire.leash import Hello, Peer, Peers, Ready, decode_child, encode
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services

@@ -25,7 +25,8 @@ from tale.tasks.hands import Reply
 from tale.tasks.hands_json import read_action, write_outcome, write_reply
 from tale.tasks.sandbox_bare import Bare
 from tale.tasks.tools import Tooling
-from tale.wire.contracts import ACT, ASK, ActReply, ActRequest, AskReply, AskRequest, Event
+from tale.wire.contracts import Event
+from tale.wire.execution_contracts import ACT, ASK, ActReply, ActRequest, AskReply, AskRequest
 from tale.wire.leash import Hello, Peer, Peers, Ready, decode_child, encode
 
 TOKEN = "token-of-the-test"

@@ -75,7 +75,6 @@ from tale.tasks.tools import Tooling
 from tale.tasks.watching import Watching
 from tale.tasks.workspace import check_workspace
 from tale.wire.contracts import (
-    AskReply,
     Event,
     ListRequest,
     ProgressView,
@@ -87,6 +86,7 @@ from tale.wire.contracts import (
     UsageView,
     VerdictRequest,
 )
+from tale.wire.execution_contracts import AskReply
 from tale.wire.leash import Peer
 from tale.wire.peers import FixedPeers
 from tale.wire.tool import Tool

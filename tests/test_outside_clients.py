@@ -23,8 +23,6 @@ from tale.servers.runner import bind
 from tale.wire.chat_contracts import CHAT, SESSION, SESSIONS
 from tale.wire.checkpoint_contracts import CHECKPOINTS, FORK, PIN, RESTORE, UNPIN
 from tale.wire.contracts import (
-    ACT,
-    ASK,
     CANCEL,
     LIST,
     PAUSE,
@@ -37,6 +35,7 @@ from tale.wire.contracts import (
     TaskRequest,
     TaskView,
 )
+from tale.wire.execution_contracts import ACT, ASK
 from tale.wire.portable_contracts import EXPORT, IMPORT, ExportReply, ExportRequest
 from tale.wire.tool import Tool
 

@@ -17,7 +17,12 @@ from tale.models.caller import Script
 from tale.paths import Paths
 from tale.servers.ux import RemoteGateway
 from tale.storage.database import Database
-from tale.wire.contracts import SHOW, ProgressView, ShowRequest, TaskView
+from tale.wire.contracts import (
+    SHOW,
+    ProgressView,
+    ShowRequest,
+    TaskView,
+)
 from test_ux import WORK, World
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,7 @@ from tale.servers.steps import RemoteWorkers
 from tale.tasks.hands import Outcome, Question, Reply, RunCommand
 from tale.tasks.hands_json import write_reply
 from tale.tasks.task import Began, Noted, Progress, Step
-from tale.wire.contracts import AskReply
+from tale.wire.execution_contracts import AskReply
 from tale.wire.leash import Peer, Peers
 from tale.wire.peers import FixedPeers
 from tale.wire.presence import absence_of, presence_of

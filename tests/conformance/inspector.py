@@ -12,7 +12,12 @@ from typing import Any
 
 import anyio
 
-from tale.wire.contracts import CANCEL, LIST, SHOW, SUBMIT
+from tale.wire.contracts import (
+    CANCEL,
+    LIST,
+    SHOW,
+    SUBMIT,
+)
 
 from .node import INSPECTOR, NODE
 from .verdict import Row

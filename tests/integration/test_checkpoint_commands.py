@@ -24,12 +24,12 @@ from tale.wire.contracts import (
     RESUME,
     SHOW,
     SUBMIT,
-    AskRequest,
     ShowRequest,
     SubmitRequest,
     SubtaskRequest,
     TaskRequest,
 )
+from tale.wire.execution_contracts import AskRequest
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
 

@@ -18,11 +18,11 @@ from tale.wire.contracts import (
     LIST,
     SHOW,
     SUBMIT,
-    AskRequest,
     ListRequest,
     ShowRequest,
     SubmitRequest,
 )
+from tale.wire.execution_contracts import AskRequest
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
 

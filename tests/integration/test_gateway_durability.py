@@ -17,13 +17,13 @@ from tale.wire.contracts import (
     LIST,
     SHOW,
     SUBMIT,
-    AskRequest,
     Event,
     ListRequest,
     ShowRequest,
     SubmitRequest,
     TaskRequest,
 )
+from tale.wire.execution_contracts import AskRequest
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services
 

@@ -30,11 +30,11 @@ from tale.wire.contracts import (
     LIST,
     SHOW,
     SUBMIT,
-    AskRequest,
     ListRequest,
     ShowRequest,
     SubmitRequest,
 )
+from tale.wire.execution_contracts import AskRequest
 from tale.wire.leash import Peer
 from tale.wire.peers import FixedPeers
 from tale.wire.pool import Services

@@ -29,7 +29,15 @@ from tale.tasks.task import Began, Progress, Step, ToolOffer
 from tale.tasks.tooling import tooling_of
 from tale.tasks.tools import Tooling, perform
 from tale.tasks.workspace import Workspace
-from tale.wire.contracts import ACT, ASK, ActReply, ActRequest, AskReply, AskRequest, WorkRequest
+from tale.wire.execution_contracts import (
+    ACT,
+    ASK,
+    ActReply,
+    ActRequest,
+    AskReply,
+    AskRequest,
+    WorkRequest,
+)
 from tale.wire.tool_contracts import TOOLS, ExternalToolView, ToolsReply
 
 __all__ = ["Execution", "Perform", "compose", "main", "performing"]

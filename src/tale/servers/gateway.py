@@ -44,7 +44,8 @@ from tale.tasks.tooling import rules_of
 from tale.tasks.transfer import Transfer
 from tale.tasks.watching import Watching
 from tale.tasks.workspace import check_workspace
-from tale.wire.contracts import ASK, TaskView
+from tale.wire.contracts import TaskView
+from tale.wire.execution_contracts import ASK
 from tale.wire.pool import Services
 
 __all__ = ["compose", "main"]

@@ -29,7 +29,7 @@ from tale.tasks.task import (
     ToolOffer,
 )
 from tale.telemetry import get_logger
-from tale.wire.contracts import ACT, ASK, ActRequest, AskRequest, WorkRequest
+from tale.wire.execution_contracts import ACT, ASK, ActRequest, AskRequest, WorkRequest
 from tale.wire.peers import PeerSource
 from tale.wire.presence import absence_of, presence_of
 from tale.wire.tool import Tool

@@ -19,7 +19,12 @@ from tale.tasks.store import utc_now
 from tale.tasks.task import ENDED, TaskEvent
 from tale.tasks.watching import Watching
 from tale.tasks.words import in_words
-from tale.wire.contracts import EtaView, Event, PartView, ProgressView
+from tale.wire.contracts import (
+    EtaView,
+    Event,
+    PartView,
+    ProgressView,
+)
 
 __all__ = ["stream_events", "write_outlook"]
 

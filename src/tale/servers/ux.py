@@ -54,7 +54,13 @@ from tale.wire.chat_contracts import (
     SessionView,
     TurnView,
 )
-from tale.wire.contracts import SHOW, SUBMIT, ShowRequest, SubmitRequest, UsageView
+from tale.wire.contracts import (
+    SHOW,
+    SUBMIT,
+    ShowRequest,
+    SubmitRequest,
+    UsageView,
+)
 from tale.wire.pool import Services
 
 __all__ = ["RemoteGateway", "Ux", "compose", "main"]

@@ -12,31 +12,23 @@ a time has the file, by its lock. Above: `tasks.engine`. Below: DBOS, `storage.f
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import importlib
 import logging
-import os
-import sqlite3
-import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import anyio
 import orjson
 from anyio import to_thread
-from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import Engine
 
 from tale.errors import StorageError
 from tale.storage.faults import faults_of
-from tale.storage.set_aside import MARKED, Rescue, record
 from tale.tasks.durable import Changed, Json, Recorded, Work
+from tale.tasks.steps_database import locked, open_engine
 from tale.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -49,19 +41,12 @@ log = get_logger(__name__)
 _VERSION: Final = "1"
 """Of the course that workflows take, as far as an old record would mislead a new one. DBOS's own
 is a hash of the source: any edit would strand what is unfinished."""
-_LOST: Final = (
-    "What it had done so far was recorded in {file}, which was damaged and is kept as {aside}; it "
-    "begins anew. Its files are as it left them."
-)
 _WORKFLOW: Final = "step"
 _QUEUE: Final = "tale"
 _SCHEMA: Final = "tale_steps"
 _POLL_SECONDS: Final = (0.1, 1.0)
 """Between two looks for workflows that were asked for: while there is work, and at rest."""
 _THREADS: Final = 16
-_BUSY_MS: Final = 30_000
-_POOL: Final = 4
-_LOCK_SECONDS: Final = 0.1
 _NO_WORK_WORDS: Final = ("Asyncio task cancelled", "is not the latest version")
 """Warnings of DBOS about what is done on purpose here."""
 
@@ -94,14 +79,10 @@ class DbosJournal:
             StorageError: Its database can't be used.
         """
         await to_thread.run_sync(importlib.import_module, "dbos")
-        with faults_of(self._where):
-            lock = self._file.with_name(f"{self._file.name}.lock")
-            lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            await _lock(handle, lock)
+        async with locked(self._file, self._where):
             with faults_of(self._where):
-                engine = await to_thread.run_sync(self._engine)
+                engine, lost = await to_thread.run_sync(open_engine, self._file, self._url)
+            self.lost = lost or self.lost
             try:
                 with faults_of(self._where):
                     await self._launch(engine)
@@ -113,34 +94,6 @@ class DbosJournal:
                 with anyio.CancelScope(shield=True):
                     await self._close()
                 engine.dispose()
-        finally:
-            os.close(handle)
-
-    def _set_aside(self) -> None:
-        """Put a damaged file out of the way: what it recorded is lost, and no task is.
-
-        A task begins anew, and commands that had begun are known from its events.
-        """
-        engine = self._make_engine()
-        try:
-            with engine.connect() as connection:
-                sound = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() == "ok"
-        except DBAPIError as error:
-            code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-            if code not in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-                raise
-            sound = False
-        finally:
-            engine.dispose()
-        if sound:
-            return
-        aside = self._file.with_name(f"{self._file.name}{time.strftime(MARKED)}")
-        for ending in ("-wal", "-shm", ""):
-            with suppress(FileNotFoundError):
-                self._file.with_name(f"{self._file.name}{ending}").rename(f"{aside}{ending}")
-        record(Rescue(self._file, aside, datetime.now(UTC), handled=True))
-        self.lost = _LOST.format(file=self._file.name, aside=aside.name)
-        log.error("journal.damaged", database=self._where, set_aside=str(aside))
 
     async def run(self, identity: str, work: Work) -> None:
         """Run a workflow to its end, from where its record stops."""
@@ -264,22 +217,6 @@ class DbosJournal:
         self._visits.clear()
         await to_thread.run_sync(_dbos().destroy)
 
-    def _engine(self) -> Engine:
-        if self._url:
-            parsed = make_url(self._url)
-            return create_engine(
-                parsed.set(drivername="postgresql+psycopg"), pool_size=_POOL, pool_pre_ping=True
-            )
-        if self._file.exists():
-            self._set_aside()
-        os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
-        return self._make_engine()
-
-    def _make_engine(self) -> Engine:
-        engine = create_engine(URL.create("sqlite", database=str(self._file)), pool_size=_POOL)
-        event.listen(engine, "connect", _prepare)
-        return engine
-
 
 class _Visit:
     """A workflow for which the engine waits, or which is there before the engine asked for it."""
@@ -394,36 +331,3 @@ def _json_serializer(library: Any) -> Any:
 
 def _worth_a_line(record: logging.LogRecord) -> bool:
     return not any(words in record.getMessage() for words in _NO_WORK_WORDS)
-
-
-def _prepare(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-    """Set up each new connection: what is committed survives a power loss."""
-    del record
-    assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - narrows the type
-    connection.isolation_level = "IMMEDIATE"
-    for setting in (
-        f"busy_timeout = {_BUSY_MS}",
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-    ):
-        connection.execute(f"PRAGMA {setting}")
-    if sqlite3.sqlite_version_info < (3, 42):
-        # Without fractions of a second, or NULL; DBOS orders by it.
-        connection.create_function("unixepoch", -1, lambda *_: round(time.time(), 3))
-        connection.create_function("strftime", -1, lambda *_: str(round(time.time(), 3)))
-
-
-async def _lock(handle: int, file: Path) -> None:
-    """Take a file's lock; waits for another process that has it, such as one that is leaving."""
-    waiting = False
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not waiting:
-                log.warning("journal.waiting_for_lock", file=str(file))
-            waiting = True
-            await anyio.sleep(_LOCK_SECONDS)
-        else:
-            return

@@ -1,6 +1,7 @@
-"""The request and reply of every tool of the gateway and the execution servers.
+"""The request and reply of the gateway's own tools.
 
-With `chat_contracts` these are the only shapes that cross process borders over MCP. Below: `tool`.
+With `execution_contracts`, `tool_contracts`, `checkpoint_contracts`, `portable_contracts` and
+`chat_contracts` these are the only shapes that cross process borders over MCP. Below: `tool`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from pydantic import Field
 from tale.wire.tool import Shape, Tool
 
 __all__ = [
-    "ACT",
     "APPROVE",
-    "ASK",
     "CANCEL",
     "LIST",
     "PAUSE",
@@ -24,10 +23,6 @@ __all__ = [
     "RESUME",
     "SHOW",
     "SUBMIT",
-    "ActReply",
-    "ActRequest",
-    "AskReply",
-    "AskRequest",
     "EtaView",
     "Event",
     "ListRequest",
@@ -44,7 +39,6 @@ __all__ = [
     "TaskView",
     "UsageView",
     "VerdictRequest",
-    "WorkRequest",
 ]
 
 TaskState = Literal["queued", "running", "waiting", "paused", "done", "failed", "cancelled"]
@@ -344,70 +338,4 @@ REJECT = Tool(
     TaskView,
     title="Reject what a task asks for",
     effect="adds",
-)
-
-# -- execution -------------------------------------------------------------------------------------
-
-
-class WorkRequest(Shape):
-    """What is to be done for a step of a task: who asks, and whether it is talk or work."""
-
-    task: str
-    subtask: str | None = None
-    workspace: str
-    role: RoleName
-    kind: Literal["talk", "work"] = "work"
-    session: str | None = None
-    anywhere: bool = Field(
-        default=False, description="Outside of the workspace too: the user agreed to it."
-    )
-
-
-class AskRequest(WorkRequest):
-    """One question to a model; `question` is as `tasks.hands_json` writes it."""
-
-    question: dict[str, object]
-
-
-class AskReply(Shape):
-    """What the model answered."""
-
-    reply: dict[str, object]
-
-
-class ActRequest(WorkRequest):
-    """One action in the step's workspace; `action` is as `tasks.hands_json` writes it."""
-
-    action: dict[str, object]
-
-
-class ActReply(Shape):
-    """What came of it."""
-
-    outcome: dict[str, object]
-
-
-ASK = Tool(
-    "execution",
-    "ask",
-    "Ask a model one question for a step of a task; its answer is told as it comes. For the "
-    "gateway: whoever has work calls `submit` there.",
-    AskRequest,
-    AskReply,
-    idempotent=True,
-    title="Ask a model",
-    effect="adds",
-    # An answer is minutes of work: a machine under load must not have it made twice.
-    patience=15.0,
-)
-ACT = Tool(
-    "execution",
-    "act",
-    "Do one thing in a task's workspace: read or write a file, run a command. For the gateway: "
-    "whoever has work calls `submit` there.",
-    ActRequest,
-    ActReply,
-    title="Act in a workspace",
-    effect="changes",
-    patience=15.0,
 )

@@ -1,6 +1,6 @@
 """The request and reply by which the gateway learns which external tools a step may use.
 
-Beside `contracts`, which has the other tools of the execution servers. Below: `tool`.
+Beside `execution_contracts`, which has the other tools of the execution servers. Below: `tool`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import Field
 
-from tale.wire.contracts import WorkRequest
+from tale.wire.execution_contracts import WorkRequest
 from tale.wire.tool import Shape, Tool
 
 __all__ = ["TOOLS", "TOOLS_SECONDS", "ExternalToolView", "ToolsReply"]
