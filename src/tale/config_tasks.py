@@ -26,12 +26,19 @@ class _Section(BaseModel):
 
 
 class TaskSettings(_Section):
-    """What tasks may do by themselves."""
+    """What tasks may do by themselves, and how hard they try."""
 
     permission: Literal["ask", "workspace", "full"] = Field(
         default="workspace",
         description="ask: asks before every change; workspace: asks before anything outside of the "
         "workspace; full: asks for nothing.",
+    )
+    tries: int = Field(
+        default=4,
+        ge=1,
+        le=20,
+        description="Answers of a model that are checked, for each part: the first and its "
+        "corrections. Fewer cost fewer tokens, and solve less.",
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -26,10 +27,11 @@ from tale.storage.backup import keep_backed_up
 from tale.storage.database import Database
 from tale.tasks.adopted import AdoptedSteps, AdoptingJournal
 from tale.tasks.agent import work
+from tale.tasks.attempts import Limits
 from tale.tasks.checkpoint_store import CheckpointStore
 from tale.tasks.checkpointing import Checkpointing
 from tale.tasks.dbos_journal import DbosJournal
-from tale.tasks.engine import Agent, Engine
+from tale.tasks.engine import Engine
 from tale.tasks.equip import Equipping
 from tale.tasks.going_back import GoingBack
 from tale.tasks.leave import Trust
@@ -52,7 +54,7 @@ __all__ = ["compose", "main"]
 
 
 @asynccontextmanager
-async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenerator[Starlette]:
+async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
     """Build the gateway and run its engine."""
     settings, paths = context.settings, context.paths
 
@@ -99,7 +101,7 @@ async def compose(context: ServerContext, *, agent: Agent = work) -> AsyncGenera
             hub,
             journal,
             workers,
-            agent=agent,
+            agent=partial(work, limits=Limits(tries=settings.tasks.tries)),
             judge=judge,
             lanes=lanes,
             forms={"ux": action_form(models.ux.name), "task": action_form(models.task.name)},
