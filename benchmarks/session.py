@@ -275,6 +275,20 @@ def _compare(report: Report, tale: _Run, naive: _Run) -> None:
                 theirs,
             )
         )
+    # Answers that are checked and corrected cost tokens, and are right more often.
+    done, done_naive = (len(run.solved) + run.summed_up for run in (tale, naive))
+    each, each_naive = whole / max(1, done), all_naive.computed / max(1, done_naive)
+    report.add(
+        Figure(
+            "mixed session: tokens computed for each problem solved or text summed up",
+            each,
+            "tokens",
+            "≤ 60% of the naive loop's",
+            each <= 0.6 * each_naive,
+            baseline,
+            each_naive,
+        )
+    )
     late = sorted(tale.first)[int(0.95 * len(tale.first))]
     report.add(
         Figure(
