@@ -31,7 +31,7 @@ from tale.tasks.attempts import Limits
 from tale.tasks.checkpoint_store import CheckpointStore
 from tale.tasks.checkpointing import Checkpointing
 from tale.tasks.dbos_journal import DbosJournal
-from tale.tasks.engine import Engine
+from tale.tasks.engine import Agent, Engine
 from tale.tasks.equip import Equipping
 from tale.tasks.going_back import GoingBack
 from tale.tasks.leave import Trust
@@ -54,8 +54,10 @@ __all__ = ["compose", "main"]
 
 
 @asynccontextmanager
-async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
-    """Build the gateway and run its engine."""
+async def compose(
+    context: ServerContext, *, agent: Agent | None = None
+) -> AsyncGenerator[Starlette]:
+    """Build the gateway and run its engine; with another `agent` than tale's own, to measure it."""
     settings, paths = context.settings, context.paths
 
     def check_folder(given: str) -> Path:
@@ -101,7 +103,7 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
             hub,
             journal,
             workers,
-            agent=partial(work, limits=Limits(tries=settings.tasks.tries)),
+            agent=agent or partial(work, limits=Limits(tries=settings.tasks.tries)),
             judge=judge,
             lanes=lanes,
             forms={"ux": action_form(models.ux.name), "task": action_form(models.task.name)},
