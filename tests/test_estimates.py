@@ -156,6 +156,11 @@ OUTCOMES = st.builds(
 )
 
 
+def test_a_time_too_short_to_be_one_teaches_nothing() -> None:
+    short = replace(GOOD, prompt=100, cached=0, first_token=5e-324, seconds=1.0)
+    assert learned(short).per_prompt_token == learned().per_prompt_token
+
+
 @given(st.lists(OUTCOMES, max_size=30), st.sampled_from(KINDS), st.sampled_from(BANDS))
 def test_whatever_is_learned_estimates_stay_figures_one_can_use(
     outcomes: list[Outcome], kind: Kind, band: Band

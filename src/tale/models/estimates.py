@@ -161,6 +161,8 @@ class _Mean:
         return _Mean(self.weight * factor, self.total * factor, self.squares * factor)
 
     def add(self, value: float, *, memory: float = math.inf) -> None:
+        if value <= 0:  # a quotient too small to be told from nothing
+            return
         if self.weight >= memory:
             self.fade(memory / (self.weight + 1))
         log = math.log(value)
