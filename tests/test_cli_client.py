@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,6 +110,43 @@ def test_an_answer_that_is_stopped_leaves_the_server_usable(url: str) -> None:
 def test_a_wrong_token_is_refused(url: str) -> None:
     with pytest.raises(Unauthorized):
         McpClient(url, "wrong").call("chat", {"text": "x"})
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_a_signal_that_comes_to_another_thread_ends_a_silent_wait() -> None:
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    heard = threading.Event()
+    in_time: list[bool] = []
+    waits_in = Path(f"/proc/self/task/{threading.get_native_id()}/wchan")
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            while not any(word in waits_in.read_text() for word in ("poll", "select")):
+                assert not heard.is_set()
+            signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+            in_time.append(heard.wait(10))
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            with pytest.raises(Interrupted):
+                request_json(
+                    "GET", f"http://127.0.0.1:{server.getsockname()[1]}", token="t", silence=60
+                )
+        finally:
+            heard.set()
+            thread.join()
+            signal.signal(signal.SIGUSR1, before)
+    assert in_time == [True]
 
 
 def test_nobody_listening_means_not_sent() -> None:

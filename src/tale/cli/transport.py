@@ -8,8 +8,12 @@ more. A failure before the request was sent is `NotSent` (always safe to repeat)
 from __future__ import annotations
 
 import http.client
+import select
+import socket
+import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tale import trace
@@ -22,11 +26,15 @@ from tale.errors import (
     error_from_code,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 __all__ = ["SILENCE_SECONDS", "Broken", "NotSent", "exchange", "request_json", "sse_data"]
 
 # Servers send a comment every 15 s while they work (the MCP SDK's interval, ours too), so a stream
 # that is silent three times as long has nobody at the other end.
 SILENCE_SECONDS = 45.0
+_LOOK_SECONDS = 0.5
 
 
 class NotSent(ServiceUnavailable):
@@ -35,6 +43,23 @@ class NotSent(ServiceUnavailable):
 
 class Broken(WireError):
     """The connection ended before the answer was complete."""
+
+
+class _Heedful(socket.socket):
+    """A socket that is read without being deaf to Ctrl-C.
+
+    Python notices a signal between two of its own steps, or when the signal breaks off a call. One
+    that comes just before a blocking read, or to another thread, would wait for the next byte.
+    """
+
+    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
+        """Read what there is; waits as long as the time-out says."""
+        patience = self.gettimeout()
+        deadline = time.monotonic() + patience if patience is not None else None
+        while not select.select([self], [], [], _LOOK_SECONDS)[0]:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError("timed out")
+        return super().recv_into(buffer, nbytes, flags)
 
 
 @contextmanager
@@ -69,6 +94,8 @@ def exchange(
     try:
         try:
             connection.connect()
+            connection.sock = _Heedful(fileno=connection.sock.detach())
+            connection.sock.settimeout(silence)
         except OSError as error:
             raise NotSent(f"{url} does not answer: {error}.") from error
         sent = {
