@@ -144,5 +144,5 @@ def test_no_request_for_talk_or_work_is_taken_for_one() -> None:
 
 
 @given(st.text(max_size=200))
-def test_any_text_can_be_judged(text: str) -> None:
-    asked_how_far(text)
+def test_any_text_can_be_judged_whatever_space_is_around_it(text: str) -> None:
+    assert asked_how_far(f"  {text}\n") == asked_how_far(text)

@@ -4,8 +4,8 @@ Everything passes one path: recorded as queued, picked, worked on in a durable w
 recorded, then shown. A task is one step, or several that depend on each other; each is a workflow
 of its own. The tables of `tasks.store` are the truth about what is to be done: at start whatever
 has not ended takes that path again, and its workflows go on where they were cut off. Above:
-`servers.gateway`. Below: `tasks.store`, `tasks.progress`, `tasks.durable`, and the execution
-servers behind the `Workers`.
+`servers.gateway`. Below: `tasks.scheduler` (what begins next), `tasks.store`, `tasks.progress`,
+`tasks.durable`, and the execution servers behind the `Workers`.
 """
 
 from __future__ import annotations
