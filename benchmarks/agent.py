@@ -34,6 +34,7 @@ from benchmarks.solving import code_blocks, solves
 from tale.errors import TaleError
 from tale.models.backend import Message
 from tale.tasks.agent import work
+from tale.tasks.fences import closed
 from tale.tasks.hands import (
     Action,
     FileChange,
@@ -203,6 +204,7 @@ def _ask(url: str, question: Question, seed: int = 0) -> Reply:
         "max_tokens": min(question.max_tokens, _ANSWER_TOKENS),
         "temperature": question.temperature,
         "seed": seed,
+        "stop": list(question.stop),
     }
     headers = {"Content-Type": "application/json"}
     request = Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), headers)
@@ -213,7 +215,10 @@ def _ask(url: str, question: Question, seed: int = 0) -> Reply:
     cached = timings.get("cache_n", 0)
     spent = TokensSpent(timings["prompt_n"] + cached, timings["predicted_n"], cached)
     finish = "length" if choice["finish_reason"] == "length" else "stop"
-    return Reply(choice["message"]["content"], "task", "task", finish=finish, usage=spent)
+    text = choice["message"]["content"]
+    if question.stop and finish == "stop":
+        text = closed(text)
+    return Reply(text, "task", "task", finish=finish, usage=spent)
 
 
 def _run(arguments: list[str], source: str, seconds: float, folder: Path) -> Outcome:

@@ -13,6 +13,8 @@ from scripted_hands import ScriptedHands
 from tale.errors import TaskError
 from tale.tasks.agent import work
 from tale.tasks.attempts import Limits
+from tale.tasks.fenced import AFTERWORD
+from tale.tasks.fences import NamedFile, closed, parse_fences
 from tale.tasks.hands import (
     Action,
     AskUser,
@@ -408,3 +410,49 @@ async def test_whatever_is_replied_it_ends_within_its_limits_and_replays_alike(
         assert len(hands.asked) <= 8
         told.append((result, hands.asked, hands.acted, hands.notes))
     assert told[0] == told[1]
+
+
+# -- what comes after the last file ----------------------------------------------------------------
+
+HEAD = 'Complete this function:\n\ndef f(x: int) -> int:\n    """Doubles it."""'
+
+
+async def test_an_answer_with_one_function_ends_with_its_file() -> None:
+    hands = ScriptedHands(BAD, GOOD, runs=examples)
+    await work(step(f"{HEAD}\n\nf(2) == 4"), hands)
+    assert [each.stop for each in hands.asked] == [AFTERWORD, AFTERWORD]
+    assert len(AFTERWORD) <= 4, "OpenAI takes no more"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        REQUEST,
+        f"{HEAD}\n\nWith tests.",
+        f"{HEAD}\n\ndef g(x: int) -> int:\n    return f(f(x))",
+    ],
+)
+async def test_an_answer_that_may_need_more_than_one_file_goes_on(text: str) -> None:
+    hands = ScriptedHands(GOOD, runs=examples)
+    await work(step(text), hands)
+    assert hands.asked[0].stop == ()
+
+
+@pytest.mark.parametrize("end", AFTERWORD)
+def test_a_file_that_the_answer_ends_with_is_whole(end: str) -> None:
+    answer = (
+        f"It is twice x.\n\n{GOOD}\nThis works: \n\nTests:\n\nExplained.\n\n### In this\n\nIn all"
+    )
+    said, _, _ = f"{answer}{end}".partition(end)
+    assert parse_fences(closed(said)).files == (NamedFile("f.py", "def f(x):\n    return 2 * x\n"),)
+
+
+def test_a_following_file_does_not_end_the_answer() -> None:
+    assert not any(end in f"{GOOD}\n{wrote('x = 1', 'g.py')}" for end in AFTERWORD)
+
+
+@given(st.text(st.sampled_from("`~a\n #py FILE:.")))
+def test_nothing_is_open_once_it_is_closed(text: str) -> None:
+    whole = closed(text)
+    assert whole.startswith(text)
+    assert closed(whole) == whole

@@ -10,6 +10,7 @@ from typing import Final
 from tale.models.backend import ChatRequest, Chunk, Usage
 from tale.models.caller import ModelCaller, Purpose
 from tale.models.runaway import before_rambling, runs_away
+from tale.tasks.fences import closed
 from tale.tasks.hands import Question, Reply
 from tale.tasks.task import STEP_SECONDS, Kind, Noted, Report, Step, TokenSaid, TokensSpent
 
@@ -34,6 +35,7 @@ async def ask(step: Step, question: Question, models: ModelCaller, report: Repor
         question.messages,
         max_tokens=question.max_tokens,
         temperature=question.temperature,
+        stop=question.stop,
         options=options_of(question),
     )
     text, checked, ran_away = "", 0, False
@@ -60,7 +62,7 @@ async def ask(step: Step, question: Question, models: ModelCaller, report: Repor
         model, role, reason = answer.model, answer.role or step.role, answer.reason
     usage = last.usage or Usage()
     return Reply(
-        text,
+        closed(text) if question.stop and last.finish == "stop" else text,
         model,
         role,
         reason,

@@ -85,16 +85,18 @@ def next_question(
     attempts: Sequence[Attempt],
     limits: Limits,
     session: str,
+    *,
     role: Role | Literal["auto"] = "auto",
+    stop: tuple[str, ...] = (),
 ) -> tuple[Question, tuple[Message, ...]] | None:
     """Say what is asked next, and the `thread` of its answer; None where it is over.
 
-    The first question goes to `role`, all others to whoever answered that.
+    The first question goes to `role`, all others to whoever answered that; `stop` ends each answer.
     """
     if attempts:
         # The router would judge a correction by its last message, which is no request.
         role = attempts[0].reply.role
-    asking = _Asking(opening, limits, session, role)
+    asking = _Asking(opening, limits, session, role, stop)
     if not attempts:
         return asking.question((), _GREEDY), ()
     last = attempts[-1]
@@ -176,6 +178,7 @@ class _Asking:
     limits: Limits
     session: str
     role: Role | Literal["auto"]
+    stop: tuple[str, ...]
 
     def anew(self, more: str, temperature: float) -> Question:
         """Ask as in the beginning, with a word more."""
@@ -194,4 +197,5 @@ class _Asking:
             temperature=temperature,
             role=self.role,
             session=self.session,
+            stop=self.stop,
         )

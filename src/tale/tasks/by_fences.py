@@ -24,7 +24,7 @@ from tale.tasks.attempts import Attempt, best_of, next_question
 from tale.tasks.calls import call_line, is_call, read_calls
 from tale.tasks.checks import is_test
 from tale.tasks.examples import signatures_in
-from tale.tasks.fenced import read_fenced
+from tale.tasks.fenced import AFTERWORD, read_fenced
 from tale.tasks.fences import NamedFile
 from tale.tasks.hands import Reply, RunCommand
 from tale.tasks.task import Role, StepResult
@@ -60,7 +60,10 @@ class _ByFences:
         step, limits, session = self._bench.step, self._bench.limits, self._bench.session
         # A part of a plan is work, however it is put.
         role: Role | Literal["auto"] = step.role if step.subtask else "auto"
-        while asked := next_question(opening, attempts, limits, session, role):
+        # One function is one file, so what comes after that is read by nobody.
+        one = len(signatures_in(step.text)) == 1 and opening[0].content == WORK_SYSTEM
+        stop = AFTERWORD if one else ()
+        while asked := next_question(opening, attempts, limits, session, role=role, stop=stop):
             question, thread = asked
             if attempts and not attempts[-1].goes_on:
                 await self._hands.note(_why_again(attempts[-1]))

@@ -16,7 +16,7 @@ from typing import Final
 
 from tale.tasks.languages import EXTENSIONS, SHELLS, is_file_name
 
-__all__ = ["Block", "Fences", "NamedFile", "parse_fences"]
+__all__ = ["Block", "Fences", "NamedFile", "closed", "parse_fences"]
 
 _OPENING: Final = re.compile(r"^([ \t]*)(`{3,}|~{3,})([^`]*)$")
 _KEYWORDS: Final = ("file name", "file path", "filename", "filepath", "file", "path")
@@ -114,6 +114,18 @@ def parse_fences(text: str) -> Fences:
         at = end + 1 if end < len(lines) and _closes(lines[end], fence) else end
     problems += _announced_only(lines[at:], None)
     return Fences(tuple(files.values()), tuple(blocks), tuple(problems))
+
+
+def closed(text: str) -> str:
+    """Close the block that is open at the end of a text, if one is."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    at = 0
+    while (fence := _next_fence(lines, at)) is not None:
+        at, complete = _closing(lines, fence)
+        if not complete:
+            return f"{text}\n{fence.ticks}"
+        at += at < len(lines) and _closes(lines[at], fence)
+    return text
 
 
 def _next_fence(lines: Sequence[str], start: int) -> _Fence | None:
