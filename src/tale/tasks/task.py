@@ -30,6 +30,7 @@ __all__ = [
     "Progress",
     "Report",
     "Role",
+    "Size",
     "State",
     "Step",
     "StepResult",
@@ -39,6 +40,7 @@ __all__ = [
     "TokenSaid",
     "TokensSpent",
     "ToolOffer",
+    "WorkKind",
     "check_prompt",
     "check_transition",
 ]
@@ -48,6 +50,10 @@ Role = Literal["ux", "task"]
 Kind = Literal["talk", "work"]
 Level = Literal["ask", "workspace", "full"]
 """What a task may do without a question; `tasks.permissions` says what each means."""
+WorkKind = Literal["code", "write", "act", "summarise", "extract", "transform", "plan"]
+"""What a part of a plan is, as `models.assess` names it: a program, prose, things done on the
+machine, a shorter text, facts out of one, the same in another form, and the planning itself."""
+Size = Literal["small", "medium", "large"]
 Form = Literal["fences", "json"]
 """How a model acts: whole files in fenced blocks, or one action a turn as a JSON object."""
 
@@ -257,6 +263,13 @@ class Subtask:
     Attributes:
         depends_on: Ids of those that must be done before; their results are given to it.
         answer: Its result, once it is done.
+        files: What it wrote, relative to the workspace.
+        kind: What is asked for, as the router names it.
+        reads: Files that it needs, relative to the workspace: they are there, or others write them.
+        writes: Files that it will write; no two parts that may run together write the same.
+        check: A shell line that exits with 0 where it is done well; empty where there is none.
+        size: How much work it is expected to be.
+        priority: Among the parts of its task: higher is sooner.
     """
 
     id: str
@@ -266,6 +279,12 @@ class Subtask:
     state: State = "queued"
     answer: str = ""
     files: tuple[str, ...] = ()
+    kind: WorkKind = "code"
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    check: str = ""
+    size: Size = "medium"
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
