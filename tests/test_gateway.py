@@ -457,7 +457,14 @@ def test_progress_of_a_kind_unknown_here_is_passed_over(data: Mapping[str, objec
 async def test_what_is_asked_and_what_is_answered_keep_everything_on_the_way() -> None:
     step = Step("t-1", "", "/w", "ux", "talk", "s-1", subtask="part", anywhere=True)
     question = Question(
-        (Message("user", "do", {"name": "me"}),), 9, 0.5, "task", {"type": "object"}, "s-2", False
+        (Message("user", "do", {"name": "me"}),),
+        9,
+        0.5,
+        "task",
+        {"type": "object"},
+        "s-2",
+        False,
+        ("x",),
     )
     answered = Reply("did", "m", "ux", "why", "length", TokensSpent(1, 2, 3), True)
 

@@ -41,9 +41,9 @@ class Question:
         role: Who is asked; `auto` leaves it to the router.
         schema: JSON schema that the answer must satisfy; None for free text.
         session: Groups calls that share a beginning, for the prefix cache.
+        shown: Whether tokens are shown to the user as they come.
         stop: Strings before which the answer ends, for one that goes on when all is said: at most
             four, which every server takes. A block that is open there is closed.
-        shown: Whether tokens are shown to the user as they come.
     """
 
     messages: tuple[Message, ...]
@@ -52,8 +52,8 @@ class Question:
     role: Role | Literal["auto"] = "auto"
     schema: Mapping[str, object] | None = None
     session: str | None = None
-    stop: tuple[str, ...] = ()
     shown: bool = True
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
