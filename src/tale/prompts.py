@@ -21,6 +21,7 @@ __all__ = [
     "REPEATED",
     "RUN_SYSTEM",
     "TESTED_WORK_SYSTEM",
+    "WHOLE_SYSTEM",
     "WORK_SYSTEM",
     "actions_system",
     "calls_system",
@@ -142,6 +143,11 @@ def _offered(tools: Sequence[tuple[str, str]], left_out: int) -> str:
     return "\n".join(lines)
 
 
+WHOLE_SYSTEM: Final = (
+    "You are a careful engineer. You are told what was asked for and what was made of it, in "
+    "parts. Tell who asked for it in at most three short sentences what there is now and how it is "
+    "used. Say what fails still, if a check does. Promise nothing else, and show no code."
+)
 BY_HAND: Final = (
     "First go through the first example by hand in at most four short lines, then write the file."
 )

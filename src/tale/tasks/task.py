@@ -243,6 +243,7 @@ class StepResult:
         holds: Whether the checks hold; None where there was nothing to check, or no way to.
         check: What was checked and what came of it, or why not, for the user; empty where there
             was nothing to check.
+        faults: What the failed checks said, for whoever is to mend it.
     """
 
     answer: str
@@ -254,6 +255,7 @@ class StepResult:
     turns: int = 1
     holds: bool | None = None
     check: str = ""
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

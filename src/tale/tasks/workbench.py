@@ -150,6 +150,7 @@ class Workbench:
             turns=len(replies),
             holds=holds,
             check=said,
+            faults=tuple(f"{each.check.name}: {each.text}" for each in failed),
         )
 
     async def give_up(

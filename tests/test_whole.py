@@ -1,0 +1,81 @@
+"""The last part of a plan looks at what the parts have made together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from scripted_hands import ScriptedHands
+from tale.tasks.hands import Action, Outcome, RunCommand, RunPython
+from tale.tasks.task import Step, Subtask
+from tale.tasks.whole import check_whole
+
+pytestmark = pytest.mark.anyio
+
+REQUEST = "Build a shop"
+PLAN = (
+    Subtask("a", "Model", "…", (), "done", "Made.", ("a.py",), check="python -m pytest -q"),
+    Subtask("b", "Texts", "…", (), "done", "Made.", ("b.md",), writes=("b.md",), check="test -s b"),
+    Subtask("c", "Dropped", "…", (), "cancelled", writes=("c.md",), check="false"),
+    Subtask("+whole", "Check the whole", "…", ("a", "b"), "running"),
+)
+FILES = {"a.py": "x = 1\n", "b.md": "Hello\n"}
+
+
+def step() -> Step:
+    return Step("t-1", "…", "/w", "task", "work", subtask="+whole")
+
+
+async def test_all_checks_are_run_again_and_the_user_is_told() -> None:
+    hands = ScriptedHands("A shop: run `python a.py`.\n", files=FILES)
+    result = await check_whole(step(), hands, REQUEST, PLAN)
+    run = [each.line for each in hands.acted if isinstance(each, RunCommand)]
+    assert run == ["python -m pytest -q", "test -s b"]
+    assert any(isinstance(each, RunPython) for each in hands.acted), "the code is loaded together"
+    assert all(each.repeatable for each in hands.acted if isinstance(each, RunCommand | RunPython))
+    assert (result.holds, result.answer, result.faults) == (True, "A shop: run `python a.py`.", ())
+    assert "`test -s b` passed" in result.check
+
+
+async def test_what_a_later_part_broke_is_found_and_told_to_the_model() -> None:
+    def runs(action: Action, files: Mapping[str, str]) -> Outcome:
+        del files
+        broken = isinstance(action, RunCommand) and "pytest" in action.line
+        return Outcome(ok=not broken, text="assert 1 == 2" if broken else "", exit=int(broken))
+
+    hands = ScriptedHands("It is there, but a test fails.", files=FILES, runs=runs)
+    result = await check_whole(step(), hands, REQUEST, PLAN)
+    assert result.holds is False
+    assert result.check == "`python -m pytest -q` failed"
+    [fault] = result.faults
+    assert "assert 1 == 2" in fault
+    assert "`python -m pytest -q` failed" in hands.asked[0].messages[-1].content
+
+
+async def test_a_file_that_was_promised_must_be_there() -> None:
+    hands = ScriptedHands("Made.", files={"a.py": FILES["a.py"]})
+    plan = (PLAN[0], *(Subtask("b", "Texts", "…", state="done", writes=("b.md", "a.py")),))
+    result = await check_whole(step(), hands, REQUEST, plan)
+    assert result.holds is False
+    assert result.check.startswith("b.md is missing")
+    assert result.faults == ("b.md was to be written, and is not there.",)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "why"),
+    [
+        (Outcome(ok=False, text="no sandbox"), "nothing could be run"),
+        (Outcome(ok=False, text="no", forbidden=True), "you did not allow it"),
+    ],
+)
+async def test_where_nothing_may_run_it_says_why(outcome: Outcome, why: str) -> None:
+    hands = ScriptedHands("Made.", files=FILES, runs=lambda _, __: outcome)
+    result = await check_whole(step(), hands, REQUEST, PLAN)
+    assert (result.holds, result.check) == (None, why)
+
+
+async def test_texts_alone_are_not_checked() -> None:
+    plan = (Subtask("b", "Texts", "…", state="done", files=("b.md",)),)
+    result = await check_whole(step(), ScriptedHands("Made.", files=FILES), REQUEST, plan)
+    assert (result.holds, result.check) == (None, "there is nothing in it to run")
