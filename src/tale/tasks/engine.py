@@ -18,21 +18,18 @@ from typing import Final, TypeVar
 import anyio
 import anyio.abc
 
-from tale.errors import StorageError, TaleError, TaskError
-from tale.storage.database import storable
-from tale.tasks.durable import Changed, Journal, Recorder
+from tale.errors import StorageError, TaskError
+from tale.tasks.durable import Journal
 from tale.tasks.equip import Equip
-from tale.tasks.hands import Hands
 from tale.tasks.keeper import Keeper, KeepsNothing
 from tale.tasks.leave import Answer, Asked, Trust
-from tale.tasks.plan import instructions
 from tale.tasks.progress import ProgressHub
-from tale.tasks.recorded_hands import Overtaken, RecordedHands, Workers, pauses
-from tale.tasks.rounds import Past, past_of
+from tale.tasks.recorded_hands import Overtaken, Workers, pauses
 from tale.tasks.run import Run
 from tale.tasks.scheduler import Schedule
+from tale.tasks.step_work import Agent, Doing, PartDone, StepWork, TaskFailed
 from tale.tasks.store import NewTask, TaskStore
-from tale.tasks.task import Form, Judge, Judgement, Role, Step, StepResult, Subtask, Task
+from tale.tasks.task import Form, Judge, Judgement, Role, Subtask, Task
 from tale.tasks.task_rows import Change
 from tale.telemetry import get_logger
 
@@ -41,14 +38,6 @@ __all__ = ["Agent", "Engine"]
 log = get_logger(__name__)
 
 ResultT = TypeVar("ResultT")
-Agent = Callable[[Step, Hands], Awaitable[StepResult]]
-"""Does a step with hands alone; given the same replies and outcomes it does the same."""
-
-_LOG_HINT: Final = "`tale logs gateway` has the traceback."
-_ANEW: Final = (
-    "tale or its settings were changed meanwhile, so that it can't go on from what it had; it "
-    "begins anew."
-)
 _TIDY_SECONDS: Final = 3600.0
 _PART: Final = Judgement("task", "work", "part of a plan")
 
@@ -91,14 +80,21 @@ class Engine:
         self._store = store
         self._hub = hub
         self._journal = journal
-        self._agent = agent
-        self._workers = workers
         self._judge = judge
-        self._forms = forms or {}
         self._keeper = keeper or KeepsNothing()
-        self._trust = trust or Trust()
-        self._equip = equip
         self._pause = pause
+        self._worker = StepWork(
+            store,
+            journal,
+            workers,
+            agent=agent,
+            keeper=self._keeper,
+            trust=trust or Trust(),
+            equip=equip,
+            forms=forms or {},
+            pause=pause,
+            insist=self._insist,
+        )
         self._schedule = Schedule(lanes)
         self._runs: dict[str, Run] = {}
         self._changed = anyio.Event()
@@ -283,86 +279,20 @@ class Engine:
 
     async def _bring_to_end(self, run: Run) -> None:
         task = await self._insist(lambda: self._store.get(run.queued.task))
-        plan = self._schedule.plan(task.id)
-        part = plan[run.queued.subtask] if run.queued.subtask else None
-        judgement = _PART if part else self._judge(task.text)
-        await run.start(part, judgement)
-        past = await self._insist(lambda: past_of(self._store.database, task.id))
-        run.step = step = self._step(task, part, judgement, past)
-        try:
-            await self._insist(lambda: self._keeper.begin(step, run.tell))
-        except TaleError as error:  # without the files it was forked for there is nothing to do
-            await self._fail(run, part, error)
-            return
-        if self._journal.lost and task.started:
-            await run.tell("note", {"text": self._journal.lost}, f"{step.id}:lost")
-        log.info("step.started", step=step.id, role=step.role, kind=step.kind)
+        part = self._schedule.plan(task.id).get(run.queued.subtask)
+        ask = partial(self._ask_user, run)
+        doing = Doing(run, task, part, self._judgement(task, part), self._schedule.plan, ask)
+        match await self._worker.bring_to_end(doing):
+            case PartDone(answer, files):
+                self._schedule.part_done(run.queued, answer, files)
+            case TaskFailed():
+                self._drop(task.id, but=run.queued.id)
+            case None:
+                pass
+        self._changed.set()
 
-        async def work(recorder: Recorder) -> None:
-            await self._work(step, part, run, recorder)
-
-        while True:
-            try:
-                await self._insist(lambda: self._journal.run(step.id, work))
-                break
-            except Changed as error:
-                log.warning("step.begins_anew", step=step.id, reason=error.message)
-                await self._insist(lambda: self._journal.forget([step.id]))
-                await run.tell("resumed", {"why": _ANEW})
-
-    def _step(self, task: Task, part: Subtask | None, judgement: Judgement, past: Past) -> Step:
-        return Step(
-            task.id,
-            instructions(task.text, part, self._schedule.plan(task.id)) if part else task.text,
-            task.workspace,
-            judgement.role,
-            judgement.kind,
-            task.session,
-            form=self._forms.get(judgement.role, "fences"),
-            subtask=part.id if part else None,
-            round=past.rounds,
-            origin=past.origin,
-            permission=task.permission,
-        )
-
-    async def _work(self, step: Step, part: Subtask | None, run: Run, recorder: Recorder) -> None:
-        """Have the agent do a step, and record what came of it."""
-        if self._equip:
-            step = await self._equip(step, recorder, run.tell)
-        recorded = RecordedHands(
-            step,
-            recorder,
-            self._workers,
-            run,
-            self._pause,
-            trust=self._trust,
-            ask_user=partial(self._ask_user, run),
-        )
-        try:
-            result = await self._agent(step, self._keeper.hands(step, recorded, run.tell))
-            await self._keeper.keep(step, "subtask" if part else "end", run.tell)
-        except (StorageError, Changed):
-            raise
-        except TaleError as error:
-            await self._fail(run, part, error)
-        except Overtaken:
-            raise
-        except Exception as error:  # a task's boundary: the log has the traceback, the rest go on
-            log.exception("task.crashed", task=step.id)
-            await self._fail(run, part, TaskError(f"tale failed: {error!r}.", hint=_LOG_HINT))
-        else:
-            await run.finish(part, result)
-            log.info("step.done", step=step.id, model=result.model, files=len(result.files))
-            if part:
-                self._schedule.part_done(run.queued, storable(result.answer), result.files)
-                self._changed.set()
-
-    async def _fail(self, run: Run, part: Subtask | None, error: TaleError) -> None:
-        if run.step:
-            await self._keeper.keep(run.step, "end", run.tell)
-        await run.fail(part, error)
-        self._drop(run.queued.task, but=run.queued.id)
-        log.warning("task.failed", task=run.queued.id, code=error.code, reason=error.message)
+    def _judgement(self, task: Task, part: Subtask | None) -> Judgement:
+        return _PART if part else self._judge(task.text)
 
     async def _tidy(self) -> None:
         """Forget now and then what was recorded of steps whose tasks have ended."""
