@@ -202,7 +202,7 @@ class World:
     # -- what disturbs it --------------------------------------------------------------------------
 
     def _disturb(self) -> None:
-        if self._random.random() > 0.25:
+        if self._random.random() > 0.4:
             return
         kind = self._random.choice(["kill", "pause", "resume", "hold", "release", "plan", "drop"])
         self._tries[kind] += 1
