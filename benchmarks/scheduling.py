@@ -74,6 +74,7 @@ def measure(report: Report) -> None:
     _validation(report)
     _decisions(report, 0)
     _decisions(report, _TASKS)
+    _held_up(report)
 
 
 # -- how near to the best --------------------------------------------------------------------------
@@ -296,6 +297,28 @@ def _ended(schedule: Schedule, step: Queued, random_: random.Random) -> None:
     else:
         schedule.part_done(step, "", ())
     schedule.end(step.id)
+
+
+def _held_up(report: Report) -> None:
+    """Time the events while nearly all waits for one file, so that a decision looks at the most."""
+    clock = _Clock()
+    schedule = Schedule({"ux": 1, "task": 4})
+    plan = [Subtask(f"p{n}", "", "", reads=("a.py", f"p{n}.py")) for n in range(_PARTS)]
+    for number in range(_TASKS):
+        schedule.add(f"t-{number:03}", 0, "task", plan, folder="/w")
+    running: list[Queued] = []
+
+    def happens(name: str) -> None:
+        if running:
+            schedule.end(running.pop(0).id)
+        writer = Subtask("w", "", "", writes=("a.py",))
+        schedule.add(name, -1, "task", [writer], folder="/w")
+        while step := schedule.next():
+            running.append(step)
+
+    for number in range(_EVENTS // 4):
+        clock.time(lambda number=number: happens(f"w-{number:03}"))
+    _cost(report, f"the same where all parts of {_TASKS} tasks wait for one file", clock)
 
 
 def _cost(

@@ -274,6 +274,18 @@ def test_no_two_parts_write_a_file_at_once_also_of_tasks_in_one_folder() -> None
     assert done(schedule, "t-2.a") == ["t-3.a"]
 
 
+def test_however_many_wait_for_one_file_all_begin_in_the_end() -> None:
+    schedule = Schedule(LANES)
+    schedule.add("t-1", -1, "task", [part("w", writes=["x.py"])], folder="/w")
+    readers = [part(f"r{number}", reads=["x.py"]) for number in range(300)]
+    for number in range(2, 6):
+        schedule.add(f"t-{number}", 0, "task", readers, folder="/w")
+    assert begun(schedule) == ["t-1.w"]
+    schedule.part_done(Queued("t-1", "task", "w"), "", ())
+    schedule.end("t-1.w")
+    assert len(set(in_turn(schedule))) == 4 * 300
+
+
 def test_what_only_asks_a_model_needs_no_execution_server() -> None:
     schedule = Schedule(LANES, servers=1)
     schedule.add("t-1", 0, "task")

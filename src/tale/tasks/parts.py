@@ -66,6 +66,10 @@ class Parts:
         """The parts that may begin, in the order in which they should."""
         return [key[-1] for key in self._ready]
 
+    def first(self, most: int) -> list[str]:
+        """Give the first ones of those that may begin."""
+        return [key[-1] for key in self._ready[:most]]
+
     @property
     def waits(self) -> bool:
         """Whether a part may begin."""
