@@ -260,6 +260,18 @@ def test_a_task_whose_parts_are_all_over_is_forgotten() -> None:
     assert begun(schedule) == []
 
 
+def test_what_runs_of_an_earlier_plan_stays_until_it_ends() -> None:
+    schedule = Schedule(LANES)
+    schedule.add("t", 0, "task", PLAN)
+    assert begun(schedule) == ["t.a", "t.b"]
+    schedule.drop("t", but="t.b")
+    schedule.add("t", 0, "task", [part("a"), part("d")])
+    schedule.replace_plan("t", [part("a"), part("e")])
+    schedule.end("t.a")
+    assert begun(schedule) == ["t.a"]
+    assert done(schedule, "t.b") == ["t.e"]
+
+
 # -- resources -------------------------------------------------------------------------------------
 
 

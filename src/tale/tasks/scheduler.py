@@ -303,14 +303,14 @@ class Schedule:
 
     def _going_on(self, task: str) -> set[str]:
         """Name a task's parts that run, were not cut off, and whose outcome is not known yet."""
-        known = self._tasks.get(task)
-        return {
+        run = {
             one.subtask
             for step, (one, _) in self._running.items()
-            if one.task == task
-            and step not in self._leaving
-            and (known is None or known.parts.all[one.subtask].state == "running")
+            if one.task == task and step not in self._leaving
         }
+        if known := self._tasks.get(task):
+            run &= {one.id for one in known.parts.all.values() if one.state == "running"}
+        return run
 
 
 def _whole() -> Subtask:
