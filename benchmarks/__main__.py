@@ -20,6 +20,7 @@ _ALL = (
     "wire",
     "routing",
     "sandbox",
+    "scheduling",
     "eta",
     "watching",
     "session",

@@ -30,7 +30,7 @@ def part(identity: str, *needs: str, text: str = "do") -> Subtask:
         ([part("a b")], "'a b' can't be the id"),
         ([part("x" * 65)], "1 to 64 characters"),
         ([part("a", text="  ")], "Subtask 'a': The text is empty"),
-        ([part(f"p{n}") for n in range(MAX_SUBTASKS + 1)], "at most 200"),
+        ([part(f"p{n}") for n in range(MAX_SUBTASKS + 1)], "at most 500"),
     ],
 )
 def test_a_plan_that_can_not_be_worked_on_is_refused_in_words(

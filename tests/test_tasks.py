@@ -48,7 +48,6 @@ from tale.tasks.hands import (
 )
 from tale.tasks.leave import Trust
 from tale.tasks.progress import ProgressHub
-from tale.tasks.scheduler import Queued, pick
 from tale.tasks.store import NewTask, TaskStore
 from tale.tasks.task import (
     ENDED,
@@ -805,15 +804,6 @@ async def test_a_database_that_is_locked_at_the_start_is_shown_and_its_tasks_go_
             assert (await world.ended(last.id)).state == "done"
     assert world.workers.steps == ["first", "last"]
     assert (await kinds(store, dropped.id)) == ["queued", "cancelled"]
-
-
-def test_only_a_lane_with_room_is_picked_from() -> None:
-    queue = [Queued(0, "t-2", 0, "task"), Queued(-1, "t-3", 0, "task"), Queued(0, "t-1", 0, "ux")]
-    lanes: dict[Role, int] = {"ux": 1, "task": 2}
-    assert pick(queue, [], lanes) == queue[1]
-    assert pick(queue, ["task", "task"], lanes) == queue[2]
-    assert pick(queue, ["task", "task", "ux"], lanes) is None
-    assert pick([], [], lanes) is None
 
 
 def test_states_of_the_wire_and_of_the_code_are_the_same() -> None:

@@ -238,8 +238,11 @@ class Engine:
         self._enqueue(change.task, await self._insist(lambda: self._store.plan(identity)))
 
     def _enqueue(self, task: Task, plan: Collection[Subtask]) -> None:
-        role = _PART.role if plan else self._judge(task.text).role
-        self._schedule.add(task.id, -task.priority, role, plan)
+        judgement = _PART if plan else self._judge(task.text)
+        acts = judgement.kind == "work"
+        self._schedule.add(
+            task.id, -task.priority, judgement.role, plan, folder=task.workspace, acts=acts
+        )
         self._changed.set()
 
     async def _run_queue(self) -> None:

@@ -16,7 +16,7 @@ from tale.tasks.task import Subtask, check_prompt
 
 __all__ = ["MAX_SUBTASKS", "check_plan", "instructions", "outcome_of", "ready"]
 
-MAX_SUBTASKS: Final = 200
+MAX_SUBTASKS: Final = 500
 """Parts of one task: more is a loop that should be inside one of them."""
 _HINT: Final = "Each has an id of its own, a text, and in depends_on the ids of others."
 _MAX_ID: Final = 64
@@ -43,8 +43,9 @@ def check_plan(plan: Sequence[Subtask]) -> tuple[Subtask, ...]:
             )
     if twice := sorted(one for one, count in Counter(ids).items() if count > 1):
         raise _rejected(f"Two subtasks have the id {twice[0]!r}.")
+    known = set(ids)
     for one in plan:
-        if unknown := [other for other in one.depends_on if other not in ids]:
+        if unknown := [other for other in one.depends_on if other not in known]:
             raise _rejected(f"Subtask {one.id!r} depends on {unknown[0]!r}, which is not there.")
     try:
         TopologicalSorter({one.id: one.depends_on for one in plan}).prepare()
