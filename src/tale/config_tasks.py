@@ -33,6 +33,11 @@ class TaskSettings(_Section):
         description="ask: asks before every change; workspace: asks before anything outside of the "
         "workspace; full: asks for nothing.",
     )
+    approve: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether a plan waits for your yes. auto: where it is large, costly, goes "
+        "outside of the workspace or uses tools that change something; always; never.",
+    )
     tries: int = Field(
         default=4,
         ge=1,

@@ -32,6 +32,12 @@ class _Permission(StrEnum):
     full = "full"
 
 
+class _Approve(StrEnum):
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
 @app.command()
 def submit(
     text: Annotated[
@@ -61,6 +67,12 @@ def submit(
             "--permission", help="What it may do without asking; as the settings say if missing."
         ),
     ] = None,
+    approve: Annotated[
+        _Approve | None,
+        typer.Option(
+            "--approve", help="Whether its plan waits for your yes; as the settings say if missing."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the task as JSON.")] = False,
 ) -> None:
     """Hand over a piece of work and print its result.
@@ -71,8 +83,15 @@ def submit(
       tale submit "Write a Python function that parses ISO dates, with tests"
       git diff | tale submit "Review this change" -
 
-    A plan is a list of parts, each with an id, a text, perhaps a title, and depends_on, the ids of
-    those that come before it. Parts that need nothing of each other are done at the same time.
+    A large request is planned first: split into parts that are done one after the other or, where
+    they need nothing of each other, at the same time. A plan that is large or costly waits for
+    your yes (--approve always or never changes that); `tale show ID` shows it, `tale approve`,
+    `tale edit` and `tale reject` answer.
+
+      tale submit "Build a web application with login, database and API" --approve always
+
+    Or give the plan yourself: a list of parts, each with an id, a text, perhaps a title, and
+    depends_on, the ids of those that come before it.
 
       tale submit "A site about tea" --plan site.yaml
 
@@ -90,6 +109,8 @@ def submit(
         arguments["workspace"] = str(workspace.expanduser().absolute())
     if permission is not None:
         arguments["permission"] = permission.value
+    if approve is not None:
+        arguments["approve"] = approve.value
     if plan is not None:
         arguments["subtasks"] = read_plan(plan)
     connection = Connection.open(screen)

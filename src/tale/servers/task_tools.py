@@ -123,6 +123,7 @@ class TaskTools:
             request.session,
             subtasks=parts,
             permission=request.permission,
+            approve=request.approve,
         )
         return view_of(await self._engine.submit(new))
 
@@ -242,6 +243,7 @@ def view_of(task: Task) -> TaskView:
         hint=task.hint,
         last_event=task.last_event,
         permission=task.permission,
+        approve=task.approve,
     )
 
 

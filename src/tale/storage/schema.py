@@ -98,6 +98,8 @@ tasks = Table(
     Column("last_event", Integer, nullable=False, default=0),
     # What it may do without a question; as the settings say where it is NULL.
     Column("permission", String(16)),
+    # Whether its plan is put to its user; likewise.
+    Column("approve", String(16)),
     Index(None, "state"),
 )
 

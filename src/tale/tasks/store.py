@@ -23,6 +23,7 @@ from tale.tasks.leave import Answer, Asked
 from tale.tasks.plan import outcome_of
 from tale.tasks.task import (
     ENDED,
+    Approve,
     Level,
     Origin,
     Role,
@@ -61,6 +62,7 @@ class NewTask:
         key: The same key again gives the task that is there.
         workspace: Its folder; None gives it one of its own.
         permission: What it may do without a question; None leaves it to the settings.
+        approve: Whether its plan is put to the user; likewise.
         subtasks: Its parts, checked by `plan.check_plan`; none makes it one step.
         origin: The checkpoint that its workspace begins with, if it is a fork.
     """
@@ -73,6 +75,7 @@ class NewTask:
     subtasks: tuple[Subtask, ...] = ()
     origin: Origin | None = None
     permission: Level | None = None
+    approve: Approve | None = None
 
 
 def utc_now() -> datetime:
@@ -110,6 +113,7 @@ class TaskStore(TaskReads):
                     priority=new.priority,
                     session=new.session,
                     permission=new.permission,
+                    approve=new.approve,
                     created=at,
                 )
             )

@@ -19,6 +19,7 @@ __all__ = [
     "MAX_PROMPT_BYTES",
     "STEP_SECONDS",
     "TRANSITIONS",
+    "Approve",
     "Began",
     "FileWritten",
     "Form",
@@ -55,6 +56,8 @@ WorkKind = Literal["code", "write", "act", "summarise", "extract", "transform", 
 """What a part of a plan is, as `models.assess` names it: a program, prose, things done on the
 machine, a shorter text, facts out of one, the same in another form, and the planning itself."""
 Size = Literal["small", "medium", "large"]
+Approve = Literal["auto", "always", "never"]
+"""Whether a plan is put to the user: where there is a reason, in any case, or not at all."""
 Form = Literal["fences", "json"]
 """How a model acts: whole files in fenced blocks, or one action a turn as a JSON object."""
 
@@ -114,6 +117,7 @@ class Task:
         priority: Higher is sooner.
         session: Conversation that it comes from.
         permission: What it may do without a question; as the settings say where it is None.
+        approve: Whether its plan is put to the user; likewise.
         reason: Why the router chose `role`.
         last_event: `seq` of its newest event.
     """
@@ -137,6 +141,7 @@ class Task:
     hint: str | None = None
     last_event: int = 0
     permission: Level | None = None
+    approve: Approve | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,4 +169,5 @@ def task_of(row: RowMapping) -> Task:
         hint=row["hint"],
         last_event=row["last_event"],
         permission=row["permission"],
+        approve=row["approve"],
     )

@@ -23,6 +23,7 @@ __all__ = [
     "RESUME",
     "SHOW",
     "SUBMIT",
+    "Approve",
     "EtaView",
     "Event",
     "ListRequest",
@@ -44,6 +45,7 @@ __all__ = [
 TaskState = Literal["queued", "running", "waiting", "paused", "done", "failed", "cancelled"]
 RoleName = Literal["ux", "task"]
 Permission = Literal["ask", "workspace", "full"]
+Approve = Literal["auto", "always", "never"]
 
 
 class UsageView(Shape):
@@ -88,6 +90,12 @@ class SubmitRequest(Shape):
         default=(),
         description="The parts of the work, if it has several; those that don't depend on each "
         "other are done at the same time.",
+    )
+    approve: Approve | None = Field(
+        default=None,
+        description="Whether a plan that is made for it waits for its user: `auto` where it is "
+        "large, costly, or goes outside of the workspace, `always`, `never`. As the settings say "
+        "if missing.",
     )
     permission: Permission | None = Field(
         default=None,
@@ -206,6 +214,9 @@ class TaskView(Shape):
     last_event: int = 0
     permission: Permission | None = Field(
         default=None, description="What it may do by itself, where that was said of this task."
+    )
+    approve: Approve | None = Field(
+        default=None, description="Whether its plan waits for its user, where that was said."
     )
     progress: ProgressView | None = Field(default=None, description="Only `show` gives it.")
     holds: bool | None = Field(
