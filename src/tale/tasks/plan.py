@@ -34,6 +34,7 @@ __all__ = [
     "is_over",
     "outcome_of",
     "ready",
+    "straightened",
 ]
 
 MAX_SUBTASKS: Final = 500
@@ -81,17 +82,19 @@ def check_plan(plan: Sequence[Subtask], *, own: bool = False) -> tuple[Subtask, 
     """
     if found := faults(plan, own=own):
         raise PlanRejected(found[0], hint=_HINT, faults=found)
-    return tuple(
-        replace(
-            one,
-            title=one.title.strip() or one.id,
-            text=one.text.strip(),
-            depends_on=tuple(dict.fromkeys(one.depends_on)),
-            reads=_paths(one.reads),
-            writes=_paths(one.writes),
-            check=one.check.strip(),
-        )
-        for one in plan
+    return tuple(map(straightened, plan))
+
+
+def straightened(part: Subtask) -> Subtask:
+    """Give a part with its texts trimmed, its title filled in, and its paths in one form."""
+    return replace(
+        part,
+        title=part.title.strip() or part.id,
+        text=part.text.strip(),
+        depends_on=tuple(dict.fromkeys(part.depends_on)),
+        reads=_paths(part.reads),
+        writes=_paths(part.writes),
+        check=part.check.strip(),
     )
 
 
