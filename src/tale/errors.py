@@ -30,6 +30,7 @@ one of these at the boundary where it enters, and crosses process borders by its
     │       └── BackendBroke     broke off in the middle of an answer
     ├── TaskError                tasks and conversations
     │   ├── PromptRejected
+    │   │   └── PlanRejected     a plan that can't be worked on, with all that is wrong with it
     │   ├── TaskNotFound
     │   ├── SandboxUnavailable   programs can't be run safely here
     │   ├── SessionNotFound
@@ -71,6 +72,7 @@ __all__ = [
     "ModelError",
     "ModelFileDamaged",
     "ModelForbidden",
+    "PlanRejected",
     "PortInUse",
     "PromptRejected",
     "SandboxUnavailable",
@@ -304,6 +306,20 @@ class PromptRejected(TaskError):
 
     code = "prompt_rejected"
     exit_code = 2
+
+
+class PlanRejected(PromptRejected):
+    """A plan can't be worked on.
+
+    Attributes:
+        faults: All that is wrong with it, in words; only the first crosses process borders.
+    """
+
+    code = "plan_rejected"
+
+    def __init__(self, message: str, *, hint: str = "", faults: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.faults = faults or (message,)
 
 
 class TaskNotFound(TaskError):

@@ -22,6 +22,7 @@ from tale.tasks.checkpoint import Checkpoint, checkpoint_event
 from tale.tasks.checkpoint_history import Restored
 from tale.tasks.checkpointing import Checkpointing
 from tale.tasks.engine import Engine
+from tale.tasks.plan import afresh
 from tale.tasks.progress import ProgressHub
 from tale.tasks.rounds import NewEvent, key_taken, others_at_work, record, undone
 from tale.tasks.store import NewTask, TaskStore, utc_now
@@ -142,8 +143,7 @@ class GoingBack:
             await _check_empty(Path(new.workspace))
         if not new.text:
             plan = await self._store.plan(identity)
-            parts = tuple(replace(part, state="queued", answer="", files=()) for part in plan)
-            new = replace(new, text=source.text, subtasks=parts)
+            new = replace(new, text=source.text, subtasks=afresh(plan))
         origin = Origin(identity, number)
         if new.permission is None:
             new = replace(new, permission=source.permission)

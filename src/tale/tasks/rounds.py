@@ -68,7 +68,8 @@ def undone(events: Sequence[TaskEvent], plan: Sequence[Subtask], number: int) ->
     """Name the parts whose work a checkpoint does not hold, so that they have to be done again.
 
     Its own checkpoint is told before a part is done. So a part that was done after a later
-    checkpoint than this may have done something since; one that was done before has not.
+    checkpoint than this may have done something since; one that was done before has not. What
+    only plans writes nothing, and its plan stays.
     """
     done_at: dict[Any, int] = {}
     later: int | None = None
@@ -81,7 +82,10 @@ def undone(events: Sequence[TaskEvent], plan: Sequence[Subtask], number: int) ->
     return tuple(
         part.id
         for part in plan
-        if part.state == "done" and later is not None and done_at.get(part.id, 0) > later
+        if part.state == "done"
+        and part.kind != "plan"
+        and later is not None
+        and done_at.get(part.id, 0) > later
     )
 
 

@@ -86,7 +86,7 @@ STEP_SECONDS: Final = 3600.0
 """Time for one step, waiting for the model included: 4,096 tokens take 9 minutes at the 8 tokens a
 second that the embedded task model makes while somebody chats."""
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _CONTROL_SHARE: Final = 100
 """One control character in so many is binary data; terminal colours in pasted text are fewer."""
 
@@ -356,7 +356,8 @@ def check_prompt(text: str) -> str:
             f"The text has {size:,} bytes; at most {MAX_PROMPT_BYTES:,} are taken.",
             hint="Put it into a file in the workspace and name the file.",
         )
-    if "\0" in text or len(_CONTROL.findall(text)) * _CONTROL_SHARE > len(text):
+    controls = len(_CONTROLS.findall(text))
+    if "\0" in text or controls * _CONTROL_SHARE > len(text):
         raise PromptRejected(
             "The text is binary data.", hint="Put the file into the workspace and name it."
         )

@@ -20,7 +20,7 @@ from typing import Final, Literal
 
 from tale.errors import WorkspaceFull, WorkspaceUnusable
 
-__all__ = ["Entry", "FileRead", "Refused", "Workspace", "Written", "check_workspace"]
+__all__ = ["Entry", "FileRead", "Refused", "Workspace", "Written", "check_workspace", "path_parts"]
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -193,10 +193,10 @@ class Workspace:
     def _parts(self, name: str) -> tuple[str, ...] | Refused:
         """Split a path; one that is absolute may lie in here, as programs print it."""
         inside = name.strip().removeprefix(f"{self.root}/")
-        return _parts(inside if inside != name.strip() else name)
+        return path_parts(inside if inside != name.strip() else name)
 
 
-def _parts(name: str) -> tuple[str, ...] | Refused:
+def path_parts(name: str) -> tuple[str, ...] | Refused:
     """Split a path into names that stay below the workspace."""
     plain = name.strip().replace("\\", "/")
     parts = tuple(part for part in plain.split("/") if part not in {"", "."})
