@@ -108,9 +108,10 @@ class VerdictRequest(TaskRequest):
 
     text: str = Field(
         default="",
-        max_length=10_000,
-        description="The answer where the task asked something, or what it is to mind; with "
-        "`reject` why not, so that it can go another way.",
+        max_length=200_000,
+        description="The answer where the task asked something, or what it is to mind; a plan as "
+        "YAML where it asked about its plan, which is worked on instead; with `reject` why not, so "
+        "that it can go another way.",
     )
 
 
