@@ -33,7 +33,7 @@ _NAMED: Final = 3
 
 _HARMLESS: Final = frozenset({"/dev/null", "/dev/stdin", "/dev/stdout", "/dev/stderr"})
 _SYSTEM_PATH: Final = re.compile(
-    r"(?<![\w:/.~-])(?:~/[\w.-]+|/(?:etc|usr|var|opt|root|srv|mnt|boot|dev|sys|proc|Users|Library)"
+    r"(?<![\w:/.~-])(?:~/[\w.-]+|/(?:etc|usr|var|opt|root|srv|mnt|boot|data|dev|sys|proc|tmp|Users|Library)"
     r"/[\w./-]+|/home/\w+/[\w./-]+|[A-Z]:\\\w[\w\\.-]*)"
 )
 """Not any word that begins with a slash: a web application's `/login` is no path."""
