@@ -393,6 +393,7 @@ async def test_a_waiting_part_can_be_changed_or_dropped() -> None:
     made = await repaired(hands)
     assert edges(made.parts) == {"api-flask": ("db",), "docs": ("api-flask",)}
     assert made.parts[1].title == "Docs"
+    assert made.dropped == {"ui": "No make."}
 
 
 async def test_what_waited_for_a_part_that_is_dropped_waits_for_what_that_waited_for() -> None:
@@ -422,6 +423,14 @@ async def test_where_no_repair_comes_the_part_is_tried_once_more_with_its_failur
     assert made.parts[0].state == "queued"
     assert hands.notes == list(made.notes)
     assert "is tried once more" in hands.notes[0]
+
+
+async def test_another_part_that_has_failed_is_left_alone_and_may_be_waited_for() -> None:
+    plan_ = (*BROKEN, Subtask("ci", "CI", "t", state="failed"), Subtask("end", "End", "t", ("ci",)))
+    hands = ScriptedHands(mended(part("api-flask", "db", writes=["api.py"])))
+    made = await repair(STEP, hands, RULES, plan_, failed="api", why=WHY)
+    assert edges(made.parts)["end"] == ("ci",)
+    assert "ci" not in edges(made.parts)
 
 
 async def test_a_part_that_is_not_there_can_not_be_repaired() -> None:

@@ -15,7 +15,7 @@ from tale.tasks.part_checks import usual_check
 from tale.tasks.plan_answers import Draft
 from tale.tasks.task import Subtask
 
-__all__ = ["Left", "another_try", "left_of", "what_is_left"]
+__all__ = ["Left", "another_try", "left_of", "needless_of", "what_is_left"]
 
 _TOLD_FAILURE: Final = 1_000
 _AGAIN: Final = "{text}\n\nAn earlier attempt failed:\n{why}\nDo it in another way."
@@ -27,7 +27,7 @@ class Left:
 
     Attributes:
         failed: What failed.
-        stays: What is done or runs; nothing of it changes.
+        stays: What is done, runs, or has failed beside it; nothing of it changes.
         waits: What has not begun.
         spent: Ids that no new part may have.
     """
@@ -53,7 +53,7 @@ def left_of(plan: Sequence[Subtask], failed: str) -> Left:
     broken = parts[failed]
     others = [_plain(one) for one in plan if one.id != failed and not one.id.startswith("+")]
     waits = tuple(one for one in others if one.state == "queued")
-    stays = tuple(one for one in others if one.state in {"done", "running"})
+    stays = tuple(one for one in others if one.state not in {"queued", "cancelled"})
     spent = frozenset(parts).difference(one.id for one in waits)
     return Left(_plain(broken), stays, waits, spent)
 
@@ -69,7 +69,7 @@ def what_is_left(left: Left, draft: Draft) -> tuple[tuple[Subtask, ...], tuple[s
     waiting = {one.id: one for one in left.waits}
     given = {one.id: one for one in draft.parts}
     new = [one for one in draft.parts if one.id not in waiting]
-    needless = {one for one in draft.drops if one in waiting and one not in given}
+    needless = needless_of(left, draft)
     faults = list(draft.faults) if not draft.drops else []
     if not new and left.failed.id not in draft.drops:
         faults.append(
@@ -87,6 +87,12 @@ def what_is_left(left: Left, draft: Draft) -> tuple[tuple[Subtask, ...], tuple[s
         *(_bridged(one, instead) for one in kept),
     ]
     return tuple(parts), tuple(faults)
+
+
+def needless_of(left: Left, draft: Draft) -> tuple[str, ...]:
+    """Name the waiting parts that the model no longer wants."""
+    waiting = {one.id for one in left.waits}.difference(one.id for one in draft.parts)
+    return tuple(one for one in draft.drops if one in waiting)
 
 
 def another_try(left: Left, why: str) -> tuple[Subtask, ...]:

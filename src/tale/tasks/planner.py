@@ -9,7 +9,7 @@ it, and the user is told. Above: the engine, for parts of the kind `plan`. Below
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -18,7 +18,7 @@ from tale.tasks.hands import Hands, Question, Reply
 from tale.tasks.plan_answers import Draft, checked, read_draft
 from tale.tasks.plan_material import look, named_in
 from tale.tasks.plan_questions import WINDOWS, Seen, Window, again, first_plan, repair_plan
-from tale.tasks.plan_repair import another_try, left_of, what_is_left
+from tale.tasks.plan_repair import another_try, left_of, needless_of, what_is_left
 from tale.tasks.plan_safe import Faults, one_after_the_other, one_part
 from tale.tasks.task import Step, Subtask, TokensSpent
 
@@ -81,6 +81,7 @@ class Planned:
         notes: What the user was told.
         used: The files of the workspace that the plan rests on.
         replies: All answers, which count.
+        dropped: Waiting parts that are needless now, by id, each with the reason.
     """
 
     parts: tuple[Subtask, ...]
@@ -89,6 +90,7 @@ class Planned:
     notes: tuple[str, ...] = ()
     used: tuple[str, ...] = ()
     replies: tuple[Reply, ...] = ()
+    dropped: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def usage(self) -> TokensSpent:
@@ -185,13 +187,17 @@ async def repair(
 
     best, replies = await _asked(hands, question, judge)
     notes: tuple[str, ...] = ()
+    why_needless = best.draft.reasoning or "it is needless now"
+    dropped = dict.fromkeys(needless_of(left, best.draft), why_needless)
     if best.faults:
+        dropped = {}
         fault = best.faults[0].rstrip(".")
         note = _ANOTHER_TRY.format(part=left.failed.title, fault=fault)
         await hands.note(note)
         notes, best = (note,), replace(best, parts=another_try(left, why), changes=())
     used = _used(best, seen)
-    return Planned(best.parts, best.draft.reasoning, best.changes, notes, used, replies)
+    reasoning = best.draft.reasoning
+    return Planned(best.parts, reasoning, best.changes, notes, used, replies, dropped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +207,7 @@ class _Judged:
     draft: Draft
     parts: tuple[Subtask, ...]
     changes: tuple[str, ...] = ()
-    faults: tuple[str, ...] = field(default=())
+    faults: tuple[str, ...] = ()
 
 
 async def _asked(
