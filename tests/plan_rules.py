@@ -37,23 +37,31 @@ def faults(plan: Sequence[Subtask]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Change:
+    part: str
+    other: str
+    added: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Settled:
     plan: tuple[Subtask, ...]
-    changes: tuple[str, ...]
+    changes: tuple[_Change, ...]
 
 
 def settle(plan: Sequence[Subtask], present: Collection[str]) -> _Settled:
     """Have each part wait for those that write what it reads."""
     writers = {path: one.id for one in plan for path in one.writes}
     parts: list[Subtask] = []
-    changes: list[str] = []
+    changes: list[_Change] = []
     for one in plan:
         needs = list(one.depends_on)
         for path in one.reads:
             writer = writers.get(path, one.id)
             if writer not in {one.id, *needs} and path not in present:
                 needs.append(writer)
-                changes.append(f"{one.id} waits for {writer}, which writes {path}.")
+                changes.append(_Change(one.id, writer, True, f"that writes {path}"))
         parts.append(replace(one, depends_on=tuple(needs)))
     return _Settled(tuple(parts), tuple(changes))
 

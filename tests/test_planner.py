@@ -93,7 +93,7 @@ async def test_dependencies_are_put_straight_and_each_change_is_told() -> None:
     made = await planned(hands)
     assert edges(made.parts)["cli"] == ("store",)
     assert made.changes == (
-        "cli waits for store, which writes store.py.",
+        "cli now waits for store: that writes store.py.",
         "cli: another check took the place of `it works`: it is no command.",
     )
 

@@ -22,7 +22,7 @@ from tale.tasks.plan_repair import another_try, left_of, needless_of, what_is_le
 from tale.tasks.plan_safe import Faults, one_after_the_other, one_part
 from tale.tasks.task import Step, Subtask, TokensSpent
 
-__all__ = ["Planned", "Rules", "Settle", "Settled", "plan", "repair"]
+__all__ = ["EdgeChange", "Planned", "Rules", "Settle", "Settled", "plan", "repair"]
 
 _TRIES: Final = 3
 """Answers: the first, and two that know what was wrong with the one before."""
@@ -38,6 +38,30 @@ _ANOTHER_TRY: Final = (
 )
 
 
+class EdgeChange(Protocol):
+    """That a part now waits for another, or no longer does, and why."""
+
+    @property
+    def part(self) -> str:
+        """Who waits, or waited."""
+        ...
+
+    @property
+    def other(self) -> str:
+        """For whom."""
+        ...
+
+    @property
+    def added(self) -> bool:
+        """Whether it waits now."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why, for the user."""
+        ...
+
+
 class Settled(Protocol):
     """A plan whose dependencies fit what its parts read and write."""
 
@@ -47,8 +71,8 @@ class Settled(Protocol):
         ...
 
     @property
-    def changes(self) -> Sequence[object]:
-        """What was changed; each says so as a text."""
+    def changes(self) -> Sequence[EdgeChange]:
+        """What was changed for that."""
         ...
 
 
@@ -258,8 +282,13 @@ def _judged(
     plan_, mended = checked(settled.plan, present)
     fixed = {one.id for one in stays}
     own = tuple(one for one in plan_ if one.id not in fixed)
-    changes = (*draft.changes, *map(str, settled.changes), *mended)
+    changes = (*draft.changes, *map(_in_words, settled.changes), *mended)
     return _Judged(draft, own, changes, tuple(rules.faults((*stays, *own))))
+
+
+def _in_words(change: EdgeChange) -> str:
+    waits = "now waits" if change.added else "no longer waits"
+    return f"{change.part} {waits} for {change.other}: {change.reason}."
 
 
 def _used(judged: _Judged, seen: Seen) -> tuple[str, ...]:
