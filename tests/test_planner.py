@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ from tale.errors import BackendUnavailable, ContextExceeded
 from tale.tasks.hands import Action, ListFiles, Outcome, Question, ReadFile, Reply
 from tale.tasks.hands_json import read_question, write_question
 from tale.tasks.plan_questions import WINDOWS, quoted, shortened
-from tale.tasks.planner import Planned, plan, repair
+from tale.tasks.planner import Planned, Rules, plan, repair
 from tale.tasks.task import Step, Subtask, TokensSpent
 
 pytestmark = pytest.mark.anyio
@@ -400,6 +400,24 @@ async def test_what_waited_for_a_part_that_is_dropped_waits_for_what_that_waited
     hands = ScriptedHands(mended(part("api-flask", "db", writes=["api.py"]), drop=["ui"]))
     made = await repaired(hands)
     assert edges(made.parts)["docs"] == ("api-flask",)
+
+
+async def test_a_repair_keeps_edges_of_which_no_file_says_that_they_are_needed() -> None:
+    @dataclass(frozen=True)
+    class Loose:
+        plan: tuple[Subtask, ...]
+        changes: tuple[()] = ()
+
+    def loose(parts: Sequence[Subtask], present: Collection[str]) -> Loose:
+        del present
+        return Loose(tuple(replace(one, depends_on=()) for one in parts))
+
+    hands = ScriptedHands(mended(part("api-flask", "db", writes=["api.py"])), GOOD)
+    rules = Rules(faults, loose)
+    made = await repair(STEP, hands, rules, BROKEN, failed="api", why=WHY)
+    assert edges(made.parts)["docs"] == ("ui", "api-flask")
+    first = await plan(STEP, hands, rules)
+    assert edges(first.parts) == {"store": (), "cli": (), "docs": ()}
 
 
 async def test_a_failed_part_can_be_needless() -> None:

@@ -273,17 +273,29 @@ def _judged(
     *,
     rules: Rules,
     present: Collection[str],
-    stays: Sequence[Subtask] = (),
+    stays: Sequence[Subtask] | None = None,
 ) -> _Judged:
-    """Put dependencies and checks straight, and say what is wrong then."""
+    """Put dependencies and checks straight, and say what is wrong then; a repair has `stays`."""
     if faults or not parts:
         return _Judged(draft, tuple(parts), draft.changes, tuple(faults))
-    settled = rules.settle((*stays, *parts), present)
-    plan_, mended = checked(settled.plan, present)
-    fixed = {one.id for one in stays}
-    own = tuple(one for one in plan_ if one.id not in fixed)
-    changes = (*draft.changes, *map(_in_words, settled.changes), *mended)
-    return _Judged(draft, own, changes, tuple(rules.faults((*stays, *own))))
+    others = tuple(stays or ())
+    settled = rules.settle((*others, *parts), present)
+    whole, moved = tuple(settled.plan), tuple(settled.changes)
+    if stays is not None:
+        # Its edges lead to what took the place of something, of which no file may say so yet.
+        before = {one.id: one.depends_on for one in parts}
+        kept = tuple(_waits_too(one, before.get(one.id, ())) for one in whole)
+        if not rules.faults(kept):
+            whole, moved = kept, tuple(each for each in moved if each.added)
+    whole, mended = checked(whole, present)
+    fixed = {one.id for one in others}
+    own = tuple(one for one in whole if one.id not in fixed)
+    changes = (*draft.changes, *map(_in_words, moved), *mended)
+    return _Judged(draft, own, changes, tuple(rules.faults((*others, *own))))
+
+
+def _waits_too(part: Subtask, others: Sequence[str]) -> Subtask:
+    return replace(part, depends_on=tuple(dict.fromkeys((*others, *part.depends_on))))
 
 
 def _in_words(change: EdgeChange) -> str:
