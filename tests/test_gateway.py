@@ -37,6 +37,7 @@ from tale.tasks.engine import Engine
 from tale.tasks.equip import Equipping
 from tale.tasks.hands import (
     Action,
+    ApprovePlan,
     CallTool,
     EditFile,
     FileChange,
@@ -457,7 +458,14 @@ def test_progress_of_a_kind_unknown_here_is_passed_over(data: Mapping[str, objec
 async def test_what_is_asked_and_what_is_answered_keep_everything_on_the_way() -> None:
     step = Step("t-1", "", "/w", "ux", "talk", "s-1", subtask="part", anywhere=True)
     question = Question(
-        (Message("user", "do", {"name": "me"}),), 9, 0.5, "task", {"type": "object"}, "s-2", False
+        (Message("user", "do", {"name": "me"}),),
+        9,
+        0.5,
+        "task",
+        {"type": "object"},
+        "s-2",
+        ("\n\n",),
+        False,
     )
     answered = Reply("did", "m", "ux", "why", "length", TokensSpent(1, 2, 3), True)
 
@@ -492,6 +500,7 @@ async def test_what_is_asked_and_what_is_answered_keep_everything_on_the_way() -
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 ACTION = st.one_of(
     st.builds(ListFiles, TEXT),
+    st.builds(ApprovePlan, TEXT, TEXT, TEXT),
     st.builds(ReadFile, TEXT),
     st.builds(WriteFile, TEXT, TEXT),
     st.builds(EditFile, TEXT, TEXT, TEXT),

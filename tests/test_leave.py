@@ -253,7 +253,9 @@ async def test_the_question_about_a_plan_outlasts_a_restart_with_the_plan_and_it
         await before.until(identity, "approval")
     after = World(store, no_pause, journal=before.journal, agent=planner)
     async with after.running():
-        await after.engine.answer(identity, Answer(True, "subtasks: [a]"))
+        with pytest.raises(TaskError, match="has changed since you saw it"):
+            await after.engine.answer(identity, Answer(True, digest="another"))
+        await after.engine.answer(identity, Answer(True, "subtasks: [a]", "d1"))
         task = await after.ended(identity)
     assert task.answer == "True subtasks: [a]"
     [asked] = [one for one in (await store.events(identity, 0))[0] if one.kind == "approval"]

@@ -12,8 +12,9 @@ from scripted_hands import ScriptedHands
 from tale.errors import TaskError
 from tale.tasks.hands import Action, ApprovePlan, Outcome
 from tale.tasks.plan_approval import plan_with_approval
+from tale.tasks.plan_digest import digest_of
 from tale.tasks.plan_policy import Cost, PlanPolicy
-from tale.tasks.plan_text import digest_of, read_plan_text
+from tale.tasks.plan_text import read_plan_text
 from tale.tasks.planner import Planned
 from tale.tasks.task import Step
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tale.errors import PromptRejected
+from tale.errors import PromptRejected, TaskError
+from tale.tasks.plan_digest import check_seen, difference, digest_of
 from tale.tasks.plan_text import (
-    difference,
-    digest_of,
     looks_like_plan,
     read_plan_text,
     write_plan_text,
@@ -179,3 +178,17 @@ def test_plans_that_differ_have_other_names_and_the_difference_can_be_shown() ->
     assert digest_of(before) == digest_of(write_plan_text(PLAN))
     assert "-  - id: cli" in difference(before, after).splitlines()
     assert difference(before, before) == ""
+
+
+def test_a_yes_is_to_the_plan_that_was_seen_or_is_refused_with_the_difference() -> None:
+    before, after = write_plan_text(PLAN), write_plan_text(PLAN[:1])
+    asked = [{"digest": digest_of(plan), "detail": plan} for plan in (after, before)]
+    check_seen("", asked)
+    check_seen(digest_of(after), asked)
+    with pytest.raises(TaskError, match=r"(?s)saw it.*-  - id: cli") as caught:
+        check_seen(digest_of(before), asked)
+    assert caught.value.hint
+    with pytest.raises(TaskError, match="has changed since you saw it"):
+        check_seen("unknown", asked)
+    with pytest.raises(TaskError, match="no longer asks about a plan"):
+        check_seen(digest_of(before), [{"id": "t-1:1"}, *asked])

@@ -73,10 +73,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The user's word; `text` is what they said beside yes or no."""
+    """The user's word.
+
+    Attributes:
+        text: What they said beside yes or no; the plan as they want it, where they edited it.
+        digest: That of the plan which they saw; empty where nobody says.
+    """
 
     approved: bool
     text: str = ""
+    digest: str = ""
 
 
 Asker = Callable[[Asked], Awaitable[Answer]]

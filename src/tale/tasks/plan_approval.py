@@ -14,8 +14,9 @@ from typing import Final
 from tale.errors import PromptRejected, TaskError
 from tale.tasks.hands import ApprovePlan, Hands
 from tale.tasks.part_checks import usual_check
+from tale.tasks.plan_digest import digest_of
 from tale.tasks.plan_policy import Cost, PlanPolicy, expected_cost, reasons_to_ask
-from tale.tasks.plan_text import digest_of, looks_like_plan, read_plan_text, write_plan_text
+from tale.tasks.plan_text import looks_like_plan, read_plan_text, write_plan_text
 from tale.tasks.planner import Planned, Rules, plan
 from tale.tasks.task import Step, Subtask
 

@@ -10,7 +10,6 @@ and whoever has plans edited. Below: `tasks.task`; whether a plan can be worked 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import re
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar, cast, get_args
@@ -20,7 +19,7 @@ import yaml
 from tale.errors import PromptRejected
 from tale.tasks.task import Size, Subtask, WorkKind
 
-__all__ = ["difference", "digest_of", "looks_like_plan", "read_plan_text", "write_plan_text"]
+__all__ = ["looks_like_plan", "read_plan_text", "write_plan_text"]
 
 WordT = TypeVar("WordT", bound=str)
 
@@ -77,17 +76,6 @@ def write_plan_text(plan: Sequence[Subtask], title: str = "") -> str:
         sizes=", ".join(_SIZES),
     )
     return "\n".join([f"{head}{_LISTED}:", *("\n".join(_part(one)) for one in plan), ""])
-
-
-def digest_of(plan: str) -> str:
-    """Name a plan as it is written, so that another one has another name."""
-    return hashlib.blake2s(plan.encode(errors="replace"), digest_size=8).hexdigest()
-
-
-def difference(before: str, after: str) -> str:
-    """Say what is different between two plans as they are written; empty where nothing is."""
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "then", "now", "", "", 1)
-    return "\n".join(line.rstrip("\n") for line in lines)
 
 
 def looks_like_plan(text: str) -> bool:
