@@ -16,6 +16,7 @@ from tale.paths import Paths
 from tale.storage.database import Database
 from tale.tasks.hands import (
     Action,
+    ApprovePlan,
     AskUser,
     CallTool,
     EditFile,
@@ -157,6 +158,24 @@ async def test_a_question_of_the_agent_is_answered_by_the_user_at_every_level(
     assert user.asked[0].text == "Which port?"
 
 
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (Answer(True), Outcome(True, "")),
+        (Answer(True, " subtasks: []\n"), Outcome(True, "subtasks: []")),
+        (Answer(False), Outcome(False, "")),
+        (Answer(False, "too many"), Outcome(False, "too many")),
+    ],
+)
+async def test_a_plan_is_asked_for_whole_and_the_answer_is_the_users_own_words(
+    answer: Answer, outcome: Outcome
+) -> None:
+    user = User(answer)
+    plan = "x" * 50_000
+    assert await leave(ApprovePlan("May it?", plan, "d1"), user, Trust("full")) == outcome
+    assert user.asked == [Asked("t-1:1", "May it?", "ApprovePlan", plan, "d1")]
+
+
 def test_programs_are_described_by_what_they_are_for_or_by_how_they_begin() -> None:
     assert described(RunPython("import a", about="runs its tests"))["what"] == "runs its tests"
     assert described(RunPython("\nimport a\nb()"))["what"] == "import a …"
@@ -174,6 +193,12 @@ async def store(tmp_path: Path) -> AsyncGenerator[TaskStore]:
 
 
 OUTSIDE = WriteFile("/outside/a", "abc")
+
+
+async def planner(step: Step, hands: Hands) -> StepResult:
+    """Ask for a plan to be approved, and say what came of it."""
+    outcome = await hands.act(ApprovePlan("May it?", "subtasks: []", "d1"))
+    return StepResult(f"{outcome.ok} {outcome.text}", "scripted", "task")
 
 
 async def writer(step: Step, hands: Hands) -> StepResult:
@@ -217,6 +242,24 @@ async def test_a_task_waits_over_a_restart_and_does_once_what_was_approved(
         "file",
         "done",
     ]
+
+
+async def test_the_question_about_a_plan_outlasts_a_restart_with_the_plan_and_its_digest(
+    store: TaskStore,
+) -> None:
+    before = World(store, no_pause, agent=planner)
+    async with before.running():
+        identity = await before.submit("do it")
+        await before.until(identity, "approval")
+    after = World(store, no_pause, journal=before.journal, agent=planner)
+    async with after.running():
+        with pytest.raises(TaskError, match="has changed since you saw it"):
+            await after.engine.answer(identity, Answer(True, digest="another"))
+        await after.engine.answer(identity, Answer(True, "subtasks: [a]", "d1"))
+        task = await after.ended(identity)
+    assert task.answer == "True subtasks: [a]"
+    [asked] = [one for one in (await store.events(identity, 0))[0] if one.kind == "approval"]
+    assert (asked.data["detail"], asked.data["digest"]) == ("subtasks: []", "d1")
 
 
 async def test_a_tasks_own_permission_is_kept_over_a_restart(store: TaskStore) -> None:

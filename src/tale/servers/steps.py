@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from tale.errors import DeadlineExceeded, ServiceUnavailable, TaleError
 from tale.models.assess import assess
 from tale.tasks.equip import Listed
+from tale.tasks.extent import extent_of
 from tale.tasks.hands import Action, Outcome, Question, Reply
 from tale.tasks.hands_json import read_outcome, read_reply, write_action, write_question
 from tale.tasks.task import (
@@ -78,10 +79,12 @@ class ToolCaller(Protocol):
 
 
 def judge(text: str) -> Judgement:
-    """Say which model a text is for, and whether it is work."""
+    """Say which model a text is for, whether it is work, and whether that needs a plan."""
     found = assess(text)
     if found.work:
-        return Judgement("task", "work", found.reason)
+        extent = extent_of(text, found)
+        reason = f"{found.reason}; large: {extent.reason}" if extent.large else found.reason
+        return Judgement("task", "work", reason, planned=extent.large)
     return Judgement("ux", "talk", found.reason)
 
 

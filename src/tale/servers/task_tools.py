@@ -185,12 +185,14 @@ class TaskTools:
     async def approve(self, request: VerdictRequest, progress: Progress) -> TaskView:
         """Let a task do what it asks for, or answer its question."""
         del progress
-        return view_of(await self._engine.answer(request.id, Answer(True, request.text)))
+        said = Answer(True, request.text, request.digest)
+        return view_of(await self._engine.answer(request.id, said))
 
     async def reject(self, request: VerdictRequest, progress: Progress) -> TaskView:
         """Don't let a task do what it asks for."""
         del progress
-        return view_of(await self._engine.answer(request.id, Answer(False, request.text)))
+        said = Answer(False, request.text, request.digest)
+        return view_of(await self._engine.answer(request.id, said))
 
     async def events(self, request: Request) -> Response:
         """Stream a task's events after number `after` (or the header Last-Event-ID) to its end.

@@ -24,6 +24,7 @@ from tale.tasks.checkpoint import checkpoint_event
 from tale.tasks.checkpoint_rule import Cadence, Moment, Retention, Situation, due
 from tale.tasks.hands import (
     Action,
+    ApprovePlan,
     AskUser,
     CallTool,
     EditFile,
@@ -319,7 +320,7 @@ class _KeptHands:
         return await self._hands.ask(question)
 
     async def act(self, action: Action) -> Outcome:
-        if isinstance(action, (AskUser, ListFiles, ReadFile)):
+        if isinstance(action, (AskUser, ApprovePlan, ListFiles, ReadFile)):
             return await self._hands.act(action)
         course = await self._keeper.before(self._step, self._tell)
         try:
@@ -347,7 +348,7 @@ def _why(action: Action) -> str:
             told = f"after running {what.splitlines()[0] if what else what}"
         case CallTool(server=server, tool=tool):
             told = f"after {server}.{tool}"
-        case AskUser():
+        case AskUser() | ApprovePlan():
             told = "after a question to the user"
         case (
             ListFiles(path=path) | ReadFile(path=path) | WriteFile(path=path) | EditFile(path=path)

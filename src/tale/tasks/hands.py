@@ -17,6 +17,7 @@ from tale.tasks.task import Role, TokensSpent
 
 __all__ = [
     "Action",
+    "ApprovePlan",
     "AskUser",
     "CallTool",
     "EditFile",
@@ -142,7 +143,35 @@ class AskUser:
     question: str
 
 
-Action = ListFiles | ReadFile | WriteFile | EditFile | RunCommand | RunPython | CallTool | AskUser
+@dataclass(frozen=True, slots=True)
+class ApprovePlan:
+    """Ask the user whether a plan may be worked on.
+
+    The outcome is ok where they agree, and its text is the plan as they edited it, or empty; where
+    they don't, it is their reason, or empty.
+
+    Attributes:
+        question: Why they are asked.
+        plan: The plan as `tasks.plan_text` writes it.
+        digest: Names this very plan, so that nobody agrees to another one.
+    """
+
+    question: str
+    plan: str
+    digest: str
+
+
+Action = (
+    ListFiles
+    | ReadFile
+    | WriteFile
+    | EditFile
+    | RunCommand
+    | RunPython
+    | CallTool
+    | AskUser
+    | ApprovePlan
+)
 
 
 @dataclass(frozen=True, slots=True)

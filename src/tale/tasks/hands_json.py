@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from tale.errors import TaskError
 from tale.tasks.hands import (
     Action,
+    ApprovePlan,
     AskUser,
     CallTool,
     EditFile,
@@ -46,7 +47,10 @@ Record = Mapping[str, Any]
 
 _ACTIONS: Final = {
     kind.__name__: kind
-    for kind in (ListFiles, ReadFile, WriteFile, EditFile, RunCommand, RunPython, CallTool, AskUser)
+    for kind in (
+        *(ListFiles, ReadFile, WriteFile, EditFile, RunCommand, RunPython, CallTool),
+        *(AskUser, ApprovePlan),
+    )
 }
 _DO: Final = "do"
 """Key under which an action's kind stands."""

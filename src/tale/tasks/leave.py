@@ -15,6 +15,7 @@ from typing import Final
 
 from tale.tasks.hands import (
     Action,
+    ApprovePlan,
     AskUser,
     CallTool,
     EditFile,
@@ -59,21 +60,29 @@ class Asked:
         id: Names the act that it is about; the same after a crash.
         text: The question.
         action: The kind of act.
-        detail: What would be written, run or sent, as far as it is shown.
+        detail: What would be written, run or sent, as far as it is shown; a plan is shown whole.
+        digest: Names the plan that it is about; empty where it is about none.
     """
 
     id: str
     text: str
     action: str
     detail: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The user's word; `text` is what they said beside yes or no."""
+    """The user's word.
+
+    Attributes:
+        text: What they said beside yes or no; the plan as they want it, where they edited it.
+        digest: That of the plan which they saw; empty where nobody says.
+    """
 
     approved: bool
     text: str = ""
+    digest: str = ""
 
 
 Asker = Callable[[Asked], Awaitable[Answer]]
@@ -111,6 +120,10 @@ async def leave_for(
     if isinstance(action, AskUser):
         answer = await ask(Asked(key, action.question, type(action).__name__))
         return Outcome(answer.approved, _said(answer))
+    if isinstance(action, ApprovePlan):
+        kind = type(action).__name__
+        answer = await ask(Asked(key, action.question, kind, action.plan, action.digest))
+        return Outcome(answer.approved, answer.text.strip())
     level = step.permission or trust.level
     verdict = needed(
         action,
@@ -140,7 +153,7 @@ def described(action: Action) -> dict[str, object]:
             what = about or _first_line(text)
         case CallTool():
             what = tool_name(action)
-        case AskUser(question=question):
+        case AskUser(question=question) | ApprovePlan(question=question):
             what = question
         case ListFiles(path=path) | ReadFile(path=path) | WriteFile(path=path):
             what = path

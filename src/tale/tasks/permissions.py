@@ -16,6 +16,7 @@ from typing import Literal
 
 from tale.tasks.hands import (
     Action,
+    ApprovePlan,
     AskUser,
     CallTool,
     EditFile,
@@ -87,7 +88,7 @@ def needed(
         case RunPython(about=about):
             what = f"run a Python program ({about})" if about else "run a Python program"
             return _program(what, level, sandboxed=sandboxed)
-        case AskUser(question):
+        case AskUser(question) | ApprovePlan(question):
             return MustAsk(question)
         case _:
             return _file(action, level, workspace)

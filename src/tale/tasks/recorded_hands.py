@@ -32,6 +32,7 @@ from tale.storage.database import storable
 from tale.tasks.durable import Json, Recorder
 from tale.tasks.hands import (
     Action,
+    ApprovePlan,
     AskUser,
     CallTool,
     EditFile,
@@ -125,7 +126,7 @@ def is_repeatable(action: Action) -> bool:
             return True
         case RunCommand(repeatable=repeatable) | RunPython(repeatable=repeatable):
             return repeatable
-        case CallTool() | AskUser():
+        case CallTool() | AskUser() | ApprovePlan():
             return False
 
 

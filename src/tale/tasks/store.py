@@ -21,6 +21,7 @@ from tale.storage.database import Database, storable
 from tale.storage.schema import subtasks, task_events, tasks
 from tale.tasks.leave import Answer, Asked
 from tale.tasks.plan import outcome_of
+from tale.tasks.plan_digest import check_seen
 from tale.tasks.task import (
     ENDED,
     Approve,
@@ -216,14 +217,13 @@ class TaskStore(TaskReads):
         """Record what the user answers to what a task waits for; it goes on then.
 
         Raises:
-            TaskError: It asks for nothing.
+            TaskError: It asks for nothing, or about another plan than the user saw.
         """
         at = self._now()
-        last = (
+        questions = (
             select(task_events.c.data)
             .where(task_events.c.task == identity, task_events.c.kind == "approval")
             .order_by(task_events.c.seq.desc())
-            .limit(1)
         )
 
         def work(connection: Connection) -> Change:
@@ -233,9 +233,13 @@ class TaskStore(TaskReads):
                     f"Task {identity} is {task.state}; it asks for nothing just now.",
                     hint=f"`tale show {identity}` shows how it stands.",
                 )
-            asked: Mapping[str, object] = connection.scalar(last) or {}
+            asked = connection.scalars(questions).all()
+            check_seen(answer.digest, asked)
             kind = "approved" if answer.approved else "rejected"
-            data: dict[str, object] = {"id": asked.get("id", ""), "text": storable(answer.text)}
+            data: dict[str, object] = {
+                "id": asked[0].get("id", "") if asked else "",
+                "text": storable(answer.text),
+            }
             return record(connection, task, kind, data, at, state="queued")
 
         return await self._database.write(work)

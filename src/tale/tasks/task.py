@@ -157,11 +157,16 @@ class TaskEvent:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Which model a text is for, whether it is work, and why."""
+    """Which model a text is for, whether it is work, and why.
+
+    Attributes:
+        planned: Whether it is large, so that a plan is made of it first.
+    """
 
     role: Role
     kind: Kind
     reason: str
+    planned: bool = False
 
 
 Judge = Callable[[str], Judgement]

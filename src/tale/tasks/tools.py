@@ -21,6 +21,7 @@ from tale.errors import TaleError
 from tale.tasks.edits import Done, Edited, NotOne, edit
 from tale.tasks.hands import (
     Action,
+    ApprovePlan,
     AskUser,
     CallTool,
     EditFile,
@@ -110,7 +111,7 @@ async def _perform(action: Action, workspace: Workspace, tooling: Tooling) -> Ou
         if tooling.tools is None:
             return Outcome(False, f"There is no MCP server {action.server!r}.")
         return await tooling.tools.call(action.server, action.tool, action.arguments)
-    if isinstance(action, AskUser):
+    if isinstance(action, AskUser | ApprovePlan):
         return Outcome(False, "Nobody can be asked here.")
     where, path = _where(action.path, workspace, anywhere=tooling.anywhere)
     return await anyio.to_thread.run_sync(_file, action, where, path)
@@ -262,7 +263,7 @@ def _about(action: Action) -> str:
             return code
         case CallTool(server, tool):
             return f"{server}.{tool}"
-        case AskUser(question):
+        case AskUser(question) | ApprovePlan(question):
             return question
         case _:
             return action.path

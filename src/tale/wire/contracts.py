@@ -116,9 +116,16 @@ class VerdictRequest(TaskRequest):
 
     text: str = Field(
         default="",
-        max_length=10_000,
-        description="The answer where the task asked something, or what it is to mind; with "
-        "`reject` why not, so that it can go another way.",
+        max_length=200_000,
+        description="The answer where the task asked something, or what it is to mind; a plan as "
+        "YAML where it asked about its plan, which is worked on instead; with `reject` why not, so "
+        "that it can go another way.",
+    )
+    digest: str = Field(
+        default="",
+        max_length=64,
+        description="The `digest` of the plan that the user saw, where it asked about its plan: "
+        "then a yes to one that has changed meanwhile is refused.",
     )
 
 
@@ -242,8 +249,8 @@ class Event(Shape):
     again}, `paused` {}, `resumed` {why}, `imported` {from, exported, tale} (it came, paused, from
     another machine), `subtask` {id, title, state} (a part begins or, with `files`, `holds` and
     `check`, is done), `acting` {action, what} (what is done now), `approval` {id, text, action,
-    detail} (it waits for its user), `approved` and `rejected` {id, text}, `token` {text} (not
-    stored; its `seq` is that of the last event that is), `file` {path, bytes}, `note` {text},
+    detail, digest} (it waits for its user), `approved` and `rejected` {id, text}, `token` {text}
+    (not stored; its `seq` is that of the last event that is), `file` {path, bytes}, `note` {text},
     `checkpoint` {number, why, changed} (the workspace as it was then can be restored), `restoring`
     and then `restored` {number, saved, subtasks} (the workspace is brought back to a checkpoint,
     what it was is another; what is unfinished, and those subtasks, begin anew; both may follow the

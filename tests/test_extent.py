@@ -1,0 +1,75 @@
+"""Large requests are planned, small ones are done in one go."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tale.servers.steps import judge
+from tale.tasks.extent import extent_of
+
+REQUESTS = Path(__file__).parent / "data" / "plan_or_not.jsonl"
+"""Labelled by hand. The weights were set on the half `tuned`. Of `held out` 76 of 81 were right
+then, before faults that they showed were mended; of `fresh`, written after that, 37 of 40."""
+
+LARGE = [
+    "Build a complete web application with user authentication, database, and API",
+    "Create a data pipeline: download the files, clean them, store them, and draw a report",
+    "1. Write the schema. 2. Write the API. 3. Write a web page for it. 4. Test it all.",
+    "Baue eine vollständige Webanwendung mit Benutzeranmeldung, Datenbank und API",
+]
+SMALL = [
+    "Write a complex Python web scraper",
+    "Write a Python function that parses ISO dates, with tests",
+    "Create a class Stack with push, pop and peek, and tests for it",
+    "Summarise notes.txt in five sentences",
+    "Write a script that renames my photos",
+    "What is the capital of France?",
+    "What does the whole system do, with its database, API and web pages?",
+    "hello",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", LARGE)
+def test_several_deliverables_or_a_whole_system_need_a_plan(text: str) -> None:
+    extent = extent_of(text)
+    assert extent.large
+    assert judge(text).planned
+
+
+@pytest.mark.parametrize("text", SMALL)
+def test_one_thing_to_make_or_to_say_needs_none(text: str) -> None:
+    assert not extent_of(text).large
+    assert not judge(text).planned
+
+
+def test_the_reason_names_what_was_weighed() -> None:
+    extent = extent_of(LARGE[0])
+    assert extent.reason == (
+        "a whole website, 4 components are named (accounts, API, authentication)"
+    )
+    assert judge(LARGE[0]).reason.endswith(f"; large: {extent.reason}")
+    assert extent_of("Write a haiku").reason == "one thing is asked for"
+
+
+@pytest.mark.parametrize(("half", "least"), [("tuned", 0.95), ("held out", 0.92), ("fresh", 0.9)])
+def test_labelled_requests_are_told_apart(half: str, least: float) -> None:
+    rows = [json.loads(line) for line in REQUESTS.read_text(encoding="utf-8").splitlines()]
+    mine = [row for row in rows if row["half"] == half]
+    right = sum(extent_of(row["text"]).large == row["large"] for row in mine)
+    assert len(mine) >= 40
+    assert right >= least * len(mine)
+
+
+@given(st.text())
+def test_any_text_has_the_same_extent_each_time(text: str) -> None:
+    assert extent_of(text) == extent_of(text)
+
+
+def test_a_huge_text_is_judged_by_its_beginning() -> None:
+    assert extent_of("Build a complete shop, a database and an API. " + "x, a " * 40_000).large
