@@ -1,114 +1,93 @@
-"""How a plan takes its course: what follows when one of its parts has ended. Pure.
+"""How a planned task takes its course: what it begins with, and what planning makes of that. Pure.
 
-A task that is to be planned begins with the one part that makes its plan; what that gives takes its
-place. A part that failed is followed by one that mends the plan, a bounded number of times. The
-last part looks at the whole. So all of it is recorded, shown and replayed as parts are. Above:
-`tasks.engine`, which does what is said here. Below: `tasks.recompose`.
+The task begins with the one part that makes its plan; what that gives is put in its place, with a
+last part that looks at the whole. A part that failed is followed by one that mends the plan
+(`recompose.after_failure`). So all of it is recorded, shown and replayed as parts are. Above:
+`tasks.step_work`. Below: `tasks.recompose`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from tale.tasks.task import StepResult, Subtask
+from tale.tasks.merging import Merged, merge
+from tale.tasks.plan import PLAN_PART, REPAIR_PART, WHOLE_PART
+from tale.tasks.planner import Planned
+from tale.tasks.recompose import MAX_REPAIRS, Recompose, failures_of, needless
+from tale.tasks.task import Subtask
 
-__all__ = [
-    "MAX_REPAIRS",
-    "PLAN",
-    "WHOLE",
-    "Accepted",
-    "Failed",
-    "Mended",
-    "after_error",
-    "after_result",
-    "is_own",
-    "opening",
-    "with_whole",
-]
+__all__ = ["can_be_mended", "is_own", "mended", "opening", "planned", "without_needless"]
 
-PLAN: Final = "+plan"
-WHOLE: Final = "+whole"
-_REPAIR: Final = "+repair-"
-MAX_REPAIRS: Final = 2
-"""Each costs the large model an answer of some hundred tokens, and the parts that it makes anew;
-what two did not mend, a third by the same model hardly does."""
 _FROM_PARTS: Final = 2
 """Parts from which there is a whole to look at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A part is done; `still` says which check of it fails still, where one does."""
-
-    still: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Mended:
-    """A part failed, and the plan is to be mended.
-
-    Attributes:
-        by: The part that does that.
-        why: Why the part failed, for who mends the plan and for the user.
-    """
-
-    by: Subtask
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A part failed, and with it the task."""
-
-
-def is_own(identity: str) -> bool:
+def is_own(part: Subtask) -> bool:
     """Tell whether a part is tale's own, and none that a user or a model named."""
-    return identity.startswith("+")
+    return part.id.startswith("+")
+
+
+def can_be_mended(plan: Iterable[Subtask]) -> bool:
+    """Tell whether a plan in which a part gave nothing may be mended once more."""
+    return sum(part.id.startswith(REPAIR_PART) for part in plan) < MAX_REPAIRS
+
+
+def without_needless(plan: tuple[Subtask, ...]) -> Merged:
+    """Drop what is needless now that a part is done."""
+    gone = needless(plan)
+    return merge(plan, (), dropped=gone, why="others did it") if gone else Merged(plan)
 
 
 def opening(request: str) -> tuple[Subtask, ...]:
     """Give what a task begins with that is to be planned."""
-    return (Subtask(PLAN, "Make a plan", request, kind="plan", size="small"),)
+    return (Subtask(PLAN_PART, "Make a plan", request, kind="plan", size="small"),)
 
 
-def with_whole(plan: Sequence[Subtask]) -> tuple[Subtask, ...]:
-    """Give a plan with the part that looks at the whole as its last, where there is a whole.
+def planned(made: Planned) -> Recompose:
+    """Put a plan that was made into the place of its making."""
+    whole = Subtask(
+        WHOLE_PART,
+        "Check the whole",
+        "Check what the parts have made together against the request, and say what it is.",
+        tuple(part.id for part in made.parts),
+        kind="act",
+        size="small",
+    )
+    last = (whole,) if len(made.parts) >= _FROM_PARTS else ()
 
-    It waits for all parts on which no other does; one that is there is put last anew.
+    def recompose(plan: tuple[Subtask, ...]) -> Merged:
+        # What was planned before its files were taken back counts no more.
+        begun = [part for part in plan if part.id == PLAN_PART or part.state == "done"]
+        merged = merge(begun, [*made.parts, *last], why=made.reasoning)
+        return Merged(merged.plan, made.changes, made.reasoning)
+
+    return recompose
+
+
+def mended(made: Planned, repair: str) -> Recompose:
+    """Put what was planned anew into the plan as it is by then.
+
+    Args:
+        made: The parts that are not done, and what is needless.
+        repair: The part that planned them.
     """
-    parts = [part for part in plan if part.id != WHOLE]
-    if sum(not is_own(part.id) for part in parts) < _FROM_PARTS:
-        return tuple(parts)
-    needed = {other for part in parts for other in part.depends_on}
-    last = tuple(part.id for part in parts if part.id not in needed and not is_own(part.id))
-    title = "Check the whole"
-    text = "Check what the parts have made together against the request, and say what it is."
-    return (*parts, Subtask(WHOLE, title, text, last, kind="act", size="small"))
+
+    def recompose(plan: tuple[Subtask, ...]) -> Merged:
+        replacement = _that_waits(made.parts, plan)
+        merged = merge(
+            plan,
+            replacement,
+            failures_of(plan, repair),
+            dropped=made.dropped,
+            why=made.reasoning,
+        )
+        return Merged(merged.plan, (*merged.changes, *made.changes), made.reasoning)
+
+    return recompose
 
 
-def after_result(part: Subtask, result: StepResult, plan: Iterable[Subtask]) -> Accepted | Mended:
-    """Say what follows from what a part gave."""
-    if result.holds is not False or part.kind == "plan":
-        return Accepted()
-    why = "\n\n".join(result.faults) or result.check
-    if (by := _repair(part, why, {one.id for one in plan})) is None:
-        return Accepted(result.check)
-    return Mended(by, why)
-
-
-def after_error(part: Subtask, why: str, plan: Iterable[Subtask]) -> Mended | Failed:
-    """Say what follows where a part gave nothing."""
-    by = None if part.kind == "plan" else _repair(part, why, {one.id for one in plan})
-    return Failed() if by is None else Mended(by, why)
-
-
-def _repair(part: Subtask, why: str, ids: Collection[str]) -> Subtask | None:
-    """Give the part that mends the plan; None where that was done often enough."""
-    done = sum(identity.startswith(_REPAIR) for identity in ids)
-    if done >= MAX_REPAIRS:
-        return None
-    text = f"{part.title} ({part.id}) failed:\n{why}"
-    title = f"Mend the plan: {part.title} failed"
-    return Subtask(f"{_REPAIR}{done + 1}", title, text, kind="plan", size="small", priority=1)
+def _that_waits(parts: Sequence[Subtask], plan: Sequence[Subtask]) -> list[Subtask]:
+    """Leave out what has begun since the plan was looked at: it goes on as it is."""
+    begun = {part.id for part in plan if part.state in {"running", "done"}}
+    return [part for part in parts if part.id not in begun]

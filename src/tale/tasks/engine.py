@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -19,15 +20,17 @@ import anyio
 import anyio.abc
 
 from tale.errors import StorageError, TaskError
+from tale.tasks.course import opening
 from tale.tasks.durable import Journal
 from tale.tasks.equip import Equip
 from tale.tasks.keeper import Keeper, KeepsNothing
 from tale.tasks.leave import Answer, Asked, Trust
+from tale.tasks.planning import PlanKeeping
 from tale.tasks.progress import ProgressHub
 from tale.tasks.recorded_hands import Overtaken, Workers, pauses
 from tale.tasks.run import Run
 from tale.tasks.scheduler import Schedule
-from tale.tasks.step_work import Agent, Doing, PartDone, StepWork, TaskFailed
+from tale.tasks.step_work import Agent, Doing, PartDone, PartFailed, StepWork, TaskFailed
 from tale.tasks.store import NewTask, TaskStore
 from tale.tasks.task import Form, Judge, Judgement, Role, Subtask, Task
 from tale.tasks.task_rows import Change
@@ -59,6 +62,7 @@ class Engine:
         keeper: Keeper | None = None,
         trust: Trust | None = None,
         equip: Equip | None = None,
+        plans: PlanKeeping | None = None,
         pause: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         """Make an engine.
@@ -75,6 +79,7 @@ class Engine:
             keeper: Takes checkpoints; none are taken without.
             trust: What tasks may do without a question.
             equip: Gives steps the tools of external servers; without, there are none.
+            plans: How large requests are planned; without, they are done in one step.
             pause: Waits between attempts.
         """
         self._store = store
@@ -82,6 +87,7 @@ class Engine:
         self._journal = journal
         self._judge = judge
         self._keeper = keeper or KeepsNothing()
+        self._plans = plans
         self._pause = pause
         self._worker = StepWork(
             store,
@@ -92,6 +98,7 @@ class Engine:
             trust=trust or Trust(),
             equip=equip,
             forms=forms or {},
+            plans=plans,
             pause=pause,
             insist=self._insist,
         )
@@ -100,6 +107,8 @@ class Engine:
         self._changed = anyio.Event()
         self._asking = anyio.Lock()
         """Makes asking and answering take turns, so that who rests is not what was let go on."""
+        self._following = anyio.Lock()
+        """Makes reading a plan and following it take turns, so that none follows an older one."""
 
     async def run(
         self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
@@ -119,6 +128,8 @@ class Engine:
 
     async def submit(self, new: NewTask) -> Task:
         """Record a task and start it as soon as there is room; it is durable on return."""
+        if self._plans and not new.subtasks and self._judge(new.text).planned:
+            new = replace(new, subtasks=opening(new.text))
         recorded = await self._store.add(new)
         if isinstance(recorded, Task):
             return recorded
@@ -288,11 +299,21 @@ class Engine:
         match await self._worker.bring_to_end(doing):
             case PartDone(answer, files):
                 self._schedule.part_done(run.queued, answer, files)
+                await self._follow_plan(task.id)
+            case PartFailed():
+                self._schedule.part_failed(run.queued)
+                await self._follow_plan(task.id)
             case TaskFailed():
                 self._drop(task.id, but=run.queued.id)
             case None:
                 pass
         self._changed.set()
+
+    async def _follow_plan(self, task: str) -> None:
+        """Go on by the plan that is recorded, which the end of a part may have changed."""
+        async with self._following:
+            plan = await self._insist(lambda: self._store.plan(task))
+            self._schedule.replace_plan(task, plan)
 
     def _judgement(self, task: Task, part: Subtask | None) -> Judgement:
         return _PART if part else self._judge(task.text)

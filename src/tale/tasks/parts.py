@@ -27,7 +27,8 @@ class Parts:
 
     A part may begin once all that it needs is done or cancelled, for what is cancelled is needless.
     Where what it needs has failed or is not there, it is out of reach until the plan is replaced,
-    and so is what needs it. Who gives it up cancels all of these at once.
+    and so is what needs it. Who gives it up cancels all of these at once. A part that plans anew
+    begins where what it needs has failed, for that is why it is there.
     """
 
     def __init__(
@@ -87,7 +88,8 @@ class Parts:
         after = [*lost, *(one.id for one in self._all.values() if one.state == "failed")]
         while after:
             for one in self._after[after.pop()]:
-                if one not in lost and self._all[one].state == "queued":
+                held = self._all[one].state == "queued" and self._all[one].kind != "plan"
+                if held and one not in lost:
                     lost.add(one)
                     after.append(one)
         return tuple(one for one in self._all if one in lost and self._all[one].state == "queued")
@@ -129,8 +131,10 @@ class Parts:
     def _count(self) -> None:
         """Count what each part still needs, from the states alone."""
         met = {one.id for one in self._all.values() if one.state in _OVER}
+        failed = {one.id for one in self._all.values() if one.state == "failed"}
         self._missing = {
-            one.id: len(set(one.depends_on).difference(met)) for one in self._all.values()
+            one.id: len({*one.depends_on} - met - (failed if one.kind == "plan" else set()))
+            for one in self._all.values()
         }
         self._ready = sorted(
             self._keys[one.id]

@@ -14,6 +14,7 @@ import anyio
 from tale.errors import TaleError, TaskError
 from tale.storage.database import storable
 from tale.tasks.progress import ProgressHub
+from tale.tasks.recompose import Recompose
 from tale.tasks.recorded_hands import Overtaken
 from tale.tasks.scheduler import Queued
 from tale.tasks.store import TaskStore, utc_now
@@ -61,13 +62,28 @@ class Run:
                 *await self._insist(lambda: self._store.start_part(task, part, role, reason))
             )
 
-    async def finish(self, part: Subtask | None, result: StepResult) -> None:
-        """Record its result; raises `TaskError` where its task runs no more."""
+    async def finish(self, result: StepResult) -> None:
+        """Record the task's result; raises `TaskError` where the task runs no more."""
+        self._show(await self._insist(lambda: self._store.finish(self.queued.task, result)))
+
+    async def finish_part(self, part: Subtask, result: StepResult, plan: Recompose) -> None:
+        """Record a part's result, and how the plan goes on.
+
+        Raises:
+            TaskError: The task runs no more.
+            PlanRejected: No plan can go on so; nothing is recorded.
+        """
         task = self.queued.task
-        if part is None:
-            self._show(await self._insist(lambda: self._store.finish(task, result)))
-        else:
-            self._show(*await self._insist(lambda: self._store.finish_part(task, part, result)))
+        self._show(*await self._insist(lambda: self._store.finish_part(task, part, result, plan)))
+
+    async def fail_part(
+        self, part: Subtask, result: StepResult | None, why: str, plan: Recompose
+    ) -> None:
+        """Record that a part failed, and how the plan goes on; raises as above."""
+        task = self.queued.task
+        self._show(
+            *await self._insist(lambda: self._store.fail_part(task, part, result, why, plan))
+        )
 
     async def fail(self, part: Subtask | None, error: TaleError) -> None:
         """Record that it, and so its task, can't be done; raises `TaskError` as above."""

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from tale.errors import StorageError, TaleError, TaskError
+from tale.errors import PlanRejected, StorageError, TaleError, TaskError
 from tale.storage.database import storable
+from tale.tasks.course import can_be_mended, is_own, without_needless
 from tale.tasks.durable import Changed, Journal, Recorder
 from tale.tasks.equip import Equip
 from tale.tasks.hands import Hands
 from tale.tasks.keeper import Keeper
 from tale.tasks.leave import Asker, Trust
 from tale.tasks.plan import instructions
+from tale.tasks.planning import PlanKeeping, own_part
+from tale.tasks.recompose import Recompose, after_failure
 from tale.tasks.recorded_hands import Overtaken, RecordedHands, Workers
 from tale.tasks.rounds import Past, past_of
 from tale.tasks.run import Insist, Run
@@ -26,7 +30,7 @@ from tale.tasks.store import TaskStore
 from tale.tasks.task import Form, Judgement, Role, Step, StepResult, Subtask, Task
 from tale.telemetry import get_logger
 
-__all__ = ["Agent", "Doing", "PartDone", "StepWork", "TaskFailed"]
+__all__ = ["Agent", "Doing", "PartDone", "PartFailed", "StepWork", "TaskFailed"]
 
 log = get_logger(__name__)
 
@@ -68,10 +72,15 @@ class Doing:
 
 @dataclass(frozen=True, slots=True)
 class PartDone:
-    """A part has its result, which those that need it are given."""
+    """A part has its result, which those that need it are given; the plan may have changed."""
 
     answer: str
     files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartFailed:
+    """A part can't be done; the plan goes on in another way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,7 @@ class TaskFailed:
     """Nothing of the task goes on."""
 
 
-Ended = PartDone | TaskFailed
+Ended = PartDone | PartFailed | TaskFailed
 """What a step came to that its task's others are concerned with."""
 
 
@@ -97,6 +106,7 @@ class StepWork:
         trust: Trust,
         equip: Equip | None,
         forms: Mapping[Role, Form],
+        plans: PlanKeeping | None,
         pause: Callable[[float], Awaitable[None]],
         insist: Insist,
     ) -> None:
@@ -109,6 +119,7 @@ class StepWork:
         self._trust = trust
         self._equip = equip
         self._forms = forms
+        self._plans = plans
         self._pause = pause
         self._insist = insist
 
@@ -172,8 +183,9 @@ class StepWork:
             trust=self._trust,
             ask_user=doing.ask_user,
         )
+        hands = self._keeper.hands(step, recorded, run.tell)
         try:
-            result = await self._agent(step, self._keeper.hands(step, recorded, run.tell))
+            result, plan = await self._result(step, doing, hands, recorder)
             await self._keeper.keep(step, "subtask" if part else "end", run.tell)
         except (StorageError, Changed):
             raise
@@ -184,14 +196,60 @@ class StepWork:
         except Exception as error:  # a task's boundary: the log has the traceback, the rest go on
             log.exception("task.crashed", task=step.id)
             return await self._fail(doing, TaskError(f"tale failed: {error!r}.", hint=_LOG_HINT))
-        await run.finish(part, result)
-        log.info("step.done", step=step.id, model=result.model, files=len(result.files))
-        return PartDone(storable(result.answer), result.files) if part else None
+        return await self._conclude(doing, result, plan)
 
-    async def _fail(self, doing: Doing, error: TaleError) -> TaskFailed:
-        run = doing.run
+    async def _result(
+        self, step: Step, doing: Doing, hands: Hands, recorder: Recorder
+    ) -> tuple[StepResult, Recompose | None]:
+        """Give what a step comes to, and how the plan goes on where it says so."""
+        part = doing.part
+        if part is None or self._plans is None or not is_own(part):
+            return await self._agent(step, hands), None
+        return await own_part(
+            step, hands, recorder, self._plans, task=doing.task, part=part, parts=doing.parts
+        )
+
+    async def _conclude(
+        self, doing: Doing, result: StepResult, plan: Recompose | None
+    ) -> Ended | None:
+        """Record what came of a step."""
+        run, part = doing.run, doing.part
+        log.info("step.ended", step=run.queued.id, model=result.model, holds=result.holds)
+        if part is None:
+            await run.finish(result)
+            return None
+        if result.holds is False:
+            return await self._fail_part(doing, part, result, _told(result))
+        try:
+            await run.finish_part(part, result, plan or without_needless)
+        except PlanRejected as error:  # others have changed it meanwhile
+            return await self._fail_part(doing, part, result, error.message)
+        return PartDone(storable(result.answer), result.files)
+
+    async def _fail_part(
+        self, doing: Doing, part: Subtask, result: StepResult | None, why: str
+    ) -> Ended:
+        """Record that a part failed, and that its plan is mended, or what was made is accepted."""
+        log.warning("part.failed", step=doing.run.queued.id, reason=why)
+        goes_on = partial(after_failure, failed=part.id, why=why)
+        try:
+            await doing.run.fail_part(part, result, why, goes_on)
+        except PlanRejected as error:
+            return await self._fail(doing, error)
+        return PartFailed()
+
+    async def _fail(self, doing: Doing, error: TaleError) -> Ended:
+        """Record that a step came to nothing: its plan is mended where it has one, if it can be."""
+        run, part = doing.run, doing.part
         if run.step:
             await self._keeper.keep(run.step, "end", run.tell)
-        await run.fail(doing.part, error)
+        gave_up = isinstance(error, TaskError)  # what no model or server can do fails the task
+        if part and gave_up and not is_own(part) and can_be_mended(doing.parts.values()):
+            return await self._fail_part(doing, part, None, error.message)
+        await run.fail(part, error)
         log.warning("task.failed", task=run.queued.id, code=error.code, reason=error.message)
         return TaskFailed()
+
+
+def _told(result: StepResult) -> str:
+    return "\n\n".join(result.faults) or result.check

@@ -1,0 +1,110 @@
+"""The parts of a plan that are tale's own: to make it, to mend it, to look at the whole.
+
+They are done with hands alone, as all parts are, and say beside their result how the plan goes on.
+What they look at is recorded first, so that they come to the same after a crash though others went
+on meanwhile. Above: `tasks.step_work`. Below: `tasks.plan_approval`, `tasks.planner`,
+`tasks.whole`, `tasks.course`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from tale.tasks.course import mended, planned
+from tale.tasks.durable import Changed, Json, Recorder
+from tale.tasks.hands import Hands
+from tale.tasks.plan import PLAN_PART, WHOLE_PART
+from tale.tasks.plan_approval import plan_with_approval
+from tale.tasks.plan_policy import PlanPolicy
+from tale.tasks.planner import Planned, Rules, repair
+from tale.tasks.recompose import Recompose, failures_of
+from tale.tasks.task import Approve, Step, StepResult, Subtask, Task
+from tale.tasks.whole import check_whole
+
+__all__ = ["PlanKeeping", "own_part"]
+
+_LOOKED: Final = "plan"
+_PLAN: Final = TypeAdapter(tuple[Subtask, ...])
+
+
+@dataclass(frozen=True, slots=True)
+class PlanKeeping:
+    """By what plans are made.
+
+    Attributes:
+        rules: What each has to satisfy.
+        policy: When its user is asked, by what they said of the task.
+    """
+
+    rules: Rules
+    policy: Callable[[Approve | None], PlanPolicy]
+
+
+async def own_part(
+    step: Step,
+    hands: Hands,
+    recorder: Recorder,
+    keeping: PlanKeeping,
+    *,
+    task: Task,
+    part: Subtask,
+    parts: Mapping[str, Subtask],
+) -> tuple[StepResult, Recompose | None]:
+    """Do a part of tale's own.
+
+    Args:
+        step: The part as a step.
+        hands: Who asks and acts.
+        recorder: Records what is looked at.
+        keeping: By what plans are made.
+        task: Whose plan it is.
+        part: What is done.
+        parts: The plan as it stands.
+
+    Returns:
+        What it gave, and how the plan goes on.
+
+    Raises:
+        TaskError: The user does not want the plan.
+        TaleError: A model could not answer.
+    """
+    if part.id == PLAN_PART:
+        policy = keeping.policy(task.approve)
+        made = await plan_with_approval(step, hands, keeping.rules, policy, request=task.text)
+        return _result(made, step), planned(made)
+    plan = await _looked_at(recorder, tuple(parts.values()))
+    if part.id.startswith(WHOLE_PART):
+        return await check_whole(step, hands, task.text, plan), None
+    [failed, *_] = failures_of(plan, part.id)
+    why = part.text
+    made = await repair(step, hands, keeping.rules, plan, failed=failed, why=why, request=task.text)
+    return _result(made, step), mended(made, part.id)
+
+
+async def _looked_at(recorder: Recorder, plan: tuple[Subtask, ...]) -> tuple[Subtask, ...]:
+    """Give the plan as it stood when the part was first begun."""
+
+    async def look() -> Json:
+        return cast("Json", _PLAN.dump_python(plan, mode="json"))
+
+    try:
+        return _PLAN.validate_python(await recorder.step(_LOOKED, look))
+    except ValidationError as error:
+        raise Changed("The recorded plan is of another version of tale.") from error
+
+
+def _result(made: Planned, step: Step) -> StepResult:
+    """Give what planning came to, as parts give it."""
+    last = made.replies[-1] if made.replies else None
+    return StepResult(
+        made.reasoning,
+        last.model if last else "",
+        last.role if last else step.role,
+        usage=made.usage,
+        reason=last.reason if last else "",
+        turns=len(made.replies),
+    )
