@@ -562,6 +562,20 @@ class TestTasks:
             "came from elsewhere, where it was t9",
         ]
 
+    def test_watch_tells_of_plans_and_of_each_change(self, tale: Tale, daemon: FakeDaemon) -> None:
+        planned = [{"id": "+plan", "kind": "plan"}, {"id": "a"}, {"id": "b"}]
+        daemon.events["t1"] = [
+            *default_events()[:-1],
+            event(3, "plan", subtasks=planned, why="in two steps"),
+            event(4, "subtask", id="b", title="Tell", state="failed", holds=False, check="no"),
+            event(5, "plan", subtasks=planned, changes=["'B' is dropped: why not", "'C' is new."]),
+            event(6, "done", answer="Hello there."),
+        ]
+        told = tale("watch", "t1").err
+        assert "  planned 2 subtasks: in two steps\n" in told
+        assert "  Tell: failed, check failed: no\n" in told
+        assert "  the plan changes:\n  'B' is dropped: why not\n  'C' is new.\n" in told
+
 
 class TestSessions:
     def test_they_are_listed(self, tale: Tale, daemon: FakeDaemon) -> None:

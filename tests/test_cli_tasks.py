@@ -172,6 +172,7 @@ PARTS = [
     },
     {"id": "b", "title": "Test", "state": "running", "percent": 5, "elapsed": 12, "expected": 34},
     {"id": "c", "title": "Tell", "state": "waiting", "percent": 0, "elapsed": 0, "expected": 22},
+    {"id": "d", "title": "Sing", "state": "dropped", "percent": 0, "elapsed": 0, "expected": 22},
 ]
 
 
@@ -183,10 +184,11 @@ class TestWhatWasDone:
         daemon.tools["show"] = lambda arguments, say: shown
         lines = tale("show", "t1").out.splitlines()
         at = next(number for number, line in enumerate(lines) if line.startswith("parts"))
-        assert [line.rstrip() for line in lines[at : at + 3]] == [
+        assert [line.rstrip() for line in lines[at : at + 4]] == [
             "parts      Write it  done     26 s                checked: 2 tests passed",
             "           Test      running  12 s of about 34 s",
             "           Tell      waiting  usually 22 s",
+            "           Sing      dropped",
         ]
 
     @pytest.mark.parametrize(

@@ -568,6 +568,32 @@ async def test_a_plan_that_can_not_be_worked_on_leaves_nothing(tmp_path: Path) -
         assert (await world.gateway.list(ListRequest(), quiet)).tasks == ()
 
 
+async def test_what_is_said_of_parts_is_kept_and_shown(tmp_path: Path) -> None:
+    parts = (
+        SubtaskRequest(
+            id="a",
+            text="Do it",
+            kind="act",
+            reads=("in.csv",),
+            writes=("./out.csv",),
+            check="test -s out.csv",
+            size="small",
+            priority=2,
+        ),
+        SubtaskRequest(id="b", text="Write a Python function that adds", depends_on=("a",)),
+        SubtaskRequest(id="c", text="What is it?", depends_on=("a",)),
+    )
+    async with gateway(tmp_path, Script(["x"], hold=anyio.Event())) as world:
+        view = await world.submit(subtasks=parts)
+        progress = (await world.show(view.id)).progress
+    assert progress is not None
+    first, second, third = progress.parts
+    assert (first.kind, first.reads, first.writes) == ("act", ("in.csv",), ("out.csv",))
+    assert (first.acceptance, first.size, first.priority) == ("test -s out.csv", "small", 2)
+    assert (second.kind, second.depends_on, second.size) == ("code", ("a",), "medium")
+    assert third.kind == "write"
+
+
 async def test_a_plan_is_worked_on_part_by_part(tmp_path: Path) -> None:
     parts = (
         SubtaskRequest(id="b", text="Write a Python script that uses it", depends_on=("a",)),

@@ -34,6 +34,28 @@ def test_yaml_and_json_give_the_same_plan(tmp_path: Path) -> None:
     assert read_plan(tmp_path / "plan.json") == TAKEN
 
 
+def test_what_is_said_of_a_part_is_taken_and_what_is_not_is_left_open(tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text(
+        "- {id: a, text: do, writes: ./x.py, check: ' make ', size: large, priority: -3, "
+        "kind: write, reads: [in.md]}\n- {id: b, text: do}"
+    )
+    assert read_plan(tmp_path / "plan.yaml") == [
+        {
+            "id": "a",
+            "title": "a",
+            "text": "do",
+            "depends_on": [],
+            "kind": "write",
+            "reads": ["in.md"],
+            "writes": ["x.py"],
+            "check": "make",
+            "size": "large",
+            "priority": -3,
+        },
+        {"id": "b", "title": "b", "text": "do", "depends_on": []},
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -45,6 +67,13 @@ def test_yaml_and_json_give_the_same_plan(tmp_path: Path) -> None:
         ("- text: do", "subtask 1 has no id"),
         ("- {id: a, text: do, needs: b}", "unknown field 'needs'"),
         ("- {id: a, text: do, depends_on: {b: c}}", "depends_on is no list"),
+        ("- {id: a, text: do, kind: plan}", "kind is none of code, write"),
+        ("- {id: a, text: do, size: [huge]}", "size is none of small, medium, large"),
+        ("- {id: a, text: do, priority: true}", "priority is no number from -100 to 100"),
+        ("- {id: a, text: do, priority: 101}", "priority is no number from -100 to 100"),
+        ("- {id: a, text: do, check: [make]}", "check is no shell line"),
+        ("- {id: a, text: do, writes: 5}", "writes is no list"),
+        ("- {id: a, text: do, check: make &&}", "nothing follows `&&`"),
         ("- {id: a, text: do, depends_on: [b]}", "depends on 'b', which is not there"),
         ("- {id: a, text: do, depends_on: [a]}", "wait for each other"),
         ("- {id: a, text: do}\n- {id: a, text: do}", "Two subtasks have the id 'a'"),

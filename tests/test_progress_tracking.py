@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -146,6 +147,78 @@ def test_a_first_plan_is_no_setback() -> None:
     assert planned().view.setbacks == 0
 
 
+PLANNING = {"id": "+plan", "title": "Plan it", "kind": "plan"}
+
+
+def planning() -> Log:
+    """A task that is planned by its first subtask."""
+    log = Log().add(0, "queued", subtasks=[PLANNING]).add(1, "started", role="task")
+    return log.add(1, "subtask", id="+plan", state="running")
+
+
+def test_a_task_that_plans_itself_is_not_far_until_it_is_planned() -> None:
+    log = planning()
+    early = shown(log, 50)
+    assert (early.percent, early.eta, early.doing) == (0, None, ("Plan it",))
+    log.add(60, "subtask", id="+plan", state="done")
+    assert shown(log, 60).percent == 0
+    log.add(60, "plan", subtasks=[{**PLANNING, "state": "done"}, *SUBTASKS], why="in two steps")
+    assert log.view.setbacks == 0
+    assert [part.state for part in log.view.parts] == ["done", "waiting", "waiting"]
+    assert shown(log, 60).eta is not None
+    log.add(60, "subtask", id="a", state="running").add(120, "subtask", id="a", state="done")
+    assert shown(log, 120).percent == 50
+    assert taught(log.view) == [("plan", "task", 59.0), ("write", "task", 60.0)]
+
+
+def test_what_is_planned_anew_takes_the_place_of_what_failed_and_goes_back_with_a_reason() -> None:
+    log = planned().add(62, "subtask", id="a", state="failed", holds=False, check="it failed")
+    repair = {"id": "+repair-1", "title": "Plan anew", "kind": "plan", "depends_on": ["a"]}
+    failed = {**cast("dict[str, object]", SUBTASKS[0]), "state": "failed"}
+    log.add(62, "plan", subtasks=[failed, repair, SUBTASKS[1]], why="it failed")
+    assert log.view.setbacks == 0
+    before, progress = outlook(log.view, expect, now=START + timedelta(seconds=62))
+    again = {"id": "a-2", "title": "Write it again"}
+    log.add(70, "subtask", id="+repair-1", state="done")
+    log.add(
+        70,
+        "plan",
+        subtasks=[{**failed, "state": "cancelled"}, repair, again, SUBTASKS[1]],
+        why="the parser was missing",
+    )
+    view = log.view
+    assert [part.state for part in view.parts] == ["dropped", "done", "waiting", "waiting"]
+    assert (view.setback, view.setbacks) == ("the parser was missing", 1)
+    after = shown(log, 70, progress, reason=view.setback)
+    assert (before.percent, after.percent) == (50, 0)
+    assert checked(view.parts) == (None, "")
+
+
+def test_what_is_dropped_is_no_setback_and_leaves_less_to_do() -> None:
+    log = planned().add(62, "subtask", id="a", state="done")
+    dropped = {**cast("dict[str, object]", SUBTASKS[1]), "state": "cancelled"}
+    log.add(63, "plan", subtasks=[SUBTASKS[0], dropped], why="a did it")
+    assert log.view.setbacks == 0
+    found = shown(log, 63)
+    assert found.percent == 99
+    assert [(one.part.state, one.percent) for one in found.parts] == [("done", 100), ("dropped", 0)]
+    assert "(1 of 1 are done)" in in_words(replace(found, doing=("x",)))
+
+
+def test_what_is_taken_as_it_is_is_done_and_its_check_does_not_hold() -> None:
+    log = planned().add(62, "subtask", id="a", state="failed", holds=False, check="it failed")
+    taken = {**cast("dict[str, object]", SUBTASKS[0]), "state": "done"}
+    log.add(62, "plan", subtasks=[taken, SUBTASKS[1]], why="it failed")
+    part = log.view.parts[0]
+    assert (part.state, part.holds, part.check) == ("done", False, "it failed")
+    assert checked(log.view.parts) == (False, "Write it (it failed)")
+
+
+def test_a_subtask_that_a_later_plan_leaves_out_is_gone() -> None:
+    log = planned().add(11, "plan", subtasks=[SUBTASKS[0]], why="one is enough")
+    assert [part.id for part in log.view.parts] == ["a"]
+
+
 def test_a_task_that_waited_at_a_restart_waits_on() -> None:
     view = Log().add(0, "queued").add(9, "resumed", why="tale was started again.").view
     assert (view.state, view.setbacks) == ("queued", 0)
@@ -204,10 +277,16 @@ def test_an_approval_is_asked_for_until_it_is_given() -> None:
         )
     ),
     st.dictionaries(
-        st.sampled_from(["id", "state", "why", "subtasks", "text", "role"]),
+        st.sampled_from(["id", "state", "why", "subtasks", "text", "role", "changes"]),
         st.none()
         | st.sampled_from(["a", "running", "done", ""])
-        | st.lists(st.integers() | st.dictionaries(st.sampled_from(["id", "x"]), st.none())),
+        | st.lists(
+            st.integers()
+            | st.dictionaries(
+                st.sampled_from(["id", "state", "kind", "writes", "priority"]),
+                st.none() | st.sampled_from(["a", "b", "plan", "cancelled", "done"]),
+            )
+        ),
     ),
 )
 def test_any_events_in_any_order_give_a_view_and_old_ones_change_nothing(

@@ -256,6 +256,18 @@ async def test_parts_that_are_done_stay_done_and_the_rest_goes_on(tmp_path: Path
     assert here.workers.asked == ["b two"]
 
 
+async def test_a_plan_goes_along_with_all_that_it_says(tmp_path: Path) -> None:
+    said = replace(PARTS[0], writes=("a.txt",), check="test -s a.txt", size="large", priority=3)
+    planning = Subtask("+plan", "Plan", "plan", kind="plan")
+    file, task = await exported(tmp_path, "b two", planning, said, PARTS[1])
+    async with machine(tmp_path / "here") as here:
+        await here.transfer.arrive(file)
+        planned, first, second = await here.store.plan(task.id)
+    assert (planned.id, planned.kind, planned.state) == ("+plan", "plan", "done")
+    assert replace(first, state="queued", answer="", files=()) == said
+    assert (second.state, second.kind) == ("running", "code")
+
+
 async def test_what_was_imported_can_be_exported_again_before_and_after_it_goes_on(
     tmp_path: Path,
 ) -> None:
@@ -599,6 +611,38 @@ def test_rows_that_are_a_task_are_read() -> None:
     ]
 
 
+def test_parts_are_read_with_what_an_older_tale_did_not_know_of_them() -> None:
+    further: dict[str, Any] = {
+        **PLAN[1],
+        "id": "+whole",
+        "kind": "write",
+        "reads": ["a.py"],
+        "writes": ["b.md"],
+        "check": "test -s b.md",
+        "size": "large",
+        "priority": 3,
+        "state": "failed",
+    }
+    dropped = {**PLAN[1], "id": "gone", "state": "cancelled", "depends_on": ["unknown"]}
+    rows = {**TASK, "subtasks": [PLAN[0], further, dropped]}
+    read = [row.part() for row in check_rows(SOURCE, TaskRows(rows)).task.subtasks]
+    assert read[0] == Subtask("a", "A", "first")
+    assert read[1] == Subtask(
+        "+whole",
+        "B",
+        "second",
+        ("a",),
+        "failed",
+        kind="write",
+        reads=("a.py",),
+        writes=("b.md",),
+        check="test -s b.md",
+        size="large",
+        priority=3,
+    )
+    assert read[2].state == "cancelled"
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -613,6 +657,10 @@ def test_rows_that_are_a_task_are_read() -> None:
         ({"subtasks": [PLAN[1]]}, "which is not there"),
         ({"subtasks": [{**PLAN[0], "id": "a.b"}]}, "can't be the id"),
         ({"subtasks": [PLAN[0], PLAN[0]]}, "Two subtasks"),
+        ({"subtasks": [{**PLAN[0], "kind": "cook"}]}, "subtasks.0.kind: "),
+        ({"subtasks": [{**PLAN[0], "writes": ["../x"]}]}, "leads out of the workspace"),
+        ({"subtasks": [{**PLAN[0], "check": "'"}]}, "can't be checked"),
+        ({"subtasks": [{**PLAN[0], "priority": 101}]}, "subtasks.0.priority: "),
     ],
 )
 def test_a_task_that_is_none_is_refused(change: Row, says: str) -> None:

@@ -20,6 +20,7 @@ _MARKS: dict[str, tuple[str, Style]] = {
     "running": ("▸", "cyan"),
     "done": ("✓", "green"),
     "failed": ("✗", "red"),
+    "dropped": ("-", "dim"),
 }
 _LARGE = 90.0
 """Seconds from which on they are told in minutes."""
@@ -127,7 +128,11 @@ def _part_row(part: Part) -> _Row:
     took = _clock(part.elapsed)
     if part.state == "waiting":
         took = f"~{_clock(max(1.0, part.expected))}" if part.expected else ""
-    styles: dict[str, tuple[Style, ...]] = {"running": ("bold",), "waiting": ("dim",)}
+    styles: dict[str, tuple[Style, ...]] = {
+        "running": ("bold",),
+        "waiting": ("dim",),
+        "dropped": ("dim",),
+    }
     return _Row(part.title, part.percent, took, "", mark, tint, styles.get(part.state, ()))
 
 

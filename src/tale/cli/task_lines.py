@@ -33,7 +33,7 @@ __all__ = [
     "task_block",
 ]
 
-_PART_STATES = {"running": "begun", "done": "done"}
+_PART_STATES = {"running": "begun", "done": "done", "failed": "failed", "cancelled": "dropped"}
 _MAY = {
     "ask": "read; it asks before anything else (--permission ask)",
     "workspace": "work in its workspace; it asks before anything else (--permission workspace)",
@@ -123,6 +123,14 @@ def _subtask(data: Record) -> str:
     return f"{data.text('title') or data.text('id')}: {state}" + (f", {check}" if check else "")
 
 
+def _plan(data: Record) -> str:
+    """Say what was planned, or how the plan has changed."""
+    if changes := data.texts("changes"):
+        return "\n".join(("the plan changes:", *(f"  {change}" for change in changes)))
+    parts = [part for part in data.records("subtasks") if part.text("kind") != "plan"]
+    return f"planned {plural(len(parts), 'subtask')}" + _after(data.text("why"))
+
+
 def _acting(data: Record) -> str:
     """Say what is run; files are told of once they are there."""
     what, action = data.text("what").split("\n", 1)[0], data.text("action")
@@ -166,9 +174,7 @@ _SAY: Mapping[str, Callable[[Record], str]] = {
     "started": _started,
     "resumed": lambda data: "resumed" + _after(data.text("why")),
     "imported": lambda data: f"came from elsewhere, where it was {data.text('from')}",
-    "plan": lambda data: (
-        f"planned {plural(len(data.records('subtasks')), 'subtask')}" + _after(data.text("why"))
-    ),
+    "plan": _plan,
     "subtask": _subtask,
     "acting": _acting,
     "file": _file,
@@ -248,6 +254,8 @@ def _part_time(part: Part) -> str:
     usual = human_seconds(max(1.0, part.expected)) if part.expected else ""
     if part.state == "waiting":
         return f"usually {usual}" if usual else ""
+    if part.state == "dropped":
+        return ""
     took = human_seconds(part.elapsed)
     return f"{took} of about {usual}" if part.state == "running" and usual else took
 

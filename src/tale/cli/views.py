@@ -59,6 +59,13 @@ class Part:
     tokens: int = 0
     holds: bool | None = None
     check: str = ""
+    kind: str = ""
+    depends_on: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    acceptance: str = ""
+    size: str = ""
+    priority: int = 0
 
     @classmethod
     def read(cls, record: Record) -> Part:
@@ -73,6 +80,13 @@ class Part:
             record.integer("tokens"),
             record.truth("holds"),
             record.text("check"),
+            record.text("kind"),
+            record.texts("depends_on"),
+            record.texts("reads"),
+            record.texts("writes"),
+            record.text("acceptance"),
+            record.text("size"),
+            record.integer("priority"),
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import anyio
 from pydantic import BaseModel, ValidationError
@@ -28,6 +28,7 @@ from tale.tasks.task import (
     Step,
     TokenSaid,
     ToolOffer,
+    WorkKind,
 )
 from tale.telemetry import get_logger
 from tale.wire.execution_contracts import ACT, ASK, ActRequest, AskRequest, WorkRequest
@@ -43,6 +44,7 @@ __all__ = [
     "kind_of",
     "read_progress",
     "read_step",
+    "work_kind",
     "write_progress",
 ]
 
@@ -91,6 +93,13 @@ def judge(text: str) -> Judgement:
 def kind_of(text: str) -> str:
     """Say what kind of work a text asks for: like kinds take about as long."""
     return assess(text).kind
+
+
+def work_kind(text: str) -> WorkKind:
+    """Say what kind of work a part of a plan is, that of which nobody said it."""
+    kind = assess(text).kind
+    # Nothing of a plan is talk, and only tale plans: it is something to be put down in words.
+    return "write" if kind in {"talk", "question", "plan"} else cast("WorkKind", kind)
 
 
 class RemoteWorkers:

@@ -13,7 +13,7 @@ from typing import Final
 
 import anyio
 
-from tale.tasks.outlook import Outlook
+from tale.tasks.outlook import Outlook, PartOutlook
 from tale.tasks.progress import ProgressHub
 from tale.tasks.store import utc_now
 from tale.tasks.task import ENDED, TaskEvent
@@ -108,21 +108,30 @@ def write_outlook(shown: Outlook) -> ProgressView:
         doing=shown.doing,
         tool=shown.tool,
         question=shown.question,
-        parts=tuple(
-            PartView(
-                id=part.id,
-                title=part.title,
-                state=part.state,
-                percent=part.percent,
-                elapsed=round(part.elapsed, 1),
-                expected=round(part.expected, 1),
-                tokens=part.tokens,
-                holds=part.holds,
-                check=part.check,
-            )
-            for part in shown.parts
-        ),
+        parts=tuple(map(_part, shown.parts)),
         words=in_words(shown),
+    )
+
+
+def _part(shown: PartOutlook) -> PartView:
+    part = shown.part
+    return PartView(
+        id=part.id,
+        title=shown.title,
+        state=part.state,
+        kind=part.kind,
+        depends_on=part.depends_on,
+        percent=shown.percent,
+        elapsed=round(shown.elapsed, 1),
+        expected=round(shown.expected, 1),
+        tokens=part.tokens,
+        holds=part.holds,
+        check=part.check,
+        reads=part.reads,
+        writes=part.writes,
+        acceptance=part.acceptance,
+        size=part.size,
+        priority=part.priority,
     )
 
 

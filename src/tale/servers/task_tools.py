@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from tale.errors import TaleError
 from tale.servers.mcp_app import McpApp, Progress
+from tale.servers.steps import work_kind
 from tale.servers.task_stream import stream_events, write_outlook
 from tale.tasks.engine import Engine
 from tale.tasks.leave import Answer
@@ -39,6 +40,7 @@ from tale.wire.contracts import (
     ListRequest,
     ShowRequest,
     SubmitRequest,
+    SubtaskRequest,
     TaskList,
     TaskRequest,
     TaskView,
@@ -112,9 +114,7 @@ class TaskTools:
         folder = None
         if request.workspace is not None:
             folder = await anyio.to_thread.run_sync(self._check_folder, request.workspace)
-        parts = check_plan(
-            [Subtask(one.id, one.title, one.text, one.depends_on) for one in request.subtasks]
-        )
+        parts = check_plan(list(map(_part, request.subtasks)))
         new = NewTask(
             text,
             request.key,
@@ -246,6 +246,21 @@ def view_of(task: Task) -> TaskView:
         last_event=task.last_event,
         permission=task.permission,
         approve=task.approve,
+    )
+
+
+def _part(request: SubtaskRequest) -> Subtask:
+    return Subtask(
+        request.id,
+        request.title,
+        request.text,
+        request.depends_on,
+        kind=request.kind or work_kind(request.text),
+        reads=request.reads,
+        writes=request.writes,
+        check=request.check,
+        size=request.size,
+        priority=request.priority,
     )
 
 

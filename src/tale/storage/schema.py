@@ -1,7 +1,7 @@
 """The tables as the code sees them: SQLAlchemy Core, SQLite and PostgreSQL alike.
 
 The migrations create them; this module only describes their present shape, and a test compares the
-two. Above: `tasks.store`, `tasks.records`, `tasks.adopted`, `memory.turns` and `memory.outbox`.
+two. Above: `tasks.task_rows`, `tasks.records`, `tasks.adopted`, `memory.turns` and `memory.outbox`.
 """
 
 from __future__ import annotations
@@ -128,6 +128,12 @@ subtasks = Table(
     Column("state", String(16), nullable=False),
     Column("answer", Text, nullable=False, default=""),
     Column("files", JSON, nullable=False, default=list),
+    Column("kind", String(16), nullable=False),
+    Column("reads", JSON, nullable=False),
+    Column("writes", JSON, nullable=False),
+    Column("check", Text, nullable=False),
+    Column("size", String(16), nullable=False),
+    Column("priority", Integer, nullable=False),
 )
 
 adopted_steps = Table(

@@ -26,22 +26,21 @@ class PartOutlook:
     """A subtask as it is shown.
 
     Attributes:
+        part: What is known of it.
         percent: 0 to 100; one that runs is never at 100.
         elapsed: Seconds since it began, or that it took.
         expected: Seconds that such subtasks take, in the median.
-        holds: Whether the checks of what it did hold; None where nothing could be checked.
-        check: What was checked, or why not, in words.
     """
 
-    id: str
-    title: str
-    state: PartState
+    part: Part
     percent: int
     elapsed: float
     expected: float
-    tokens: int = 0
-    holds: bool | None = None
-    check: str = ""
+
+    @property
+    def title(self) -> str:
+        """What it is called; its id where it has no title."""
+        return self.part.title or self.part.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +105,17 @@ def outlook(
     """
     works = [_work(part, expect(part), now) for part in view.parts]
     end = view.ended or now
-    share = fraction(works)
+    # While nothing is planned nobody knows how much there is to do.
+    planned = [work for part, work in zip(view.parts, works, strict=True) if part.is_work]
+    share = fraction(planned)
     done = view.state == "done"
     progress = (progress or Progress()).advance(share, reason=reason, done=done)
     speed = _speed(view, now)
     left: Eta | None = None
-    if works and view.state == "running":
+    if planned and view.state == "running":
         pace = usual_speed / speed if usual_speed and speed else 1.0
-        left = eta(works, lanes=lanes, pace=pace)
+        living = [w for part, w in zip(view.parts, works, strict=True) if part.state != "dropped"]
+        left = eta(living, lanes=lanes, pace=pace)
     holds, check = checked(view.parts)
     shown = Outlook(
         task=view.task,
@@ -145,6 +147,7 @@ def checked(parts: Sequence[Part]) -> tuple[bool | None, str]:
     Returns:
         None where nothing could be checked, then with the reason if there is one.
     """
+    parts = [part for part in parts if part.is_work]
     if len(parts) == 1:
         return parts[0].holds, parts[0].check
     if failed := [part for part in parts if part.holds is False]:
@@ -176,28 +179,19 @@ def _work(part: Part, expected: Expected, now: datetime) -> Work:
         "running": "running",
         "done": "done",
         "failed": "done",
+        "dropped": "done",
     }
     elapsed = _between(part.began, part.ended or now) if part.state != "waiting" else 0.0
-    if part.state == "failed":
+    if part.state in {"failed", "dropped"}:
         elapsed = 0.0  # tells nothing of how long it takes
     return Work(part.id, expected, part.depends_on, states[part.state], elapsed, part.kind)
 
 
 def _part(part: Part, work: Work) -> PartOutlook:
     percent = 100 if part.state == "done" else min(99, int(fraction([work]) * 100))
-    if part.state == "failed":
+    if part.state in {"failed", "dropped"}:
         percent = 0
-    return PartOutlook(
-        part.id,
-        part.title or part.id,
-        part.state,
-        percent,
-        work.elapsed,
-        work.expected.median,
-        part.tokens,
-        part.holds,
-        part.check,
-    )
+    return PartOutlook(part, percent, work.elapsed, work.expected.median)
 
 
 def _speed(view: View, now: datetime) -> float | None:

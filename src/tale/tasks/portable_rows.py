@@ -20,7 +20,7 @@ from tale.errors import ExportRefused, PromptRejected
 from tale.storage.database import storable
 from tale.tasks.plan import check_plan
 from tale.tasks.portable import Row, TaskRows
-from tale.tasks.task import Role, State, Subtask, check_prompt
+from tale.tasks.task import Role, Size, State, Subtask, WorkKind, check_prompt
 
 __all__ = ["Checked", "EventRow", "PartRow", "StepRow", "TaskRow", "check_rows", "clean"]
 
@@ -39,7 +39,7 @@ class _Row(BaseModel):
 
 
 class PartRow(_Row):
-    """A subtask."""
+    """A subtask; what an older tale did not know of one is as it is where nobody says it."""
 
     id: str
     title: str
@@ -48,6 +48,30 @@ class PartRow(_Row):
     state: State = "queued"
     answer: str = ""
     files: tuple[str, ...] = ()
+    kind: WorkKind = "code"
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    check: str = ""
+    size: Size = "medium"
+    priority: int = Field(default=0, ge=-100, le=100)
+
+    def part(self) -> Subtask:
+        """Give the subtask."""
+        return Subtask(
+            self.id,
+            self.title,
+            self.text,
+            self.depends_on,
+            self.state,
+            self.answer,
+            self.files,
+            self.kind,
+            self.reads,
+            self.writes,
+            self.check,
+            self.size,
+            self.priority,
+        )
 
 
 class TaskRow(_Row):
@@ -140,7 +164,7 @@ def check_rows(source: Path, rows: TaskRows) -> Checked:
     task = _read(source, TaskRow, rows.task)
     try:
         check_prompt(task.text)
-        check_plan([Subtask(one.id, one.title, one.text, one.depends_on) for one in task.subtasks])
+        check_plan([one.part() for one in task.subtasks], own=True)
     except PromptRejected as error:
         raise _refused(source, error.message.rstrip(".")) from error
     checked = Checked(task, 0, 0, source, rows)

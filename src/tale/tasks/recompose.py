@@ -107,7 +107,7 @@ def needless(plan: Sequence[Subtask]) -> dict[str, str]:
     """
     unasked: dict[str, str] = {}
     for one in plan:
-        if one.state == "done":
+        if one.state == "done" and one.kind != "plan":
             unasked |= {file: one.title for file in one.files if file not in one.writes}
     found: dict[str, str] = {}
     for one in plan:

@@ -2,7 +2,8 @@
 
 What is returned has been committed, so it may be shown. Events of a task count from 1 without a
 gap; the task's row carries the last number, and its row lock makes two writers take turns. Only the
-gateway writes here. Above: `tasks.engine`, `tasks.progress`. Below: `storage.database`.
+gateway writes here. Above: `tasks.engine`, `tasks.progress`. Below: `tasks.part_store` (the parts
+of tasks), `storage.database`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from sqlalchemy import Connection, func, insert, select
 from tale.errors import TaskError
 from tale.ids import next_id
 from tale.storage.database import Database, storable
-from tale.storage.schema import subtasks, task_events, tasks
+from tale.storage.schema import task_events, tasks
 from tale.tasks.leave import Answer, Asked
-from tale.tasks.plan import outcome_of
+from tale.tasks.part_store import PartStore
 from tale.tasks.plan_digest import check_seen
 from tale.tasks.task import (
     ENDED,
@@ -34,17 +35,14 @@ from tale.tasks.task import (
     Task,
     check_transition,
 )
-from tale.tasks.task_reads import TaskReads
 from tale.tasks.task_rows import (
     Change,
     checked,
     listed,
-    load_plan,
     load_task,
     record,
-    set_part,
+    save_plan,
     task_of,
-    told,
     too_late,
 )
 
@@ -84,15 +82,14 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class TaskStore(TaskReads):
+class TaskStore(PartStore):
     """The one place that reads and writes tasks."""
 
     def __init__(
         self, database: Database, workspaces: Path, *, now: Callable[[], datetime] = utc_now
     ) -> None:
-        super().__init__(database)
+        super().__init__(database, now)
         self._workspaces = workspaces
-        self._now = now
 
     async def add(self, new: NewTask) -> Change | Task:
         """Record a task as queued; a task that has the same key already is returned alone."""
@@ -118,18 +115,7 @@ class TaskStore(TaskReads):
                     created=at,
                 )
             )
-            for position, part in enumerate(new.subtasks):
-                connection.execute(
-                    insert(subtasks).values(
-                        task=identity,
-                        id=part.id,
-                        position=position,
-                        title=storable(part.title),
-                        text=storable(part.text),
-                        depends_on=list(part.depends_on),
-                        state="queued",
-                    )
-                )
+            save_plan(connection, identity, (), new.subtasks)
             data: dict[str, object] = {}
             if new.subtasks:
                 data["subtasks"] = [listed(part) for part in new.subtasks]
@@ -143,28 +129,6 @@ class TaskStore(TaskReads):
         """Record that a queued task runs now."""
         values = {"role": role, "reason": reason}
         return await self._change(identity, "running", "started", values, dict(values))
-
-    async def start_part(
-        self, identity: str, part: Subtask, role: Role, reason: str
-    ) -> list[Change]:
-        """Record that a part runs now, and that its task does if it is the first."""
-        at = self._now()
-
-        def work(connection: Connection) -> list[Change]:
-            task = load_task(connection, identity, lock=True)
-            changes: list[Change] = []
-            if task.state != "running":
-                check_transition(identity, task.state, "running")
-                values = {"role": role, "reason": reason}
-                changes.append(
-                    record(connection, task, "started", values, at, state="running", values=values)
-                )
-                task = changes[-1].task
-            set_part(connection, identity, part.id, state="running")
-            data = told(part, "running")
-            return [*changes, record(connection, task, "subtask", data, at)]
-
-        return await self._database.write(work)
 
     async def requeue(self, identity: str, why: str) -> Change:
         """Record that an unfinished task waits for its turn again, and then goes on."""
@@ -266,45 +230,6 @@ class TaskStore(TaskReads):
             **checked(result),
         }
         return await self._change(identity, "done", "done", values, data)
-
-    async def finish_part(self, identity: str, part: Subtask, result: StepResult) -> list[Change]:
-        """Record a part's result, and that of the task where it was the last part."""
-        at = self._now()
-
-        def work(connection: Connection) -> list[Change]:
-            task = load_task(connection, identity, lock=True)
-            if task.state != "running":
-                raise too_late(task)
-            answer, files = storable(result.answer), list(result.files)
-            set_part(connection, identity, part.id, state="done", answer=answer, files=files)
-            spent, usage = result.usage, task.usage
-            values: dict[str, object] = {
-                "model": result.model,
-                "prompt_tokens": usage.prompt + spent.prompt,
-                "completion_tokens": usage.completion + spent.completion,
-                "cached_tokens": usage.cached + spent.cached,
-            }
-            data = {**told(part, "done"), "files": files, **checked(result)}
-            changes = [record(connection, task, "subtask", data, at, values=values)]
-            plan = load_plan(connection, identity)
-            if all(one.state == "done" for one in plan):
-                whole, written = outcome_of(plan)
-                values = {"answer": whole, "files": list(written)}
-                data = {**values, "model": result.model, "role": changes[-1].task.role}
-                changes.append(
-                    record(
-                        connection,
-                        changes[-1].task,
-                        "done",
-                        data,
-                        at,
-                        state="done",
-                        values=values,
-                    )
-                )
-            return changes
-
-        return await self._database.write(work)
 
     async def fail(self, identity: str, error: str, hint: str) -> Change:
         """Record that a running task can't be done."""

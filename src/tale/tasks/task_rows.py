@@ -1,14 +1,15 @@
 """Rows of the tables of tasks: read as what they stand for, and written with their event.
 
-Within a transaction that somebody else has begun. Above: `tasks.store`, `tasks.task_reads`. Below:
-`storage.schema`.
+Within a transaction that somebody else has begun. Above: `tasks.store`, `tasks.part_store`,
+`tasks.task_reads`. Below: `storage.schema`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import cast
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
@@ -33,6 +34,7 @@ __all__ = [
     "load_task",
     "not_found",
     "record",
+    "save_plan",
     "set_part",
     "task_of",
     "told",
@@ -109,6 +111,12 @@ def load_plan(connection: Connection, identity: str) -> tuple[Subtask, ...]:
             row["state"],
             row["answer"],
             tuple(row["files"]),
+            row["kind"],
+            tuple(row["reads"]),
+            tuple(row["writes"]),
+            row["check"],
+            row["size"],
+            row["priority"],
         )
         for row in connection.execute(query).mappings()
     )
@@ -120,15 +128,65 @@ def set_part(connection: Connection, task: str, part: str, **values: object) -> 
     connection.execute(update(subtasks).where(which).values(values))
 
 
+def save_plan(
+    connection: Connection, task: str, before: Sequence[Subtask], after: Sequence[Subtask]
+) -> None:
+    """Write a plan in place of the one that is there; parts are added and changed, none is lost.
+
+    Args:
+        connection: Within a transaction.
+        task: Its id.
+        before: The parts that are recorded.
+        after: All of these, as they are now, and those that are new.
+    """
+    known = {one.id: (position, one) for position, one in enumerate(before)}
+    new: list[dict[str, object]] = []
+    for position, part in enumerate(after):
+        values = {**_columns(part), "position": position}
+        if part.id not in known:
+            new.append({**values, "task": task})
+        elif known[part.id] != (position, part):
+            set_part(connection, task, part.id, **values)
+    if new:
+        connection.execute(insert(subtasks), new)
+
+
+def _columns(part: Subtask) -> dict[str, object]:
+    return {name: _storable(value) for name, value in asdict(part).items()}
+
+
 def listed(part: Subtask) -> dict[str, object]:
-    """Give a part as the first event lists it."""
-    title = storable(part.title)
-    return {"id": part.id, "title": title, "depends_on": list(part.depends_on)}
+    """Give a part as the events `queued` and `plan` list it; its state where it has ended."""
+    shown = {
+        "id": part.id,
+        "title": part.title,
+        "kind": part.kind,
+        "depends_on": part.depends_on,
+        "reads": part.reads,
+        "writes": part.writes,
+        "check": part.check,
+        "size": part.size,
+        "priority": part.priority,
+    }
+    if part.state in {"done", "failed", "cancelled"}:
+        shown["state"] = part.state
+    return {name: _storable(value) for name, value in shown.items()}
 
 
 def told(part: Subtask, state: State) -> dict[str, object]:
     """Give a part as its own events tell it."""
     return {"id": part.id, "title": part.title, "state": state}
+
+
+def _storable(value: object) -> object:
+    """Give a value as the database and an event take it."""
+    if isinstance(value, str):
+        return storable(value)
+    return (
+        [_storable(one) for one in cast("tuple[object, ...]", value)]
+        if isinstance(value, tuple)
+        else value
+    )
 
 
 def checked(result: StepResult) -> dict[str, object]:

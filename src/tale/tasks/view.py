@@ -6,17 +6,20 @@ change nothing. Above: `outlook`, which adds how long it will take. Below: `task
 
 Beside the events of every task these are understood:
 
-    plan       {subtasks: [{id, title, kind, model, depends_on}], why}   the plan, or a new one;
-               `queued` may have one too
+    plan       {subtasks: [{id, title, kind, model, depends_on, reads, writes, check, size,
+               priority, state}], why, changes}                          the plan, or a new one;
+               `queued` may have one too. It has the state of what has ended alone; who is not in
+               it any more is gone
     subtask    {id, title, state, model, why, holds, check}              its state changed: queued,
-               running, done, failed
+               running, done, failed, cancelled
     acting     {action, what, subtask}                                   the agent does something
     approval   {text}                                                    it waits for the user
     approved, rejected, paused                                           what the user said
     restoring  {number, subtasks}                                        its files go back to that
                checkpoint; what is unfinished, and those subtasks, begin anew
 
-A task without a plan has one subtask, which is itself.
+A task without a plan has one subtask, which is itself. Subtasks of the kind `plan` plan the others:
+they are shown, and are no part of the work.
 """
 
 from __future__ import annotations
@@ -24,54 +27,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Literal, cast
+from typing import Final, cast
 
 from tale.tasks.task import ENDED, Task, TaskEvent
+from tale.tasks.view_part import STATES, WHOLE, Part, PartState, listed_part, text, texts, truth
 
 __all__ = ["WHOLE", "Finished", "Part", "PartState", "Rate", "View", "fold", "replay"]
 
-PartState = Literal["waiting", "running", "done", "failed"]
-
-WHOLE: Final = ""
-"""The id of the one subtask of a task without a plan."""
-
-_STATES: Final[Mapping[str, PartState]] = {
-    "queued": "waiting",
-    "waiting": "waiting",
-    "running": "running",
-    "done": "done",
-    "failed": "failed",
-    "cancelled": "failed",
-}
 _WINDOW: Final = 2.0
 """Seconds over which tokens are counted for a rate."""
 _TOOL_TEXT: Final = 200
 """Characters kept of what a tool is told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A subtask.
-
-    Attributes:
-        model: Who does it, as far as known.
-        began: When it began, for the last time.
-        tokens: Pieces of text that it gave since.
-        holds: Whether the checks of what it did hold; None where nothing could be checked.
-        check: What was checked, or why not, in words.
-    """
-
-    id: str
-    title: str = ""
-    kind: str = ""
-    model: str = ""
-    depends_on: tuple[str, ...] = ()
-    state: PartState = "waiting"
-    began: datetime | None = None
-    ended: datetime | None = None
-    tokens: int = 0
-    holds: bool | None = None
-    check: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +145,7 @@ def _queued(view: View, event: TaskEvent) -> View:
 
 def _token(view: View, event: TaskEvent) -> View:
     # Without the name of one, the text is that of whatever runs.
-    wanted = _text(event.data, "subtask")
+    wanted = text(event.data, "subtask")
     target = wanted or next((part.id for part in view.current), None)
     parts = tuple(
         replace(part, tokens=part.tokens + 1) if part.id == target else part for part in view.parts
@@ -189,7 +155,7 @@ def _token(view: View, event: TaskEvent) -> View:
 
 def _started(view: View, event: TaskEvent) -> View:
     """Begin; a task without a plan is one subtask that runs."""
-    role, began = _text(event.data, "role"), view.began or event.at
+    role, began = text(event.data, "role"), view.began or event.at
     view = replace(view, state="running", role=role, began=began)
     if view.parts and view.parts[0].id != WHOLE:
         return view
@@ -201,7 +167,7 @@ def _resumed(view: View, event: TaskEvent) -> View:
     """Let what ran begin anew; what was done stays so."""
     if view.began is None:  # it waited, and waits on
         return view
-    why = _text(event.data, "why") or "it was begun again"
+    why = text(event.data, "why") or "it was begun again"
     setbacks = view.setbacks + 1
     if view.state == "paused":  # the user's own wish is no setback
         why, setbacks = view.setback, view.setbacks
@@ -214,89 +180,71 @@ def _resumed(view: View, event: TaskEvent) -> View:
 
 def _planned(view: View, event: TaskEvent) -> View:
     """Take a plan; subtasks that were there before keep what is known of them."""
-    data = event.data
     before = {part.id: part for part in view.parts if part.id != WHOLE}
-    listed = data.get("subtasks")
-    parts: list[Part] = []
-    for each in cast("list[object]", listed) if isinstance(listed, list) else []:
-        if not isinstance(each, Mapping):
-            continue
-        row = cast("Mapping[str, object]", each)
-        depends = row.get("depends_on")
-        part = Part(
-            _text(row, "id"),
-            _text(row, "title"),
-            _text(row, "kind"),
-            _text(row, "model"),
-            tuple(map(str, cast("list[object]", depends))) if isinstance(depends, list) else (),
-        )
-        if known := before.get(part.id):
-            part = replace(
-                part,
-                state=known.state,
-                began=known.began,
-                ended=known.ended,
-                tokens=known.tokens,
-                holds=known.holds,
-                check=known.check,
-            )
-        parts.append(part)
+    listed = event.data.get("subtasks")
+    parts = tuple(
+        listed_part(cast("Mapping[str, object]", row), before, event.at)
+        for row in (cast("list[object]", listed) if isinstance(listed, list) else [])
+        if isinstance(row, Mapping)
+    )
     if not parts:
         return view
-    view = replace(view, parts=tuple(parts), tool="")
-    if not before:
+    view = replace(view, parts=parts, tool="")
+    # Only where there is more to do than there was, less of it is done now.
+    work = {part.id for part in before.values() if part.is_work}
+    if not work or work.issuperset(part.id for part in parts if part.is_work):
         return view
-    why = _text(data, "why") or "the plan was changed"
+    why = text(event.data, "why") or "the plan was changed"
     return replace(view, setback=why, setbacks=view.setbacks + 1)
 
 
 def _changed(view: View, event: TaskEvent) -> View:
     data = event.data
-    name, said = _text(data, "id"), _text(data, "state")
-    state = _STATES.get(said)
+    name, said = text(data, "id"), text(data, "state")
+    state = STATES.get(said)
     if state is None or not name:
         return view
     before = next((part for part in view.parts if part.id == name), None)
     if before is None:  # nobody told the plan, so it grows as it is worked on
-        before = Part(name, _text(data, "title"))
+        before = Part(name, text(data, "title"))
         known = tuple(part for part in view.parts if part.id != WHOLE)
         view = replace(view, parts=(*known, before))
     again = state in {"waiting", "running"}
     after = replace(
         before,
         state=state,
-        model=_text(data, "model") or before.model,
+        model=text(data, "model") or before.model,
         began=view.last if state == "running" else before.began,
         ended=None if again else view.last,
         tokens=0 if again else before.tokens,
-        holds=_truth(data, "holds"),
-        check=_text(data, "check"),
+        holds=truth(data, "holds"),
+        check=text(data, "check"),
     )
     view = replace(
         view, parts=tuple(after if part is before else part for part in view.parts), tool=""
     )
     if before.state == "waiting" or not again:
         return view
-    why = _text(data, "why") or f"{before.title or name} is done again"
+    why = text(data, "why") or f"{before.title or name} is done again"
     return replace(view, setback=why, setbacks=view.setbacks + 1)
 
 
 def _acting(view: View, event: TaskEvent) -> View:
-    said = f"{_text(event.data, 'action')} {_text(event.data, 'what')}"
+    said = f"{text(event.data, 'action')} {text(event.data, 'what')}"
     return replace(view, tool=" ".join(said.split())[:_TOOL_TEXT])
 
 
 def _file(view: View, event: TaskEvent) -> View:
-    path = _text(event.data, "path")
+    path = text(event.data, "path")
     return view if path in view.files else replace(view, files=(*view.files, path), tool="")
 
 
 def _note(view: View, event: TaskEvent) -> View:
-    return replace(view, note=_text(event.data, "text"))
+    return replace(view, note=text(event.data, "text"))
 
 
 def _asked(view: View, event: TaskEvent) -> View:
-    return replace(_stopped(view), state="approval", question=_text(event.data, "text"))
+    return replace(_stopped(view), state="approval", question=text(event.data, "text"))
 
 
 def _answered(view: View, event: TaskEvent) -> View:
@@ -313,8 +261,7 @@ def _restoring(view: View, event: TaskEvent) -> View:
     """Let what has not ended begin anew, and what the files no longer hold be done again."""
     if view.has_ended or view.began is None:
         return view
-    listed = event.data.get("subtasks")
-    again = set(map(str, cast("list[object]", listed))) if isinstance(listed, list) else set[str]()
+    again = texts(event.data, "subtasks")
     parts = tuple(
         replace(part, state="waiting", ended=None, tokens=0)
         if part.state == "running" or part.id in again
@@ -334,7 +281,7 @@ def _stopped(view: View) -> View:
 def _ended(view: View, event: TaskEvent) -> View:
     data = event.data
     ended: PartState = "done" if event.kind == "done" else "failed"
-    holds, check = _truth(data, "holds"), _text(data, "check")
+    holds, check = truth(data, "holds"), text(data, "check")
     parts = tuple(
         replace(part, state=ended, ended=event.at, holds=holds, check=check)
         if part.state == "running"
@@ -345,21 +292,11 @@ def _ended(view: View, event: TaskEvent) -> View:
         _stopped(view),
         state=event.kind,
         parts=parts,
-        model=_text(data, "model") or view.model,
-        error=_text(data, "error"),
+        model=text(data, "model") or view.model,
+        error=text(data, "error"),
         question="",
         ended=event.at,
     )
-
-
-def _text(data: Mapping[str, object], key: str) -> str:
-    value = data.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _truth(data: Mapping[str, object], key: str) -> bool | None:
-    value = data.get(key)
-    return value if isinstance(value, bool) else None
 
 
 _TAKES: Final[Mapping[str, Callable[[View, TaskEvent], View]]] = {

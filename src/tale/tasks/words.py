@@ -45,9 +45,11 @@ def span(seconds: float) -> str:
 def _running(shown: Outlook) -> str:
     left = f", {_about(shown.eta)} left" if shown.eta else ""
     said = [f"is being worked on: {shown.percent} % are done{left}."]
-    done = sum(part.state == "done" for part in shown.parts)
+    parts = [each.part for each in shown.parts if each.part.is_work]
+    done = sum(part.state == "done" for part in parts)
     if shown.doing:
-        said.append(f"Just now: {', '.join(shown.doing)} ({done} of {len(shown.parts)} are done).")
+        counted = f" ({done} of {len(parts)} are done)" if parts else ""
+        said.append(f"Just now: {', '.join(shown.doing)}{counted}.")
     if shown.tool:
         said.append(f"It uses a tool: {shown.tool}.")
     if shown.setback:

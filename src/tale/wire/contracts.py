@@ -1,7 +1,8 @@
 """The request and reply of the gateway's own tools.
 
 With `execution_contracts`, `tool_contracts`, `checkpoint_contracts`, `portable_contracts` and
-`chat_contracts` these are the only shapes that cross process borders over MCP. Below: `tool`.
+`chat_contracts` these are the only shapes that cross process borders over MCP. Below:
+`part_contracts` (the parts of tasks, and how far they are), `tool`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from uuid import uuid4
 
 from pydantic import Field
 
+from tale.wire.part_contracts import EtaView, PartView, ProgressView, SubtaskRequest
 from tale.wire.tool import Shape, Tool
 
 __all__ = [
@@ -57,17 +59,6 @@ class UsageView(Shape):
 
 
 # -- gateway ---------------------------------------------------------------------------------------
-
-
-class SubtaskRequest(Shape):
-    """One part of a task."""
-
-    id: str = Field(description="Names it in the plan; without spaces and dots.")
-    title: str = Field(default="", description="A few words; its id if missing.")
-    text: str = Field(description="What to do, in plain words.")
-    depends_on: tuple[str, ...] = Field(
-        default=(), description="Ids of those that come before it, whose results it is given."
-    )
 
 
 class SubmitRequest(Shape):
@@ -154,48 +145,6 @@ class ListRequest(Shape):
     limit: int = Field(default=50, ge=1, le=1000, description="Most tasks to give.")
 
 
-class EtaView(Shape):
-    """Seconds until a task is done."""
-
-    median: float
-    low: float = Field(description="It will hardly be sooner.")
-    high: float = Field(description="It will hardly be later; far off where little is known.")
-    why: str = Field(default="", description="What the estimate rests on.")
-
-
-class PartView(Shape):
-    """A subtask as it stands."""
-
-    id: str
-    title: str
-    state: Literal["waiting", "running", "done", "failed"]
-    percent: int = 0
-    elapsed: float = Field(default=0, description="Seconds since it began, or that it took.")
-    expected: float = Field(default=0, description="Seconds that such a subtask usually takes.")
-    tokens: int = 0
-    holds: bool | None = Field(
-        default=None, description="Whether its checks hold; missing if nothing could be checked."
-    )
-    check: str = Field(default="", description="What was checked, or why not, in words.")
-
-
-class ProgressView(Shape):
-    """How far a task is, and when it will be done."""
-
-    state: str = Field(description="The task's state; `approval` where its user is asked.")
-    percent: int = Field(default=0, description="Of the work; it only goes back for a `setback`.")
-    setback: str = Field(default="", description="Why it went back, the last time it did.")
-    elapsed: float = Field(default=0, description="Seconds since it began, or that it took.")
-    eta: EtaView | None = Field(default=None, description="Missing while it does not run.")
-    speed: float | None = Field(default=None, description="Tokens a second, just now.")
-    tokens: int = 0
-    doing: tuple[str, ...] = Field(default=(), description="Subtasks that are being done.")
-    tool: str = Field(default="", description="What the agent does beside asking the model.")
-    question: str = Field(default="", description="What its user is asked.")
-    parts: tuple[PartView, ...] = Field(default=(), description="Its subtasks, where it has any.")
-    words: str = Field(default="", description="The same in a sentence or two.")
-
-
 class TaskView(Shape):
     """A task as it stands. Times are UTC; `answer` and what follows come with the result."""
 
@@ -247,16 +196,20 @@ class Event(Shape):
 
     Kinds and their `data`: `queued` {subtasks, forked: {task, number}}, `started` {role, reason,
     again}, `paused` {}, `resumed` {why}, `imported` {from, exported, tale} (it came, paused, from
-    another machine), `subtask` {id, title, state} (a part begins or, with `files`, `holds` and
-    `check`, is done), `acting` {action, what} (what is done now), `approval` {id, text, action,
-    detail, digest} (it waits for its user), `approved` and `rejected` {id, text}, `token` {text}
-    (not stored; its `seq` is that of the last event that is), `file` {path, bytes}, `note` {text},
-    `checkpoint` {number, why, changed} (the workspace as it was then can be restored), `restoring`
-    and then `restored` {number, saved, subtasks} (the workspace is brought back to a checkpoint,
-    what it was is another; what is unfinished, and those subtasks, begin anew; both may follow the
-    final event), and the final `done` {answer, model, role, files, holds, check}, `failed` {error,
-    hint}, `cancelled` {}. What happens in a part carries its id as `subtask`. Who asks for it gets
-    `progress` with the fields of `ProgressView`, about once a second; it is not stored either.
+    another machine), `plan` {subtasks: [{id, title, kind, depends_on, reads, writes, check, size,
+    priority, state}], why, changes} (the whole plan, now and at each change, which `changes` tells
+    in sentences; `state` is that of what is done, failed or, if dropped, cancelled; the subtasks of
+    `queued` are such, too), `subtask` {id, title, state} (a part begins or, with `files`, `holds`
+    and `check`, is done or, with `why`, has failed), `acting` {action, what} (what is done now),
+    `approval` {id, text, action, detail, digest} (it waits for its user; with `digest` it is about
+    the plan in `detail`), `approved` and `rejected` {id, text}, `token` {text} (not stored; its `seq` is that of the last event that is), `file` {path,
+    bytes}, `note` {text}, `checkpoint` {number, why, changed} (the workspace as it was then can be
+    restored), `restoring` and then `restored` {number, saved, subtasks} (the workspace is brought
+    back to a checkpoint, what it was is another; what is unfinished, and those subtasks, begin
+    anew; both may follow the final event), and the final `done` {answer, model, role, files, holds,
+    check}, `failed` {error, hint}, `cancelled` {}. What happens in a part carries its id as
+    `subtask`. Who asks for it gets `progress` with the fields of `ProgressView`, about once a
+    second; it is not stored either.
     """
 
     task: str
