@@ -75,8 +75,8 @@ async def test_the_question_says_why_and_holds_the_plan_and_its_digest() -> None
     planned = await made(user)
     [asked] = user.questions
     assert asked.question == (
-        "May it work on this plan of 2 parts? You are asked because you want to be asked about "
-        "every plan."
+        "May it work on this plan of 2 parts (about 40 s of work)? You are asked because you want "
+        "to be asked about every plan."
     )
     assert read_plan_text(asked.plan) == planned.parts
     assert asked.plan.startswith("# The plan for: Build a todo application\n")
