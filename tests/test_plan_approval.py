@@ -37,8 +37,8 @@ YES, NO = Outcome(ok=True, text=""), Outcome(ok=False, text="")
 class User(ScriptedHands):
     """Answers each question about a plan with the next of these."""
 
-    def __init__(self, *answers: Outcome) -> None:
-        super().__init__(PLAN, endless=True, runs=self._answer)
+    def __init__(self, *answers: Outcome, said: str = PLAN) -> None:
+        super().__init__(said, endless=True, runs=self._answer)
         self._answers = list(answers)
 
     def _answer(self, action: Action, files: Mapping[str, str]) -> Outcome:
@@ -61,6 +61,14 @@ async def test_a_plan_without_a_reason_to_ask_is_not_asked_for() -> None:
     planned = await made(user, PlanPolicy())
     assert [one.id for one in planned.parts] == ["store", "cli"]
     assert user.questions == []
+
+
+@pytest.mark.parametrize(("path", "asks"), [("/w/store.py", 0), ("/etc/hosts", 1)])
+async def test_only_paths_outside_of_the_workspace_are_a_reason(path: str, asks: int) -> None:
+    part = {"id": "a", "instructions": "do", "writes": ["a.py"], "check": f"test -s {path}"}
+    user = User(YES, said=json.dumps({"subtasks": [part]}))
+    await made(user, PlanPolicy())
+    assert len(user.questions) == asks
 
 
 async def test_a_costly_plan_is_asked_for_by_what_it_probably_takes() -> None:

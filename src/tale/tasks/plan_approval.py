@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from tale.errors import PromptRejected, TaskError
@@ -20,6 +21,7 @@ from tale.tasks.plan_text import looks_like_plan, read_plan_text, write_plan_tex
 from tale.tasks.planner import Planned, Rules, plan
 from tale.tasks.task import Step, Subtask
 from tale.tasks.words import span
+from tale.tasks.workspace import Workspace
 
 __all__ = ["agreed", "plan_with_approval"]
 
@@ -61,11 +63,16 @@ async def plan_with_approval(
         TaleError: As `tasks.planner.plan`.
     """
     request = request or step.text
+    workspace = Workspace(Path(step.workspace))
     rejected: list[tuple[str, str]] = []
+
+    def outside(path: str) -> bool:
+        return not workspace.holds(path)
+
     while True:
         planned = await plan(step, hands, rules, request=request, rejected=rejected)
         spent = cost(planned.parts)
-        reasons = reasons_to_ask(planned.parts, policy, spent, step.tools)
+        reasons = reasons_to_ask(planned.parts, policy, spent, step.tools, outside)
         if not reasons:
             return planned
         takes = span(spent.seconds) if spent.seconds else ""
