@@ -37,8 +37,8 @@ YES, NO = Outcome(ok=True, text=""), Outcome(ok=False, text="")
 class User(ScriptedHands):
     """Answers each question about a plan with the next of these."""
 
-    def __init__(self, *answers: Outcome) -> None:
-        super().__init__(PLAN, endless=True, runs=self._answer)
+    def __init__(self, *answers: Outcome, said: str = PLAN) -> None:
+        super().__init__(said, endless=True, runs=self._answer)
         self._answers = list(answers)
 
     def _answer(self, action: Action, files: Mapping[str, str]) -> Outcome:
@@ -63,6 +63,14 @@ async def test_a_plan_without_a_reason_to_ask_is_not_asked_for() -> None:
     assert user.questions == []
 
 
+@pytest.mark.parametrize(("path", "asks"), [("/w/store.py", 0), ("/etc/hosts", 1)])
+async def test_only_paths_outside_of_the_workspace_are_a_reason(path: str, asks: int) -> None:
+    part = {"id": "a", "instructions": "do", "writes": ["a.py"], "check": f"test -s {path}"}
+    user = User(YES, said=json.dumps({"subtasks": [part]}))
+    await made(user, PlanPolicy())
+    assert len(user.questions) == asks
+
+
 async def test_a_costly_plan_is_asked_for_by_what_it_probably_takes() -> None:
     user = User(YES)
     cost = Cost(seconds=7200)
@@ -75,8 +83,8 @@ async def test_the_question_says_why_and_holds_the_plan_and_its_digest() -> None
     planned = await made(user)
     [asked] = user.questions
     assert asked.question == (
-        "May it work on this plan of 2 parts? You are asked because you want to be asked about "
-        "every plan."
+        "May it work on this plan of 2 parts (about 40 s of work)? You are asked because you want "
+        "to be asked about every plan."
     )
     assert read_plan_text(asked.plan) == planned.parts
     assert asked.plan.startswith("# The plan for: Build a todo application\n")

@@ -8,6 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tale.cli.record import Record
+from tale.cli.task_lines import event_line
+from tale.cli.views import Event
+from tale.tasks.plan_text import write_plan_text
 from tale.tasks.plan_tree import plan_lines, wide
 from tale.tasks.task import Subtask
 
@@ -71,6 +75,16 @@ def test_what_would_steer_a_terminal_is_not_drawn() -> None:
 def test_a_plan_with_a_circle_or_a_gap_is_drawn_all_the_same(needs: tuple[str, ...]) -> None:
     lines = plan_lines([Subtask("a", "A", "t", needs), Subtask("b", "B", "t", ("a",))])
     assert sorted(line.split("(")[0].strip("├└│ ") for line in lines) == ["a  A", "b  B"]
+
+
+@pytest.mark.parametrize("detail", [write_plan_text(WEB[:2]), "no plan: ["])
+def test_a_plan_that_waits_for_its_user_is_shown_as_a_tree_where_it_can_be_read(
+    detail: str,
+) -> None:
+    data = {"action": "ApprovePlan", "text": "May it?", "detail": detail}
+    line = event_line(Event.read(Record({"task": "t-1", "kind": "approval", "data": data})))
+    shown = "\n".join(plan_lines(WEB[:2])) if detail.startswith("#") else detail
+    assert line.startswith(f"waits for your word: May it?\n{shown}\n`tale approve t-1`")
 
 
 @st.composite

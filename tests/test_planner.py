@@ -451,6 +451,22 @@ async def test_another_part_that_has_failed_is_left_alone_and_may_be_waited_for(
     assert "ci" not in edges(made.parts)
 
 
+async def test_a_repair_of_a_huge_plan_fits_a_small_window() -> None:
+    many = [Subtask(f"p{n}", f"Part {n}", "t", writes=(f"p{n}.py",)) for n in range(80)]
+    done = [replace(one, id=f"d-{one.id}", state="done") for one in many]
+    broken = Subtask("api", "API", "x" * 9_000, state="failed", writes=("api.py",))
+    hands = Narrow(3 * 4096, mended(part("api-flask", writes=["api.py"])))
+    made = await repair(
+        replace(STEP, text="y" * 90_000),
+        hands,
+        RULES,
+        [*done, broken, *many],
+        failed="api",
+        why="z" * 90_000,
+    )
+    assert len(made.parts) == 81
+
+
 async def test_a_part_that_is_not_there_can_not_be_repaired() -> None:
     with pytest.raises(KeyError):
         await repair(STEP, ScriptedHands(), RULES, BROKEN, failed="none", why=WHY)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tale.cli.plan_view import plan_block
 from tale.cli.progress_lines import progress_line
 from tale.cli.record import Record
 from tale.cli.render import (
@@ -156,6 +157,8 @@ def _queued(data: Record) -> str:
 
 def _approval(data: Record) -> str:
     text, detail = data.text("text"), data.text("detail")
+    if data.text("action") == "ApprovePlan":
+        detail = plan_block(detail)
     return f"waits for your word: {text}" + (f"\n{detail}" if detail else "")
 
 

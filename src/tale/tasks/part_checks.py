@@ -12,7 +12,7 @@ import re
 import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from posixpath import normpath
 from typing import Final
 
 from tale.tasks.checks import is_test
@@ -164,17 +164,22 @@ def _is_prose(line: str) -> bool:
 
 def _missing(line: str, known: Collection[str]) -> str:
     """Find a file that a check needs and nobody has; patterns and folders are left alone."""
-    there = {str(PurePosixPath(path)) for path in known}
-    folders = {str(above) for path in there for above in PurePosixPath(path).parents}
     made = set(re.findall(r"(?:^|[^0-9&])>{1,2}\s*([\w./-]+)", line))
     for token in _TOKEN.findall(line):
-        path = str(PurePosixPath(token.removeprefix("./")))
+        path = normpath(token)
         other = token.startswith(("/", "~", "$", "-")) or path.startswith(".")
         if other or not is_file_name(token) or not re.fullmatch(r"[\w./-]+", token):
             continue
-        if "." in path and path not in there | folders | made and not _is_code(path):
+        if "." in path and path not in made and not _is_code(path) and not _is_there(path, known):
             return token
     return ""
+
+
+def _is_there(path: str, known: Collection[str]) -> bool:
+    """Tell whether a file or a folder is there."""
+    return path in known or any(
+        path == (there := normpath(each)) or there.startswith(f"{path}/") for each in known
+    )
 
 
 def _is_code(word: str) -> bool:

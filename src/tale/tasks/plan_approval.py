@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from tale.errors import PromptRejected, TaskError
@@ -19,6 +20,8 @@ from tale.tasks.plan_policy import Cost, PlanPolicy, expected_cost, reasons_to_a
 from tale.tasks.plan_text import looks_like_plan, read_plan_text, write_plan_text
 from tale.tasks.planner import Planned, Rules, plan
 from tale.tasks.task import Step, Subtask
+from tale.tasks.words import span
+from tale.tasks.workspace import Workspace
 
 __all__ = ["agreed", "plan_with_approval"]
 
@@ -60,13 +63,20 @@ async def plan_with_approval(
         TaleError: As `tasks.planner.plan`.
     """
     request = request or step.text
+    workspace = Workspace(Path(step.workspace))
     rejected: list[tuple[str, str]] = []
+
+    def outside(path: str) -> bool:
+        return not workspace.holds(path)
+
     while True:
         planned = await plan(step, hands, rules, request=request, rejected=rejected)
-        reasons = reasons_to_ask(planned.parts, policy, cost(planned.parts), step.tools)
+        spent = cost(planned.parts)
+        reasons = reasons_to_ask(planned.parts, policy, spent, step.tools, outside)
         if not reasons:
             return planned
-        verdict = await agreed(planned, hands, rules, reasons, request=request)
+        takes = span(spent.seconds) if spent.seconds else ""
+        verdict = await agreed(planned, hands, rules, reasons, request=request, takes=takes)
         if isinstance(verdict, Planned):
             return verdict
         rejected.append((_outline(planned.parts), verdict))
@@ -80,9 +90,23 @@ async def plan_with_approval(
 
 
 async def agreed(
-    planned: Planned, hands: Hands, rules: Rules, reasons: Sequence[str], *, request: str
+    planned: Planned,
+    hands: Hands,
+    rules: Rules,
+    reasons: Sequence[str],
+    *,
+    request: str,
+    takes: str = "",
 ) -> Planned | str:
     """Ask the user about a plan until they say yes to one that can be worked on.
+
+    Args:
+        planned: The plan.
+        hands: Who asks.
+        rules: What theirs has to satisfy, if they edit it.
+        reasons: Why they are asked.
+        request: What is asked for.
+        takes: How long the plan probably takes, in words.
 
     Returns:
         The plan that they want; or why they want none like it.
@@ -93,7 +117,7 @@ async def agreed(
     title = " ".join(request.split())
     title = title if len(title) <= _TITLE else f"{title[: _TITLE - 1].rstrip()}…"
     shown = write_plan_text(planned.parts, f"The plan for: {title}")
-    asked = _question(planned.parts, reasons)
+    asked = _question(planned.parts, reasons, takes)
     for _ in range(_MOST_EDITED):
         outcome = await hands.act(ApprovePlan(asked, shown, digest_of(shown)))
         said = outcome.text.strip()
@@ -123,9 +147,10 @@ async def agreed(
     )
 
 
-def _question(parts: Sequence[Subtask], reasons: Sequence[str]) -> str:
+def _question(parts: Sequence[Subtask], reasons: Sequence[str], takes: str) -> str:
     many = "1 part" if len(parts) == 1 else f"{len(parts)} parts"
-    return f"May it work on this plan of {many}? You are asked because {'; '.join(reasons)}."
+    work = f" (about {takes} of work)" if takes else ""
+    return f"May it work on this plan of {many}{work}? You are asked because {'; '.join(reasons)}."
 
 
 def _checkable(part: Subtask) -> Subtask:

@@ -35,8 +35,6 @@ _MOST_PARTS: Final = 10
 _MOST_FAULTS: Final = 8
 _TOLD_FAILURE: Final = 1_200
 """Characters of a failure: its beginning and more of its end, where errors stand."""
-_TOLD_PARTS: Final = 40
-"""Parts of a plan that a repair is told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +49,8 @@ class Window:
 
 WINDOWS: Final = (Window(6_000, 2_000, 3_000, 2_048), Window(2_000, 600, 0, 1_024))
 """For windows of 8,192 tokens and of 4,096. At three characters a token, which is what code and
-most languages take, the first is some 900 for the system, 3,700 for the request with its files and
-2,048 for the answer; where a corrected answer comes on top it still fits."""
+most languages take, the first is some 600 for the system, 3,700 for a long request with its files
+and 2,048 for the answer. What does not fit is asked in the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ def first_plan(
     told = [f"Request:\n{shortened(request, window.request)}", *_workspace(seen, window)]
     for plan, why in rejected:
         told.append(
-            f"The user did not want this plan:\n{shortened(plan, window.listing)}\n"
+            f"The user did not want this plan:\n{shortened(plan, window.listing // 2)}\n"
             f"Their reason, which counts: {shortened(why, window.listing)}"
         )
     return _question(PLAN_SYSTEM, told, plan_schema(), window, session)
@@ -132,8 +130,8 @@ def repair_plan(
     done = [one for one in others if one.state == "done"]
     waiting = [one for one in others if one.state in {"queued", "running"}]
     told = [f"Request:\n{shortened(request, window.request // 2)}"]
-    told += _lines("Done:", [_done_line(one) for one in done])
-    told += _lines("Waiting:", [_waiting_line(one) for one in waiting])
+    told += _lines("Done:", [_done_line(one) for one in done], window)
+    told += _lines("Waiting:", [_waiting_line(one) for one in waiting], window)
     told.append(
         f"Failed: `{failed.id}` ({failed.title})\n"
         f"It was told: {shortened(failed.text, window.listing)}\n"
@@ -231,11 +229,11 @@ def _plain(name: str) -> str:
     return "".join(sign if sign.isprintable() and sign not in '"<>' else "?" for sign in name)[:120]
 
 
-def _lines(head: str, lines: Sequence[str]) -> list[str]:
+def _lines(head: str, lines: Sequence[str], window: Window) -> list[str]:
     if not lines:
         return []
-    more = [f"… and {len(lines) - _TOLD_PARTS} more"] if len(lines) > _TOLD_PARTS else []
-    return ["\n".join([head, *lines[:_TOLD_PARTS], *more])]
+    listing, left_out = _bounded(lines, window.listing)
+    return [f"{head}\n{listing}" + (f"\n… and {left_out} more" if left_out else "")]
 
 
 def _done_line(part: Subtask) -> str:

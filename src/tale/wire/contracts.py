@@ -202,14 +202,14 @@ class Event(Shape):
     `queued` are such, too), `subtask` {id, title, state} (a part begins or, with `files`, `holds`
     and `check`, is done or, with `why`, has failed), `acting` {action, what} (what is done now),
     `approval` {id, text, action, detail, digest} (it waits for its user; with `digest` it is about
-    the plan in `detail`), `approved` and `rejected` {id, text}, `token` {text} (not stored; its `seq` is that of the last event that is), `file` {path,
-    bytes}, `note` {text}, `checkpoint` {number, why, changed} (the workspace as it was then can be
-    restored), `restoring` and then `restored` {number, saved, subtasks} (the workspace is brought
-    back to a checkpoint, what it was is another; what is unfinished, and those subtasks, begin
-    anew; both may follow the final event), and the final `done` {answer, model, role, files, holds,
-    check}, `failed` {error, hint}, `cancelled` {}. What happens in a part carries its id as
-    `subtask`. Who asks for it gets `progress` with the fields of `ProgressView`, about once a
-    second; it is not stored either.
+    the plan in `detail`), `approved` and `rejected` {id, text}, `token` {text} (not stored; its
+    `seq` is that of the last event that is), `file` {path, bytes}, `note` {text}, `checkpoint`
+    {number, why, changed} (the workspace as it was then can be restored), `restoring` and then
+    `restored` {number, saved, subtasks} (the workspace is brought back to a checkpoint, what it was
+    is another; what is unfinished, and those subtasks, begin anew; both may follow the final
+    event), and the final `done` {answer, model, role, files, holds, check}, `failed` {error, hint},
+    `cancelled` {}. What happens in a part carries its id as `subtask`. Who asks for it gets
+    `progress` with the fields of `ProgressView`, about once a second; it is not stored either.
     """
 
     task: str

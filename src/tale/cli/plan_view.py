@@ -1,0 +1,28 @@
+"""A plan that waits for its user's word, as they are shown it: a tree instead of its text.
+
+Above: `task_lines`. Below: `tasks.plan_tree`, `tasks.plan_text`.
+"""
+
+from __future__ import annotations
+
+from tale.errors import PromptRejected
+from tale.tasks.plan_tree import plan_lines
+
+__all__ = ["plan_block"]
+
+
+def plan_block(detail: str, *, columns: int = 80) -> str:
+    """Draw a plan that is written as text; what can't be read is shown as it is.
+
+    Args:
+        detail: The plan as `tasks.plan_text` writes it.
+        columns: How wide a line may be.
+    """
+    # YAML takes a tenth of a second to load, which only a plan costs.
+    from tale.tasks.plan_text import read_plan_text  # noqa: PLC0415
+
+    try:
+        plan = read_plan_text(detail)
+    except PromptRejected:
+        return detail
+    return "\n".join(plan_lines(plan, columns=columns))
