@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from tale.errors import TaskError
 from tale.storage.database import Database, storable
-from tale.tasks.plan import is_over, outcome_of, ready
+from tale.tasks.plan import WHOLE_PART, is_over, outcome_of, ready
 from tale.tasks.recompose import Recompose
 from tale.tasks.task import (
     ENDED,
@@ -194,7 +194,10 @@ class PartStore(TaskReads):
                 changes += _recomposed(connection, changes[-1].task, plan, at)
             after = load_plan(connection, identity)
             if is_over(after):
-                changes.append(_whole(connection, changes[-1].task, after, at))
+                # What was found of the whole is what was found of the task.
+                told = {one: data[one] for one in ("holds", "check") if one in data}
+                found = told if part.startswith(WHOLE_PART) else {}
+                changes.append(_whole(connection, changes[-1].task, after, at, found))
             return changes
 
         return await self._database.write(work)
@@ -224,9 +227,15 @@ def _recomposed(connection: Connection, task: Task, plan: Recompose, at: datetim
     return [record(connection, task, "plan", data, at)]
 
 
-def _whole(connection: Connection, task: Task, plan: tuple[Subtask, ...], at: datetime) -> Change:
-    """Record the result of a task whose parts are over."""
+def _whole(
+    connection: Connection,
+    task: Task,
+    plan: tuple[Subtask, ...],
+    at: datetime,
+    found: Mapping[str, object] | None = None,
+) -> Change:
+    """Record the result of a task whose parts are over, and what was `found` of the whole."""
     answer, files = outcome_of(plan)
     values: dict[str, object] = {"answer": answer, "files": list(files)}
-    data = {**values, "model": task.model, "role": task.role}
+    data = {**values, "model": task.model, "role": task.role, **(found or {})}
     return record(connection, task, "done", data, at, state="done", values=values)
