@@ -25,6 +25,7 @@ _ALL = (
     "session",
     "checkpoints",
     "agent",
+    "edges",
     "chaos",
     "crashes",
     "soak",

@@ -26,6 +26,7 @@ __all__ = [
     "PROPOSED_WEIGHTS",
     "WEIGHTS_FILE",
     "Edge",
+    "Judge",
     "chances",
     "choose",
     "find_edges",
@@ -38,14 +39,17 @@ __all__ = [
 Edge = tuple[int, int]
 """The number of a step, and of one that waits for it."""
 
-MAX_STEPS: Final = 40
-"""Steps that are judged; each two are, so that more would take over 50 ms. What stands after these
-waits for the one before it."""
+Judge = tuple[float, Sequence[float]]
+"""A constant, and the weight of each bucket of cues."""
 
-PROPOSED_WEIGHTS: Final = (1.5, -0.5)
-"""Log odds that an edge gains where a model proposes it, and where it proposes others: as if it
-named half of the true ones and one in nine of the others. An estimate, to be measured by
-`python -m benchmarks edges`, which prints what would have been best."""
+MAX_STEPS: Final = 40
+"""Steps that are judged: each two of them are, which takes 50 ms. What stands after these waits for
+the one before it."""
+
+PROPOSED_WEIGHTS: Final = (1.0, -0.3)
+"""Log odds that an edge gains where a model proposes it, and where it proposes others. Simulated
+proposals that are as good as words alone gained most by these, and worse ones lost little. To be
+measured by `python -m benchmarks edges`, which tells what would have been best."""
 
 WEIGHTS_FILE: Final = Path(__file__).with_name("edges.weights")
 
@@ -76,12 +80,17 @@ def find_edges(
     return found | {(at - 1, at) for at in range(len(judged), len(steps))}
 
 
-def chances(goal: str, steps: Sequence[str]) -> dict[Edge, float]:
+def chances(goal: str, steps: Sequence[str], judge: Judge | None = None) -> dict[Edge, float]:
     """Give the chance that the second step waits for the first and no step between, for each two.
 
     It takes time as the square of their number.
+
+    Args:
+        goal: What the steps are for.
+        steps: What is done in each.
+        judge: Other weights than those that ship.
     """
-    constant, weights = _shipped()
+    constant, weights = judge or _shipped()
     seen = look(goal, steps)
     weigh = weights.__getitem__
     firsts = [{of: sum(map(weigh, said[of])) for of in WAYS} for said in seen.first]
@@ -119,9 +128,9 @@ def weighed(
 def choose(many: int, chance: Mapping[Edge, float]) -> frozenset[Edge]:
     """Choose edges that make a DAG, with the highest F1 that is to be expected of the chances.
 
-    Of the likeliest k edges, 2 · (the sum of their chances) ÷ (k + the sum of all) is expected, and
-    of none at all the chance that there is none. Greedy: what would close a circle, or follows from
-    likelier ones, is passed over.
+    Of k edges, 2 · (the sum of their chances) ÷ (k + the sum of all chances) is expected, and of
+    none at all the chance that there is none. Greedy, from the likeliest on: what would close a
+    circle, follows from what is chosen, or would make a choice before it follow, is passed over.
 
     Args:
         many: How many steps there are.
@@ -139,6 +148,8 @@ def choose(many: int, chance: Mapping[Edge, float]) -> frozenset[Edge]:
         first, second = edge
         if reached[second] >> first & 1 or reached[first] >> second & 1:
             continue
+        if any(reached[a] >> first & 1 and reached[second] >> b & 1 for a, b in chosen):
+            continue
         for at in range(many):
             if reached[at] >> first & 1:
                 reached[at] |= reached[second]
@@ -147,11 +158,11 @@ def choose(many: int, chance: Mapping[Edge, float]) -> frozenset[Edge]:
         expected = 2 * right / (len(chosen) + every)
         if expected > best:
             best, count = expected, len(chosen)
-    return reduced(chosen[:count])
+    return frozenset(chosen[:count])
 
 
 def reduced(edges: Collection[Edge]) -> frozenset[Edge]:
-    """Give the edges of a DAG without those that follow from others."""
+    """Give the edges of a DAG without those that follow from others; of nothing else."""
     after: dict[int, set[int]] = {}
     for first, second in edges:
         after.setdefault(first, set()).add(second)
@@ -182,7 +193,7 @@ def pack(constant: float, weights: Sequence[float]) -> bytes:
     return struct.pack("<I", len(head)) + head + body.tobytes()
 
 
-def unpack(content: bytes) -> tuple[float, tuple[float, ...]]:
+def unpack(content: bytes) -> Judge:
     """Read weights: the constant, and that of each bucket.
 
     Raises:
@@ -204,6 +215,6 @@ def unpack(content: bytes) -> tuple[float, tuple[float, ...]]:
 
 
 @cache
-def _shipped() -> tuple[float, tuple[float, ...]]:
+def _shipped() -> Judge:
     """Give the weights that ship with the package; read at the first call."""
     return unpack(WEIGHTS_FILE.read_bytes())
