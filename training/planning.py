@@ -81,8 +81,14 @@ def written() -> list[Plan]:
 
 
 def kin(plans: Sequence[Plan]) -> list[int]:
-    """Number the family of each plan: those with nearly the same steps share one."""
-    return families([" ".join(plan.steps) for plan in plans])
+    """Number the family of each plan: those with nearly the same steps, or one goal, share one."""
+    family = families([" ".join(plan.steps) for plan in plans])
+    of_goal: dict[str, int] = {}
+    for at, plan in enumerate(plans):
+        known = of_goal.setdefault(" ".join(plan.goal.lower().split()).rstrip(" ."), at)
+        if (mine := family[at]) != family[known]:
+            family = [family[known] if one == mine else one for one in family]
+    return family
 
 
 def edge_f1(found: Collection[Edge], marked: Collection[Edge]) -> float:

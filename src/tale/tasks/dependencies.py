@@ -108,11 +108,13 @@ class _Settling:
         )
 
     def drop_needless(self) -> Iterator[Change]:
+        # What is dropped is none of these, so that they stay while it goes on.
+        flowing = self._flowing()
         for second, part in self._parts.items():
             if part.state != "queued":
                 continue
             for first in tuple(self._before[second]):
-                if first in self._parts and (reason := self._needless(first, second)):
+                if first in self._parts and (reason := self._needless(first, second, flowing)):
                     self._before[second].remove(first)
                     yield Change(second, first, added=False, reason=reason)
 
@@ -128,7 +130,7 @@ class _Settling:
             self._before[need.second].append(need.first)
             yield Change(need.second, need.first, added=True, reason=need.reason)
 
-    def _needless(self, first: str, second: str) -> str:
+    def _needless(self, first: str, second: str, flowing: Mapping[str, Sequence[str]]) -> str:
         """Say why a part needn't wait for another; empty where it may have to."""
         flows = (first, second) in self._flows
         if (second, first) in self._sure and not flows:
@@ -140,17 +142,16 @@ class _Settling:
         says, hears = self._said[first], self._said[second]
         if not (says.writes and hears.declares) or frozenset((first, second)) in self._tied:
             return ""
-        if _names(one, hears) or _names(other, says) or self._flows_through(first, second):
+        if _names(one, hears) or _names(other, says) or _reaches(flowing, second, first):
             return ""
         return f"no file goes from {first} to {second}, and neither speaks of the other"
 
-    def _flows_through(self, first: str, second: str) -> bool:
-        """Tell whether files go from one to the other through parts between."""
-        before: dict[str, list[str]] = defaultdict(list)
-        for source, target in self._flows:
-            if source in self._before[target]:
-                before[target].append(source)
-        return _reaches(before, second, first)
+    def _flowing(self) -> dict[str, list[str]]:
+        """Give whom each part waits for and has a file from."""
+        return {
+            second: [first for first in waited if (first, second) in self._flows]
+            for second, waited in self._before.items()
+        }
 
     def _why(self, first: str, second: str) -> str:
         return next(

@@ -1,9 +1,9 @@
 """What two steps of a plan show about which of them comes first, as numbers of buckets. Pure.
 
-Cues are of three kinds: where the two stand, what they have in common (words that few others have,
-the same verb, "a base" and "the base"), and what each says. Each is told apart by whether the
-second follows at once, later, or stands before. Above: `edges`, and the training, which must see
-the same.
+Cues are of four kinds: where the two stand, what they have in common (words that few others have,
+the same verb, "a base" and "the base"), what each says, and how the goal strings things together.
+Each is told apart by whether the second follows at once, later, or stands before. Above: `edges`,
+and the training, which must see the same.
 
 Whoever changes what comes out of here raises `CUES` and trains anew.
 """
@@ -51,6 +51,10 @@ _EMPTY: Final = _set_of(
 _POINTS_BACK: Final = _set_of("it them this these those result results both they")
 _ORDER: Final = _set_of(
     "after before once then finally while when until first next last again continue repeat"
+)
+_ASKED: Final = _set_of(
+    "additionally also furthermore moreover besides then after afterwards finally lastly first "
+    "firstly next once before using based"
 )
 _BEFORE_THE_VERB: Final = _set_of("then first next finally please the a an your you to and now if")
 _INTRODUCES: Final = _set_of("a an some your")
@@ -110,16 +114,20 @@ class _Step:
 
 
 class _Plan:
-    """The steps side by side; `told` has the words that two share and that tell them from others.
+    """The steps side by side.
 
-    A word of the goal tells nothing, unless no third step has it.
+    `told` counts the words that two share and that tell them from others: one of the goal tells
+    nothing, unless no third step has it. `asked` is how the goal strings things together ("also",
+    "then").
     """
 
     def __init__(self, goal: str, steps: Sequence[str]) -> None:
         self.steps = [_Step.of(text) for text in steps]
         self.verbs = Counter(step.verb for step in self.steps)
+        said = _WORD.findall(goal[:_GOAL].lower())
+        self.asked = tuple(f"goal says {word}" for word in sorted(_ASKED.intersection(said)))
         count = Counter(stem for step in self.steps for stem in step.stems)
-        common = {_stem(word) for word in _WORD.findall(goal[:_GOAL].lower())}
+        common = {_stem(word) for word in said}
         self.few = frozenset(stem for stem, many in count.items() if many == 2)
         self._telling = frozenset(count) - common | self.few
         many = range(len(steps))
@@ -146,8 +154,9 @@ def way(first: int, second: int) -> Way:
 def look(goal: str, steps: Sequence[str]) -> Cues:
     """See what the steps of a plan show, each two of them both ways round."""
     plan = _Plan(goal, steps)
+    asked = {of: tuple(_bucket(f"{of} {cue}") for cue in plan.asked) for of in WAYS}
     return Cues(
-        tuple({of: _said(step, of, "first") for of in WAYS} for step in plan.steps),
+        tuple({of: _said(step, of, "first") + asked[of] for of in WAYS} for step in plan.steps),
         tuple({of: _said(step, of, "second") for of in WAYS} for step in plan.steps),
         {
             (first, second): tuple(map(_bucket, _both(plan, first, second)))
