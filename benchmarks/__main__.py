@@ -26,6 +26,7 @@ _ALL = (
     "session",
     "checkpoints",
     "agent",
+    "edges",
     "chaos",
     "crashes",
     "soak",
