@@ -45,6 +45,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         ("pause", "tasks", "Let a task rest until it is resumed."),
         ("resume", "tasks", "Let a paused task go on."),
         ("approve", "verdict", "Let a task do what it asks for, or answer its question."),
+        ("edit", "editing", "Change the plan that a task asks about, and let it go on."),
         ("reject", "verdict", "Don't let a task do what it asks for."),
         ("cancel", "tasks", "Cancel a task that has not ended."),
         ("checkpoints", "checkpoints", "List the saved states of a task's files, or pin one."),

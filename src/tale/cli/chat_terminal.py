@@ -109,7 +109,7 @@ class TerminalChat:
         self._conversation = conversation
         self._hushed = hushed
         self._board = _Board(write_above)
-        self._asking: dict[str, None] = {}
+        self._asking: dict[str, str] = {}
         """The tasks that wait for the person's word."""
         self.handed = HandedOver(connection, self._on_event, self._on_end)
 
@@ -149,7 +149,7 @@ class TerminalChat:
             if found.ended:
                 continue
             if found.progress and found.progress.question:
-                self._asking[found.id] = None
+                self._asking[found.id] = found.digest
                 self._tell_question(asks_line(found))
             self.handed.follow(task, after=found.last_event)
 
@@ -223,7 +223,7 @@ class TerminalChat:
         else:
             self._screen.note("No task of this conversation waits for your word.")
             return
-        arguments = {"id": task, "text": " ".join(words)}
+        arguments = {"id": task, "text": " ".join(words), "digest": self._asking[task]}
         try:
             self._connection.call("gateway", command.removeprefix("/"), arguments)
         except TaleError as error:
@@ -231,7 +231,7 @@ class TerminalChat:
 
     def _on_event(self, event: Event) -> None:
         if event.kind == "approval":
-            self._asking[event.task] = None
+            self._asking[event.task] = event.data.text("digest")
         elif event.kind in ("approved", "rejected") or event.is_final:
             self._asking.pop(event.task, None)
         line = event_line(event)

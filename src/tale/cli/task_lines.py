@@ -102,7 +102,8 @@ def _check(holds: bool | None, check: str) -> str:
 def event_line(event: Event) -> str:
     """Say in a few words what happened; empty for what needs no line of its own."""
     if event.kind == "approval":
-        return f"{_approval(event.data)}\n{_how_to_answer(event.task)}"
+        plan = bool(event.data.text("digest"))
+        return f"{_approval(event.data)}\n{_how_to_answer(event.task, plan=plan)}"
     say = _SAY.get(event.kind)
     return say(event.data) if say else event.kind
 
@@ -162,8 +163,9 @@ def _approval(data: Record) -> str:
     return f"waits for your word: {text}" + (f"\n{detail}" if detail else "")
 
 
-def _how_to_answer(task: str) -> str:
-    return f'`tale approve {task}` or `tale reject {task} "why not"` lets it go on.'
+def _how_to_answer(task: str, *, plan: bool) -> str:
+    edit = f"`tale edit {task}`, " if plan else ""
+    return f'`tale approve {task}`, {edit}or `tale reject {task} "why not"` lets it go on.'
 
 
 def _checkpoint(data: Record) -> str:
@@ -271,7 +273,9 @@ def asks_line(task: Task) -> str:
 def _asks(task: Task) -> str:
     if task.progress is None or task.state != "waiting":
         return ""
-    return f"{clean(task.progress.question)}\n{_how_to_answer(task.id)}"
+    plan = f"\n{clean(plan_block(task.plan))}" if task.plan else ""
+    how = _how_to_answer(task.id, plan=bool(plan))
+    return f"{clean(task.progress.question)}{plan}\n{how}"
 
 
 def _far(task: Task) -> str:

@@ -149,6 +149,8 @@ class Task:
     hint: str | None
     last_event: int
     permission: str | None = None
+    plan: str = ""
+    digest: str = ""
     progress: Progress | None = None
     holds: bool | None = None
     check: str = ""
@@ -177,6 +179,8 @@ class Task:
             hint=record.text("hint") or None,
             last_event=record.integer("last_event"),
             permission=record.text("permission") or None,
+            plan=record.text("plan"),
+            digest=record.text("digest"),
             progress=Progress.read(record.record("progress")) if "progress" in record else None,
             holds=record.truth("holds"),
             check=record.text("check"),

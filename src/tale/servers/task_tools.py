@@ -141,7 +141,13 @@ class TaskTools:
         far = write_outlook(found)
         if task.state in ENDED:  # what was counted while they came is forgotten with the view
             far = far.model_copy(update={"tokens": task.usage.completion})
-        shown = {"progress": far, "holds": found.holds, "check": found.check}
+        shown = {
+            "progress": far,
+            "holds": found.holds,
+            "check": found.check,
+            "plan": found.plan,
+            "digest": found.digest,
+        }
         return view_of(task).model_copy(update=shown)
 
     async def _rested(self, task: Task) -> None:

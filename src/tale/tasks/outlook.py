@@ -72,6 +72,8 @@ class Outlook:
     tool: str = ""
     note: str = ""
     question: str = ""
+    plan: str = ""
+    digest: str = ""
     error: str = ""
     files: tuple[str, ...] = ()
     parts: tuple[PartOutlook, ...] = ()
@@ -130,6 +132,8 @@ def outlook(
         tool=view.tool,
         note=view.note,
         question=view.question,
+        plan=view.plan,
+        digest=view.digest,
         error=view.error,
         files=view.files,
         parts=tuple(

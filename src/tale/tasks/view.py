@@ -13,7 +13,7 @@ Beside the events of every task these are understood:
     subtask    {id, title, state, model, why, holds, check}              its state changed: queued,
                running, done, failed, cancelled
     acting     {action, what, subtask}                                   the agent does something
-    approval   {text}                                                    it waits for the user
+    approval   {text, detail, digest}                                    it waits for the user
     approved, rejected, paused                                           what the user said
     restoring  {number, subtasks}                                        its files go back to that
                checkpoint; what is unfinished, and those subtasks, begin anew
@@ -70,6 +70,8 @@ class View:
         tool: What the agent does now beside asking the model; empty where it does not.
         note: What the user was told last.
         question: What the user is asked.
+        plan: The plan that they are asked about, as `plan_text` writes it; empty where it is none.
+        digest: Names that plan.
         error: Why it failed.
         began: When work began, for the first time.
         setback: Why work was undone or planned anew, the last time.
@@ -85,6 +87,8 @@ class View:
     tool: str = ""
     note: str = ""
     question: str = ""
+    plan: str = ""
+    digest: str = ""
     error: str = ""
     files: tuple[str, ...] = ()
     created: datetime | None = None
@@ -244,12 +248,19 @@ def _note(view: View, event: TaskEvent) -> View:
 
 
 def _asked(view: View, event: TaskEvent) -> View:
-    return replace(_stopped(view), state="approval", question=text(event.data, "text"))
+    digest = text(event.data, "digest")
+    return replace(
+        _stopped(view),
+        state="approval",
+        question=text(event.data, "text"),
+        plan=text(event.data, "detail") if digest else "",
+        digest=digest,
+    )
 
 
 def _answered(view: View, event: TaskEvent) -> View:
     del event
-    return replace(view, state="running", question="")
+    return replace(view, state="running", question="", plan="", digest="")
 
 
 def _paused(view: View, event: TaskEvent) -> View:
@@ -270,7 +281,13 @@ def _restoring(view: View, event: TaskEvent) -> View:
     )
     why = f"its files went back to checkpoint {event.data.get('number')}"
     return replace(
-        _stopped(view), parts=parts, question="", setback=why, setbacks=view.setbacks + 1
+        _stopped(view),
+        parts=parts,
+        question="",
+        plan="",
+        digest="",
+        setback=why,
+        setbacks=view.setbacks + 1,
     )
 
 
@@ -295,6 +312,8 @@ def _ended(view: View, event: TaskEvent) -> View:
         model=text(data, "model") or view.model,
         error=text(data, "error"),
         question="",
+        plan="",
+        digest="",
         ended=event.at,
     )
 

@@ -175,6 +175,12 @@ class TaskView(Shape):
         default=None, description="Whether its plan waits for its user, where that was said."
     )
     progress: ProgressView | None = Field(default=None, description="Only `show` gives it.")
+    plan: str = Field(
+        default="",
+        description="The plan that its user is asked about, as YAML; `approve` takes it back, "
+        "changed, as `text`. Only `show` gives it.",
+    )
+    digest: str = Field(default="", description="Names that plan. Only `show` gives it.")
     holds: bool | None = Field(
         default=None,
         description="Whether the checks of the result hold; missing if nothing could be checked. "

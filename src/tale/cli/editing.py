@@ -1,0 +1,138 @@
+"""`tale edit`: the plan that a task asks about, in the user's editor.
+
+Below: `connection` (tools of the gateway), `tasks.plan_text`, `tasks.plan` (what is wrong with it).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Final
+
+import click
+import typer
+
+from tale.cli.connection import Connection
+from tale.cli.follow import show_task
+from tale.cli.render import Screen
+from tale.cli.views import Task
+from tale.errors import PromptRejected, TaleError, TaskError
+
+__all__ = ["app"]
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_PROBLEM: Final = "# ✗ "
+"""How lines begin that say what is wrong; they are taken out again."""
+
+_LINE: Final = re.compile(r"\b([Ll]ine) (\d+)")
+
+
+@app.command()
+def edit(
+    task: Annotated[str, typer.Argument(metavar="ID", help="The task's id.")],
+    *,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file", "-f", metavar="FILE", help="Take the plan from a file; no editor is opened."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Change the plan that a task asks about, and let it go on.
+
+    The plan is opened as YAML in $VISUAL or $EDITOR. Save it and leave the editor to have it worked
+    on as it is then; leave without saving, or empty it, and the task waits on. What can't be worked
+    on comes back with what is wrong with it.
+
+      tale edit ID
+      tale show ID --json | jq -r .plan > plan.yaml; tale edit ID --file plan.yaml
+    """
+    screen = Screen.detect()
+    connection = Connection.open(screen)
+    shown = show_task(connection, task)
+    if shown.state != "waiting" or not shown.plan:
+        raise TaskError(
+            f"Task {shown.id} is {shown.state}; it does not ask about a plan just now.",
+            hint=f"`tale show {shown.id}` shows how it stands.",
+        )
+    changed = _in_editor(shown.plan) if file is None else _from_file(file)
+    if changed is None:
+        screen.note("Nothing was changed; the task waits on.")
+        raise typer.Exit(0)
+    arguments = {"id": shown.id, "text": changed, "digest": shown.digest}
+    # A second time it might be the word on another question.
+    try:
+        reply = connection.call("gateway", "approve", arguments, idempotent=False)
+    except TaleError:
+        screen.note(f"What you wrote is in {_kept(changed)}.")
+        raise
+    found = Task.read(reply)
+    if as_json:
+        screen.json(found.record.raw)
+        return
+    screen.print(f"{found.id} goes on, as you have it now.")
+    screen.note(f"`tale watch {found.id}` follows it.")
+
+
+def _in_editor(plan: str) -> str | None:
+    """Have a plan edited until it can be worked on; None where nobody wants it changed."""
+    if not os.isatty(0):
+        raise TaskError(
+            "There is no terminal for an editor.", hint="Give the changed plan with --file FILE."
+        )
+    text = plan
+    while True:
+        given = click.edit(text, extension=".yaml")
+        edited = _without_problems(given) if given is not None else None
+        if edited is None or not edited.strip() or edited.strip() == plan.strip():
+            return None
+        problems = _problems(edited)
+        if not problems:
+            return edited
+        text = "".join(f"{_PROBLEM}{_moved(line, len(problems))}\n" for line in problems) + edited
+
+
+def _from_file(file: Path) -> str:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PromptRejected(f"{file} can't be read: {error}.") from error
+    if problems := _problems(text):
+        raise PromptRejected("\n".join((f"{file} can't be worked on:", *problems)))
+    return text
+
+
+def _problems(text: str) -> list[str]:
+    """Say what is wrong with a plan, a line for each fault."""
+    # A tenth of a second that only a plan costs.
+    from tale.tasks.plan import faults  # noqa: PLC0415
+    from tale.tasks.plan_text import read_plan_text  # noqa: PLC0415
+
+    try:
+        return list(faults(read_plan_text(text)))
+    except PromptRejected as error:
+        return error.message.splitlines()
+
+
+def _moved(problem: str, lines: int) -> str:
+    """Name the lines as they are once the problems stand above."""
+    return _LINE.sub(lambda match: f"{match[1]} {int(match[2]) + lines}", problem)
+
+
+def _without_problems(text: str) -> str:
+    lines = text.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith(_PROBLEM))
+
+
+def _kept(text: str) -> Path:
+    """Keep what somebody wrote where they find it again."""
+    import tempfile  # noqa: PLC0415 - seldom needed
+
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", prefix="tale-plan-", suffix=".yaml", delete=False
+    ) as file:
+        file.write(text)
+    return Path(file.name)
