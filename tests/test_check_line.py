@@ -147,6 +147,20 @@ def test_what_the_shell_reads_is_never_refused(line: str) -> None:
     assert read.returncode != 0 or "bash" in refused
 
 
+_SHORT = st.sampled_from(["a", "b -x", "c=1", "d=2 e", "if", "fi", "!", "{", "./f.py", "7"])
+
+
+@given(st.lists(_SHORT, min_size=1).map(" && ".join) | st.lists(_SHORT, min_size=1).map(" ".join))
+def test_what_is_read_at_once_is_read_as_everything_else(line: str) -> None:
+    def read(text: str) -> object:
+        try:
+            return commands(text)
+        except Unreadable as error:
+            return str(error)
+
+    assert read(line) == read(f"{line} # that")
+
+
 @given(st.text())
 def test_any_text_is_judged(line: str) -> None:
     assert why_not(line) == why_not(line)

@@ -84,10 +84,12 @@ def test_a_plan_that_can_not_be_worked_on_is_refused_in_words(
 
 
 def test_a_plan_is_taken_with_its_texts_trimmed_and_titles_filled_in() -> None:
-    given = Subtask("a", " ", " do it\n", writes=("./b//c.py", "b/c.py"), check=" make \n")
+    given = Subtask(
+        "a", " ", " do it\n", reads=("in/",), writes=("./b//c.py", "b/c.py"), check=" make \n"
+    )
     [taken] = check_plan([given])
     assert (taken.title, taken.text, taken.check) == ("a", "do it", "make")
-    assert taken.writes == ("b/c.py",)
+    assert (taken.reads, taken.writes) == (("in",), ("b/c.py",))
 
 
 def test_all_faults_are_told_at_once() -> None:

@@ -92,7 +92,7 @@ def straightened(part: Subtask) -> Subtask:
         title=part.title.strip() or part.id,
         text=part.text.strip(),
         depends_on=tuple(dict.fromkeys(part.depends_on)),
-        reads=_paths(part.reads),
+        reads=_paths([path.rstrip("/") for path in part.reads]),  # folders, too
         writes=_paths(part.writes),
         check=part.check.strip(),
     )
@@ -208,7 +208,7 @@ def _wrong_part(part: Subtask) -> Iterator[str]:
             yield f"Subtask {name!r} {does} {len(paths)} files; at most {_MAX_FILES} are taken."
             continue
         for path in paths:
-            plain = _path(path)
+            plain = _path(path.rstrip("/") if does == "reads" else path)
             if isinstance(plain, Refused):
                 yield (
                     f"Subtask {name!r} {does} {path[:_MAX_ID]!r}: {plain.why}. Name a file by its "

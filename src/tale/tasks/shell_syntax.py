@@ -3,7 +3,7 @@
 It knows what `/bin/sh` everywhere knows, as programs that check work are run by it: quotes,
 substitutions, pipes, lists, redirections and compound commands. It expands nothing and is lenient
 with rare forms: a line that it refuses, a shell refuses too, or understands otherwise than bash
-would. Above: `check_line`.
+would, but for here-documents, which are no line. Above: `check_line`. Below: `shell_words`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
+
+from tale.tasks.shell_words import Lexer, Token, Unreadable
 
 __all__ = ["Command", "Unreadable", "commands"]
 
-_MOST_NESTED: Final = 20
-_OPERATOR: Final = re.compile(r"&&|\|\||\|&|<<<|<<|<>|<&|<\(|&>|>>|>&|>\||[;|&()<>\n]")
-_SPACE: Final = re.compile(r"(?:[ \t\r]|\\\n)+|#[^\n]*")
-_SIMPLE: Final = re.compile(r"""[^ \t\r\n&|;()<>'"\\`$]+""")
-"""Characters of a word that stand for themselves."""
-_USUAL: Final = re.compile(r"""[^ \t\r\n&|;()<>'"\\`$#][^ \t\r\n&|;()<>'"\\`$]*(?=[ \t\n;)]|$)""")
-"""A whole word of such characters."""
 _REDIRECTIONS: Final = frozenset({"<", ">", ">>", ">|", "<>", "<&", ">&"})
 _BASH_ONLY: Final[Mapping[str, str]] = {
     "<<<": "pipe the text into it with `printf '%s' … |`",
@@ -56,12 +51,11 @@ _CASE: Final = re.compile(r"\bcase\b.*\besac\b", re.DOTALL)
 """Its patterns have brackets that close nothing; such a line is taken as it is."""
 _KEYWORDS: Final = {*_OPENS, *_INNER, *_BASH_ONLY, "!"}
 _JOINS: Final = frozenset({"&&", "||", "|"})
+_PLAIN: Final = re.compile(
+    r" *[\w./:@%+,=-]+(?: +[\w./:@%+,=-]+)*(?: +&& +[\w./:@%+,=-]+(?: +[\w./:@%+,=-]+)*)*"
+)
+"""Programs one after the other, with nothing quoted: what most checks are, and read at once."""
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*=")
-_META: Final = frozenset(" \t\r\n&|;()<>")
-
-
-class Unreadable(ValueError):
-    """No shell can read it; the message says why, for whoever wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +73,6 @@ class Command:
     waits: bool = True
 
 
-class _Token(NamedTuple):
-    """A word or an operator; what was quoted is no keyword."""
-
-    text: str
-    operator: bool = False
-    plain: bool = True
-
-
 def commands(line: str) -> tuple[Command, ...]:
     """Give the simple commands of a line, those in substitutions too, in their order.
 
@@ -95,141 +81,23 @@ def commands(line: str) -> tuple[Command, ...]:
     """
     if "\0" in line:
         raise Unreadable("it has a character that no text has")
+    if _PLAIN.fullmatch(line):
+        found = [tuple(one.split()) for one in line.split("&&")]
+        if not any(one[0] in _KEYWORDS or "=" in one[0] for one in found):
+            return tuple(Command(one) for one in found)
     if _CASE.search(line):
         return (Command(("case",)),)
     return tuple(_read(line, 0))
 
 
 def _read(line: str, depth: int) -> list[Command]:
-    lexer = _Lexer(line, depth)
+    lexer = Lexer(line, depth)
     found = _Parser().parse(lexer.tokens())
     for inner in lexer.inner:
         found += _Parser().parse(inner)
-    return found + lexer.quoted
-
-
-class _Lexer:
-    """Splits a line into tokens; `inner` has those of each `$(…)`, `quoted` what backquotes run."""
-
-    def __init__(self, text: str, depth: int) -> None:
-        self._text = text
-        self._depth = depth
-        self._at = 0
-        self.inner: list[list[_Token]] = []
-        self.quoted: list[Command] = []
-
-    def tokens(self, *, nested: bool = False) -> list[_Token]:
-        """Read to the end, or to the `)` that closes a substitution."""
-        found: list[_Token] = []
-        open_ = 0
-        while self._at < len(self._text):
-            if usual := _USUAL.match(self._text, self._at):
-                self._at = usual.end()
-                found.append(_Token(usual[0]))
-            elif space := _SPACE.match(self._text, self._at):
-                self._at = space.end()
-            elif read := _OPERATOR.match(self._text, self._at):
-                operator, self._at = read[0], read.end()
-                open_ += (operator == "(") - (operator == ")")
-                if nested and open_ < 0:
-                    return found
-                found.append(_Token(operator, operator=True))
-            elif word := self._word():
-                found.append(word)
-        if nested:
-            raise Unreadable("`$(` is not closed")
-        return found
-
-    def _word(self) -> _Token | None:
-        """Read a word; None for a number that belongs to the redirection behind it."""
-        begin, said, plain = self._at, list[str](), True
-        while self._at < len(self._text) and (char := self._text[self._at]) not in _META:
-            if simple := _SIMPLE.match(self._text, self._at):
-                said.append(simple[0])
-                self._at = simple.end()
-                continue
-            plain = False
-            if char == "'":
-                end = self._text.find("'", self._at + 1)
-                if end < 0:
-                    raise Unreadable("a single quote (') is not closed")
-                said.append(self._text[self._at + 1 : end])
-                self._at = end + 1
-            elif char == '"':
-                self._double(said)
-            else:
-                self._plain(said)
-        number = self._text[begin : self._at].isdecimal()
-        if number and self._text[self._at : self._at + 1] in {"<", ">"}:
-            return None
-        return _Token("".join(said), plain=plain)
-
-    def _plain(self, said: list[str]) -> None:
-        """Read a character, or what stands for several."""
-        char = self._text[self._at]
-        if char == "\\":
-            if self._at + 1 >= len(self._text):
-                raise Unreadable("it ends with a backslash")
-            said.append(self._text[self._at + 1].replace("\n", ""))
-            self._at += 2
-        elif char == "$":
-            self._dollar(said)
-        elif char == "`":
-            self._backquotes(said)
-        else:
-            said.append(char)
-            self._at += 1
-
-    def _double(self, said: list[str]) -> None:
-        self._at += 1
-        while self._at < len(self._text):
-            if self._text[self._at] == '"':
-                self._at += 1
-                return
-            self._plain(said)
-        raise Unreadable('a double quote (") is not closed')
-
-    def _dollar(self, said: list[str]) -> None:
-        rest = self._text[self._at : self._at + 3]
-        said.append("$")
-        if rest == "$((":
-            self._balanced("(", ")")
-        elif rest.startswith("$("):
-            self._deeper()
-            self._at += 2
-            self.inner.append(self.tokens(nested=True))
-            self._depth -= 1
-        elif rest.startswith("${"):
-            self._balanced("{", "}")
-        else:
-            self._at += 1
-
-    def _balanced(self, opens: str, closes: str) -> None:
-        """Pass over what is in brackets."""
-        begin, open_ = self._at, 0
-        for at in range(self._at + 1, len(self._text)):
-            open_ += (self._text[at] == opens) - (self._text[at] == closes)
-            if open_ == 0:
-                self._at = at + 1
-                return
-        raise Unreadable(f"`{self._text[begin : begin + 2]}` is not closed")
-
-    def _backquotes(self, said: list[str]) -> None:
-        end = self._at + 1
-        while self._text[end : end + 1] not in {"`", ""}:
-            end += 2 if self._text[end] == "\\" else 1
-        if end >= len(self._text):
-            raise Unreadable("a backquote (`) is not closed")
-        self._deeper()
-        self.quoted += _read(self._text[self._at + 1 : end].replace("\\`", "`"), self._depth)
-        self._depth -= 1
-        said.append("$")
-        self._at = end + 1
-
-    def _deeper(self) -> None:
-        self._depth += 1
-        if self._depth > _MOST_NESTED:
-            raise Unreadable(f"it has more than {_MOST_NESTED} substitutions in each other")
+    for text, within in lexer.quoted:
+        found += _read(text, within)
+    return found
 
 
 @dataclass(slots=True)
@@ -252,7 +120,7 @@ class _Parser:
     _whole: bool = False
     _wanted: str = ""
 
-    def parse(self, tokens: Sequence[_Token]) -> list[Command]:
+    def parse(self, tokens: Sequence[Token]) -> list[Command]:
         """Give the commands."""
         at = 0
         while at < len(tokens):
@@ -282,7 +150,7 @@ class _Parser:
             raise Unreadable(f"`{opener}` is not closed by `{_CLOSED_BY[opener]}`")
         return self._found
 
-    def _word(self, word: _Token) -> None:
+    def _word(self, word: Token) -> None:
         text = word.text
         if word.plain and not self._begun and text in _KEYWORDS:
             if text in _INNER:
