@@ -223,7 +223,9 @@ class TerminalChat:
         else:
             self._screen.note("No task of this conversation waits for your word.")
             return
-        arguments = {"id": task, "text": " ".join(words), "digest": self._asking[task]}
+        arguments = {"id": task, "text": " ".join(words)}
+        if seen := self._asking[task]:
+            arguments["digest"] = seen
         try:
             self._connection.call("gateway", command.removeprefix("/"), arguments)
         except TaleError as error:

@@ -40,6 +40,11 @@ _MAY = {
     "workspace": "work in its workspace; it asks before anything else (--permission workspace)",
     "full": "do everything without asking (--permission full)",
 }
+_PLANS = {
+    "auto": "waits for your yes where it is large or costly (--approve auto)",
+    "always": "waits for your yes (--approve always)",
+    "never": "is worked on at once (--approve never)",
+}
 STATE_STYLES: dict[str, Style] = {
     "queued": "yellow",
     "running": "cyan",
@@ -220,6 +225,7 @@ def task_block(task: Task, screen: Screen) -> list[str]:
         ("session", task.session or ""),
         ("priority", str(task.priority) if task.priority else ""),
         ("may", _MAY.get(task.permission or "", "")),
+        ("plan", _PLANS.get(task.approve or "", "")),
         ("workspace", task.workspace),
         ("files", "\n".join(task.files)),
         ("check", check_line(task)),

@@ -149,6 +149,7 @@ class Task:
     hint: str | None
     last_event: int
     permission: str | None = None
+    approve: str | None = None
     plan: str = ""
     digest: str = ""
     progress: Progress | None = None
@@ -179,6 +180,7 @@ class Task:
             hint=record.text("hint") or None,
             last_event=record.integer("last_event"),
             permission=record.text("permission") or None,
+            approve=record.text("approve") or None,
             plan=record.text("plan"),
             digest=record.text("digest"),
             progress=Progress.read(record.record("progress")) if "progress" in record else None,

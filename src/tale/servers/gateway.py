@@ -31,11 +31,16 @@ from tale.tasks.attempts import Limits
 from tale.tasks.checkpoint_store import CheckpointStore
 from tale.tasks.checkpointing import Checkpointing
 from tale.tasks.dbos_journal import DbosJournal
+from tale.tasks.dependencies import settle
 from tale.tasks.engine import Agent, Engine
 from tale.tasks.equip import Equipping
 from tale.tasks.going_back import GoingBack
 from tale.tasks.leave import Trust
 from tale.tasks.notifier import Channel, Desktop, Notifier, Webhook, http_post
+from tale.tasks.plan import faults
+from tale.tasks.plan_policy import PlanPolicy
+from tale.tasks.planner import Rules
+from tale.tasks.planning import PlanKeeping
 from tale.tasks.progress import ProgressHub
 from tale.tasks.rebuilt import see_to_lost_tasks
 from tale.tasks.records import TaskRecords
@@ -109,6 +114,10 @@ async def compose(
             forms={"ux": action_form(models.ux.name), "task": action_form(models.task.name)},
             keeper=keeper,
             equip=Equipping(workers.listed, external) if external else None,
+            plans=PlanKeeping(
+                Rules(partial(faults, own=True), settle),
+                lambda said: PlanPolicy(said or settings.tasks.approve),
+            ),
             trust=Trust(
                 settings.tasks.permission,
                 rules_of(settings.mcpServers),

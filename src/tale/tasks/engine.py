@@ -277,7 +277,7 @@ class Engine:
             tasks.start_soon(self._run, run)
 
     async def _run(self, run: Run) -> None:
-        identity = run.queued.id
+        identity, overtaken = run.queued.id, False
         try:
             with run.scope:
                 await self._bring_to_end(run)
@@ -285,10 +285,14 @@ class Engine:
                 await self._keeper.keep(run.step, "pause", run.tell_at_rest)
         except (TaskError, Overtaken) as error:  # it was stopped at the same moment, and recorded
             log.info("task.overtaken", task=identity, reason=str(error))
+            overtaken = True
         finally:
             del self._runs[identity]
             self._schedule.end(identity)
             run.ended.set()
+            self._changed.set()
+        if overtaken and run.queued.subtask:  # its plan may have changed: then it is followed
+            await self._follow_plan(run.queued.task)
             self._changed.set()
 
     async def _bring_to_end(self, run: Run) -> None:
