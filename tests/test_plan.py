@@ -262,7 +262,7 @@ def test_long_results_are_handed_on_shortened() -> None:
         "b": part("b", "a"),
     }
     told = instructions("the whole", plan["b"], plan)
-    assert told.startswith("do\n")
+    assert told.endswith("Do this part only:\ndo")
     assert "the whole" in told
     assert "Files: one.py" in told
     assert len(told) < 2000
@@ -287,3 +287,11 @@ def test_neither_planning_nor_what_was_dropped_is_part_of_the_answer() -> None:
     done = replace(part("b"), state="done", answer="b!")
     assert outcome_of([planning, dropped, done]) == ("b!", ("bad.py",))
     assert outcome_of([planning]) == ("A plan.", ())
+
+
+def test_a_part_is_told_which_files_are_its_own_and_how_it_is_checked() -> None:
+    one = part("a", text="Write it", writes=("a.py", "b.py"), reads=("c.py",), check="try a.py")
+    first, *_, last = instructions("the whole", one, {"a": one}).split("\n\n")
+    assert first.endswith("the whole"), "what all parts share is computed once"
+    assert last == "It is done when this succeeds: try a.py"
+    assert "Write a.py and b.py, and no other file." in instructions("the whole", one, {"a": one})

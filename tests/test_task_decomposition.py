@@ -124,7 +124,8 @@ class Desk:
     async def _write(self, step: Step) -> str:
         if step.subtask in self.down:
             raise BackendUnavailable("no model")
-        path = step.text.split()[1]
+        own = step.text.partition("Do this part only:\n")[2] or step.text
+        path = own.split()[1]
         if path in self.hold:
             await self.go.wait()
         self.met.add(path)

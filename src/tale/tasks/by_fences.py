@@ -135,7 +135,8 @@ class _ByFences:
         if offered.shown:
             writes = self._bench.found.kind == "code"
             return calls_system(offered.lines(), offered.left_out, writes=writes)
-        if _ASKS_FOR_TESTS.search(self._bench.step.text):
+        # A part of a plan writes what it says; the tests that the whole asks for are another's.
+        if not self._bench.step.subtask and _ASKS_FOR_TESTS.search(self._bench.step.text):
             return TESTED_WORK_SYSTEM
         return RUN_SYSTEM if self._bench.found.kind == "act" else WORK_SYSTEM
 

@@ -127,11 +127,22 @@ def ready(plan: Mapping[str, Subtask], taken: Collection[str] = ()) -> list[Subt
 
 
 def instructions(task: str, part: Subtask, plan: Mapping[str, Subtask]) -> str:
-    """Say what a part's model is told: the part, what it belongs to, and the results it needs."""
-    told = [part.text, f"This is one part of a larger task:\n{_short(task)}"]
+    """Say what a part's model is told: what it belongs to, the results it needs, and the part.
+
+    What all parts share comes first, so that the prefix cache has it; the part itself comes last,
+    or a small model does the whole.
+    """
+    told = [f"A larger task is done in parts. The whole is this:\n{_short(task)}"]
     for needed in map(plan.__getitem__, part.depends_on):
         files = f"\nFiles: {', '.join(needed.files)}" if needed.files else ""
         told.append(f"Result of {needed.title!r}:\n{_short(needed.answer)}{files}")
+    told.append(f"Do this part only:\n{part.text}")
+    if part.writes:
+        told.append(f"Write {_listed(part.writes)}, and no other file.")
+    if part.reads:
+        told.append(f"It builds on {_listed(part.reads)}.")
+    if part.check:
+        told.append(f"It is done when this succeeds: {part.check}")
     return "\n\n".join(told)
 
 
@@ -251,6 +262,10 @@ def _path(path: str) -> str | Refused:
 
 def _clipped(line: str) -> str:
     return line if len(line) <= _MAX_ID else f"{line[:_MAX_ID]}…"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _short(text: str) -> str:

@@ -167,6 +167,7 @@ class StepWork:
             round=past.rounds,
             origin=past.origin,
             permission=task.permission,
+            wanted=part.kind if part else None,
         )
 
     async def _work(self, step: Step, doing: Doing, recorder: Recorder) -> Ended | None:

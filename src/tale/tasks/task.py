@@ -219,6 +219,7 @@ class Step:
         round: How often its task's files were brought back; nothing of an earlier round counts.
         origin: Where its task's files came from, if it was forked.
         permission: What the user said of this task; None leaves it to the settings.
+        wanted: What a part of a plan is, as its plan says; else the text tells.
     """
 
     task: str
@@ -235,6 +236,7 @@ class Step:
     round: int = 0
     origin: Origin | None = None
     permission: Level | None = None
+    wanted: WorkKind | None = None
 
     @property
     def id(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, NoReturn
 
 from tale.errors import TaskError
@@ -49,7 +50,8 @@ class Workbench:
         self.hands = hands
         self.limits = limits
         self.desk = Desk(hands)
-        self.found: Assessment = assess(step.text)
+        found = assess(step.text)
+        self.found: Assessment = replace(found, kind=step.wanted) if step.wanted else found
         self.session = step.session or step.task
         self.offered: Choice = choose(step.tools, step.text, step.form)
         self._can_run: bool | None = None
