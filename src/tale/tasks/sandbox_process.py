@@ -49,6 +49,8 @@ def environment(home: str, scratch: str) -> dict[str, str]:
         # What was printed before a time-out is what shows where it hung.
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        # `python -m py_compile`, a usual check, writes all the same: but not into the workspace.
+        "PYTHONPYCACHEPREFIX": f"{scratch}/pycache",
         "GIT_TERMINAL_PROMPT": "0",
     }
 
