@@ -6,7 +6,7 @@ It loads models on the first request, keeps them as `keep_alive` says, loads the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -53,6 +53,7 @@ class FakeOllama:
         bodies: What was asked of `/api/chat`, in order.
         loads: How often a model was brought into memory.
         lines: Sent instead of an answer, as they are.
+        answer: Gives what a model says to a request, by its messages; awaited if it takes time.
         refusal: HTTP status and error that every chat request gets.
         hangs: Whether answers stop after the first word.
         slow: Whether `/api/tags` never answers.
@@ -66,6 +67,7 @@ class FakeOllama:
     loads: int = 0
     url: str = ""
     lines: list[bytes] = field(default_factory=list[bytes])
+    answer: Callable[[list[_Message]], Awaitable[str]] | None = None
     refusal: tuple[int, str] | None = None
     hangs: bool = False
     slow: bool = False
@@ -116,6 +118,8 @@ class FakeOllama:
         response = web.StreamResponse(headers={"Content-Type": _STREAM})
         await response.prepare(request)
         words = body.messages[-1].content.split()
+        if self.answer:
+            words = [await self.answer(body.messages)]
         limit = body.options.get("num_predict", len(words))
         assert isinstance(limit, int)
         ended = {

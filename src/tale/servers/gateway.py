@@ -114,6 +114,7 @@ async def compose(
             forms={"ux": action_form(models.ux.name), "task": action_form(models.task.name)},
             keeper=keeper,
             equip=Equipping(workers.listed, external) if external else None,
+            seconds=watching.seconds_of,
             plans=PlanKeeping(
                 Rules(partial(faults, own=True), settle),
                 lambda said: PlanPolicy(said or settings.tasks.approve),

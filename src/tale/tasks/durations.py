@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, cast, get_args
 
 from tale.models.assess import Kind
 from tale.models.budgets import prior_length
+from tale.tasks.task import Size
 
-__all__ = ["Durations", "Expected", "prior_duration"]
+__all__ = ["SIZE_FACTORS", "Durations", "Expected", "prior_duration"]
+
+SIZE_FACTORS: Final[Mapping[Size, float]] = {"small": 0.5, "medium": 1.0, "large": 2.0}
+"""How much longer or shorter a part of a plan is than others of its kind: estimates."""
 
 _HALF_LIFE: Final = 21 * 86_400.0
 """Half of what was seen three weeks ago still counts, as with what `models.estimates` learns."""

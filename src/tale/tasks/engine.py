@@ -21,10 +21,12 @@ import anyio.abc
 
 from tale.errors import StorageError, TaskError
 from tale.tasks.course import opening
+from tale.tasks.critical_path import Seconds, by_size
 from tale.tasks.durable import Journal
 from tale.tasks.equip import Equip
 from tale.tasks.keeper import Keeper, KeepsNothing
 from tale.tasks.leave import Answer, Asked, Trust
+from tale.tasks.plan import PLAN_PART
 from tale.tasks.planning import PlanKeeping
 from tale.tasks.progress import ProgressHub
 from tale.tasks.recorded_hands import Overtaken, Workers, pauses
@@ -43,6 +45,7 @@ log = get_logger(__name__)
 ResultT = TypeVar("ResultT")
 _TIDY_SECONDS: Final = 3600.0
 _PART: Final = Judgement("task", "work", "part of a plan")
+_PLANNED: Final = Judgement("task", "work", "it is large, so it is planned first")
 
 
 class Engine:
@@ -63,6 +66,7 @@ class Engine:
         trust: Trust | None = None,
         equip: Equip | None = None,
         plans: PlanKeeping | None = None,
+        seconds: Seconds = by_size,
         pause: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         """Make an engine.
@@ -80,6 +84,7 @@ class Engine:
             trust: What tasks may do without a question.
             equip: Gives steps the tools of external servers; without, there are none.
             plans: How large requests are planned; without, they are done in one step.
+            seconds: How long a part is expected to take.
             pause: Waits between attempts.
         """
         self._store = store
@@ -102,7 +107,7 @@ class Engine:
             pause=pause,
             insist=self._insist,
         )
-        self._schedule = Schedule(lanes)
+        self._schedule = Schedule(lanes, seconds=seconds)
         self._runs: dict[str, Run] = {}
         self._changed = anyio.Event()
         self._asking = anyio.Lock()
@@ -320,7 +325,9 @@ class Engine:
             self._schedule.replace_plan(task, plan)
 
     def _judgement(self, task: Task, part: Subtask | None) -> Judgement:
-        return _PART if part else self._judge(task.text)
+        if part is None:
+            return self._judge(task.text)
+        return _PLANNED if part.id == PLAN_PART else _PART
 
     async def _tidy(self) -> None:
         """Forget now and then what was recorded of steps whose tasks have ended."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from tale.models.budgets import prior_length
-from tale.tasks.durations import prior_duration
-from tale.tasks.task import Size, Subtask, ToolOffer, WorkKind
+from tale.tasks.durations import SIZE_FACTORS, prior_duration
+from tale.tasks.task import Subtask, ToolOffer, WorkKind
 from tale.tasks.words import span
 
 __all__ = ["Approve", "Cost", "PlanPolicy", "expected_cost", "reasons_to_ask"]
@@ -22,8 +22,6 @@ __all__ = ["Approve", "Cost", "PlanPolicy", "expected_cost", "reasons_to_ask"]
 Approve = Literal["auto", "always", "never"]
 """Whether a plan is put to the user: where there is a reason, in any case, or not at all."""
 
-_SIZES: Final[Mapping[Size, float]] = {"small": 0.5, "medium": 1.0, "large": 2.0}
-"""How much longer or shorter a part is than others of its kind: estimates."""
 _CALLS: Final = 2
 """Answers for a part: of the embedded model's every second one had to be corrected once."""
 _PROMPT: Final = 700
@@ -99,7 +97,7 @@ def expected_cost(
     left = [one for one in plan if one.state not in {"done", "cancelled"}]
     seconds_of = seconds_of or _usual_seconds
     tokens = sum(
-        _CALLS * (_PROMPT + prior_length(one.kind, "medium").median * _SIZES[one.size])
+        _CALLS * (_PROMPT + prior_length(one.kind, "medium").median * SIZE_FACTORS[one.size])
         for one in left
     )
     return Cost(sum(map(seconds_of, left)), tokens)
@@ -162,7 +160,7 @@ def _named(reason: str, found: Sequence[str]) -> str:
 
 
 def _usual_seconds(part: Subtask) -> float:
-    return prior_duration(part.kind).median * _SIZES[part.size]
+    return prior_duration(part.kind).median * SIZE_FACTORS[part.size]
 
 
 def _paths(plan: Sequence[Subtask], outside: Callable[[str], bool]) -> list[str]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
-from tale.tasks.durations import Durations, Expected
+from tale.tasks.durations import SIZE_FACTORS, Durations, Expected
 from tale.tasks.estimate import Progress
 from tale.tasks.outlook import Outlook, lessons, outlook
-from tale.tasks.task import ENDED, Task, TaskEvent
+from tale.tasks.task import ENDED, Subtask, Task, TaskEvent
 from tale.tasks.view import Finished, Part, View, fold, replay
 
 __all__ = ["History", "Watching"]
@@ -137,6 +137,10 @@ class Watching:
         if view.has_ended:
             self._watched.pop(identity, None)
         return found
+
+    def seconds_of(self, part: Subtask) -> float:
+        """Say how long a part of a plan is expected to take, by what was learned of its kind."""
+        return self._durations.of(part.kind, "task").median * SIZE_FACTORS[part.size]
 
     async def _begin(self, identity: str) -> _Watched:
         """Fold what is stored; what happens meanwhile comes after it."""

@@ -1,0 +1,144 @@
+"""A large request in a whole daemon: its plan, the yes to it, its parts, and the end of all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tale.prompts import PLAN_SYSTEM, WHOLE_SYSTEM
+from told_daemon import World, installation
+
+pytestmark = [pytest.mark.anyio, pytest.mark.integration, pytest.mark.timeout(300)]
+
+REQUEST = "Build a complete web shop with a database, an API and pages"
+PERMITTED = ("--permission", "full")  # without a sandbox, each check would ask
+
+
+def part(name: str, *needs: str) -> dict[str, object]:
+    return {
+        "id": name,
+        "title": name.capitalize(),
+        "instructions": f"Write {name}.txt",
+        "kind": "write",
+        "depends_on": list(needs),
+        "reads": [f"{other}.txt" for other in needs],
+        "writes": [f"{name}.txt"],
+        "check": f"test -s {name}.txt",
+        "size": "small",
+        "priority": 0,
+    }
+
+
+PLAN = json.dumps(
+    {
+        "reasoning": "All need the database.",
+        "subtasks": [part("data"), part("api", "data"), part("pages", "data")],
+    }
+)
+
+
+class Model:
+    """Plans, and writes each part once it may go on.
+
+    Attributes:
+        went: What was written, by part, in order.
+    """
+
+    def __init__(self, *, held: str = "") -> None:
+        self.plans = 0
+        self.went: list[str] = []
+        self.held = held
+        self.go_on = anyio.Event()
+
+    async def answer(self, messages: list[Any]) -> str:
+        system, told = messages[0].content, messages[-1].content
+        if system == PLAN_SYSTEM:
+            self.plans += 1
+            return PLAN
+        if system == WHOLE_SYSTEM:
+            return "A shop is there."
+        own = told.partition("Do this part only:\n")[2].split("\n")[0]
+        name = own.removeprefix("Write ").removesuffix(".txt")
+        if name and name == self.held:
+            await self.go_on.wait()
+        self.went.append(name)
+        return f"FILE: {name}.txt\n```\n{name}\n```\n"
+
+
+async def submitted(world: World, workspace: Path, *more: str) -> str:
+    done = await world.run("submit", REQUEST, "-w", str(workspace), "--no-wait", *PERMITTED, *more)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+async def until(world: World, task: str, state: str, part: str = "") -> dict[str, Any]:
+    """Give a task once it, or a part of it, is in a state."""
+    while True:
+        shown = await world.show(task)
+        parts = {one["id"]: one["state"] for one in shown["progress"]["parts"]}
+        if (parts.get(part) if part else shown["state"]) == state:
+            return shown
+
+
+async def test_a_plan_waits_for_a_yes_over_a_kill_and_is_worked_on_as_it_was_edited(
+    tmp_path: Path,
+) -> None:
+    work, model = tmp_path / "work", Model()
+    async with installation(tmp_path / "home") as world:
+        world.model.answer = model.answer
+        task = await submitted(world, work, "--approve", "always")
+        asked = await until(world, task, "waiting")
+        await world.kill_everything()
+        assert (await world.run("serve", "--detach")).returncode == 0
+        shown = await world.run("show", task)
+        assert "you want to be asked about every plan" in shown.stdout
+        assert "├ api  Api (after data)" in shown.stdout, shown.stdout
+        mine = tmp_path / "mine.yaml"
+        mine.write_text(asked["plan"].replace("pages", "views").replace("Pages", "Views"))
+        edited = await world.run("edit", task, "--file", str(mine))
+        assert edited.returncode == 0, edited.stderr
+        ended = await world.run("watch", task)
+    assert (ended.returncode, ended.stdout) == (0, "A shop is there.\n"), ended.stderr
+    assert model.plans == 1
+    assert sorted(model.went) == ["api", "data", "views"]
+    assert {file.name for file in work.glob("*.txt")} == {"data.txt", "api.txt", "views.txt"}
+
+
+async def test_a_kill_of_everything_in_a_plan_repeats_no_part_that_is_done(tmp_path: Path) -> None:
+    work, model = tmp_path / "work", Model(held="pages")
+    async with installation(tmp_path / "home") as world:
+        world.model.answer = model.answer
+        task = await submitted(world, work, "--approve", "never")
+        await until(world, task, "done", part="data")
+        await world.kill_everything()
+        model.go_on.set()
+        assert (await world.run("serve", "--detach")).returncode == 0
+        ended = await world.run("watch", task)
+        shown = await world.show(task)
+    assert ended.returncode == 0, ended.stderr
+    assert model.plans == 1
+    assert model.went.count("data") == 1
+    assert {one["state"] for one in shown["progress"]["parts"]} == {"done"}
+    assert shown["holds"] is True
+
+
+async def test_a_yes_to_another_plan_than_the_one_that_waits_is_refused(tmp_path: Path) -> None:
+    model = Model()
+    async with installation(tmp_path / "home") as world:
+        world.model.answer = model.answer
+        task = await submitted(world, tmp_path / "work", "--approve", "always")
+        await until(world, task, "waiting")
+        mine = tmp_path / "mine.yaml"
+        mine.write_text("subtasks:\n  - id: a\n    text: do\n    depends_on: [a]\n")
+        faulty = await world.run("edit", task, "--file", str(mine))
+        rejected = await world.run("reject", task)
+        ended = await world.run("watch", task)
+    assert faulty.returncode != 0
+    assert "can't be worked on" in faulty.stderr
+    assert rejected.returncode == 0
+    assert ended.returncode == 1
+    assert "You rejected its plan" in ended.stderr
