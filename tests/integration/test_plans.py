@@ -65,7 +65,8 @@ class Model:
         name = own.removeprefix("Write ").removesuffix(".txt")
         if name and name == self.held:
             await self.go_on.wait()
-        self.went.append(name)
+        if name:  # else a model is only warmed up
+            self.went.append(name)
         return f"FILE: {name}.txt\n```\n{name}\n```\n"
 
 
