@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from scripted_hands import ScriptedHands
 from tale.errors import TaskError
+from tale.prompts import THIS_PART
 from tale.tasks.agent import work
 from tale.tasks.attempts import Limits
 from tale.tasks.fenced import AFTERWORD
@@ -456,3 +458,27 @@ def test_nothing_is_open_once_it_is_closed(text: str) -> None:
     whole = closed(text)
     assert whole.startswith(text)
     assert closed(whole) == whole
+
+
+# -- parts of plans --------------------------------------------------------------------------------
+
+
+def part_step(text: str, **more: object) -> Step:
+    whole = f"Others do the rest.\n\n{THIS_PART}\n{text}"
+    return replace(step(whole), subtask="a", wanted="code", **more)  # pyright: ignore[reportArgumentType]
+
+
+async def test_a_part_is_asked_for_behind_the_files_that_it_builds_on() -> None:
+    hands = ScriptedHands(GOOD, files={"model.py": "x = 1\n"}, runs=examples)
+    await work(part_step("Write f.py, which uses model.py"), hands)
+    told = hands.asked[0].messages[-1].content
+    assert told.index("Others do") < told.index("x = 1") < told.index(THIS_PART)
+
+
+async def test_a_block_without_a_name_is_the_file_that_a_part_was_to_write() -> None:
+    hands = ScriptedHands("```python\ndef f(x):\n    return 2 * x\n```", runs=examples)
+    result = await work(part_step("Write api.py", writes=("api.py",)), hands)
+    assert result.files == ("api.py",)
+    several = ScriptedHands("```python\nx = 1\n```")
+    result = await work(part_step("Write both", writes=("a.py", "b.py")), several)
+    assert result.files == ("main.py",)

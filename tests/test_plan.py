@@ -295,3 +295,13 @@ def test_a_part_is_told_which_files_are_its_own_and_how_it_is_checked() -> None:
     assert first.endswith("the whole"), "what all parts share is computed once"
     assert last == "It is done when this succeeds: try a.py"
     assert "Write a.py and b.py, and no other file." in instructions("the whole", one, {"a": one})
+
+
+def test_what_is_in_files_is_not_told_again_with_the_result() -> None:
+    code = "Here it is.\n```python\nx = 1\n```\nThat is all."
+    done = replace(part("a"), state="done", answer=code, files=("a.py",))
+    said = replace(done, files=())
+    told = instructions("the whole", part("b", "a"), {"a": done})
+    assert "x = 1" not in told
+    assert "That is all." in told
+    assert "x = 1" in instructions("the whole", part("b", "a"), {"a": said})

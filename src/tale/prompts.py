@@ -24,6 +24,7 @@ __all__ = [
     "REPEATED",
     "RUN_SYSTEM",
     "TESTED_WORK_SYSTEM",
+    "THIS_PART",
     "WHOLE_SYSTEM",
     "WORK_SYSTEM",
     "actions_system",
@@ -145,6 +146,10 @@ def _offered(tools: Sequence[tuple[str, str]], left_out: int) -> str:
         lines.append(f"({left_out} more tools are not shown, as they seem to have no part in it.)")
     return "\n".join(lines)
 
+
+THIS_PART: Final = "Do this part only:"
+"""Stands before what a part of a plan is told to do. It comes last, behind the files: where the
+whole task or a file stood behind it, the 1.5B did the whole task."""
 
 WHOLE_SYSTEM: Final = (
     "You are a careful engineer. You are told what was asked for and what was made of it, in "

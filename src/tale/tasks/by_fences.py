@@ -84,7 +84,7 @@ class _ByFences:
         await say_how_it_ended(reply, self._hands)
         step = self._bench.step
         heads = signatures_in(step.text)
-        fenced = read_fenced(reply, heads[-1].name if heads else "")
+        fenced = read_fenced(reply, heads[-1].name if heads else "", step.writes)
         for note in fenced.notes:
             await self._hands.note(note)
         told = read_calls(reply.text, step.tools)

@@ -8,6 +8,7 @@ solved 8 of 10 little problems, with one JSON action a turn 4 of 6, with native 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -43,20 +44,22 @@ class Fenced:
     notes: tuple[str, ...] = ()
 
 
-def read_fenced(reply: Reply, asked_for: str = "") -> Fenced:
+def read_fenced(reply: Reply, asked_for: str = "", writes: Sequence[str] = ()) -> Fenced:
     """Read what a model wants done.
 
     Args:
         reply: Its answer.
         asked_for: The name of a function that the request heads, which tells the block with the
             program from blocks that show its use.
+        writes: The files that it was to write: where that is one, a block without a name is it.
     """
     found = parse_fences(reply.text)
     notes = list(found.problems)
     # A name with nothing under it, after the code itself, is only its name.
     files = tuple(file for file in found.files if file.content.strip() or not found.blocks)
     if not files and (block := _only_block(found, asked_for)):
-        named = found.files[-1].path if found.files else ""
+        meant = writes[0] if len(writes) == 1 else ""
+        named = found.files[-1].path if found.files else meant
         files = (replace(block, path=named) if named else block,)
         if not named:
             notes.append(f"The model named no file; its code is in {block.path}.")

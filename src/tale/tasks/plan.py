@@ -8,6 +8,7 @@ alone, before and after a crash. Parts whose ids begin with `+` are tale's own: 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from itertools import islice
 from typing import Final
 
 from tale.errors import PlanRejected, PromptRejected
+from tale.prompts import THIS_PART
 from tale.tasks.ancestry import Ancestry, circles
 from tale.tasks.check_line import why_not
 from tale.tasks.task import State, Subtask, check_prompt
@@ -50,6 +52,7 @@ _HINT: Final = "Each has an id of its own, a text, and in depends_on the ids of 
 _MAX_ID: Final = 64
 _MAX_FILES: Final = 200
 """Files that one part may read or write: a folder full of them is one part's own business."""
+_BLOCK: Final = re.compile(r"^(```+|~~~+).*?^\1`*$", re.MULTILINE | re.DOTALL)
 _SHORT: Final = 1500
 """Characters of a part's result that those which depend on it are given: several of them fit in
 the smallest window beside the work."""
@@ -132,11 +135,13 @@ def instructions(task: str, part: Subtask, plan: Mapping[str, Subtask]) -> str:
     What all parts share comes first, so that the prefix cache has it; the part itself comes last,
     or a small model does the whole.
     """
-    told = [f"A larger task is done in parts. The whole is this:\n{_short(task)}"]
+    told = [f"Others do the rest of a larger task, of which you do one part:\n{_short(task)}"]
     for needed in map(plan.__getitem__, part.depends_on):
         files = f"\nFiles: {', '.join(needed.files)}" if needed.files else ""
-        told.append(f"Result of {needed.title!r}:\n{_short(needed.answer)}{files}")
-    told.append(f"Do this part only:\n{part.text}")
+        # What it wrote is in its files, which are shown where they are needed.
+        answer = _BLOCK.sub("[…]", needed.answer) if needed.files else needed.answer
+        told.append(f"Result of {needed.title!r}:\n{_short(answer)}{files}")
+    told.append(f"{THIS_PART}\n{part.text}")
     if part.writes:
         told.append(f"Write {_listed(part.writes)}, and no other file.")
     if part.reads:

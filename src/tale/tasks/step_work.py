@@ -168,6 +168,7 @@ class StepWork:
             origin=past.origin,
             permission=task.permission,
             wanted=part.kind if part else None,
+            writes=part.writes if part else (),
         )
 
     async def _work(self, step: Step, doing: Doing, recorder: Recorder) -> Ended | None:

@@ -220,6 +220,7 @@ class Step:
         origin: Where its task's files came from, if it was forked.
         permission: What the user said of this task; None leaves it to the settings.
         wanted: What a part of a plan is, as its plan says; else the text tells.
+        writes: The files that such a part is to write.
     """
 
     task: str
@@ -237,6 +238,7 @@ class Step:
     origin: Origin | None = None
     permission: Level | None = None
     wanted: WorkKind | None = None
+    writes: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
