@@ -51,6 +51,7 @@ def environment(home: str, scratch: str) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         # `python -m py_compile`, a usual check, writes all the same: but not into the workspace.
         "PYTHONPYCACHEPREFIX": f"{scratch}/pycache",
+        "PYTEST_ADDOPTS": "-p no:cacheprovider",
         "GIT_TERMINAL_PROMPT": "0",
     }
 
