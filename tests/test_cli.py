@@ -563,16 +563,18 @@ class TestTasks:
         ]
 
     def test_watch_tells_of_plans_and_of_each_change(self, tale: Tale, daemon: FakeDaemon) -> None:
-        planned = [{"id": "+plan", "kind": "plan"}, {"id": "a"}, {"id": "b"}]
+        planning = {"id": "+plan", "kind": "plan", "state": "done"}
+        planned = [planning, {"id": "a"}, {"id": "b"}]
+        changed = [planning, {"id": "a"}, {"id": "b", "state": "cancelled"}, {"id": "c"}]
         daemon.events["t1"] = [
             *default_events()[:-1],
-            event(3, "plan", subtasks=planned, why="in two steps"),
+            event(3, "plan", subtasks=planned, why="in two steps", changes=["'a' waits for 'b'."]),
             event(4, "subtask", id="b", title="Tell", state="failed", holds=False, check="no"),
-            event(5, "plan", subtasks=planned, changes=["'B' is dropped: why not", "'C' is new."]),
+            event(5, "plan", subtasks=changed, changes=["'B' is dropped: why not", "'C' is new."]),
             event(6, "done", answer="Hello there."),
         ]
         told = tale("watch", "t1").err
-        assert "  planned 2 subtasks: in two steps\n" in told
+        assert "  planned 2 subtasks: in two steps\n  'a' waits for 'b'.\n" in told
         assert "  Tell: failed, check failed: no\n" in told
         assert "  the plan changes:\n  'B' is dropped: why not\n  'C' is new.\n" in told
 

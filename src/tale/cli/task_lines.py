@@ -132,10 +132,12 @@ def _subtask(data: Record) -> str:
 
 def _plan(data: Record) -> str:
     """Say what was planned, or how the plan has changed."""
-    if changes := data.texts("changes"):
-        return "\n".join(("the plan changes:", *(f"  {change}" for change in changes)))
     parts = [part for part in data.records("subtasks") if part.text("kind") != "plan"]
-    return f"planned {plural(len(parts), 'subtask')}" + _after(data.text("why"))
+    changes = [f"  {change}" for change in data.texts("changes")]
+    if changes and any(part.text("state") for part in parts):
+        return "\n".join(("the plan changes:", *changes))
+    planned = f"planned {plural(len(parts), 'subtask')}" + _after(data.text("why"))
+    return "\n".join((planned, *changes))
 
 
 def _acting(data: Record) -> str:
