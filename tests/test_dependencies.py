@@ -134,8 +134,9 @@ def test_of_two_that_speak_of_each_others_files_the_first_in_the_plan_goes_first
 
 
 def test_an_edge_between_parts_that_have_nothing_to_do_with_each_other_is_dropped() -> None:
-    one, other = part("one", writes=("a.py",)), part("two", "one", writes=("b.py",))
-    settled = settle([one, other], ())
+    one = part("one", writes=("a.py",))
+    other = part("two", "one", reads=("in.csv",), writes=("b.py",))
+    settled = settle([one, other], {"in.csv"})
     [change] = settled.changes
     assert (change.added, change.part, change.other) == (False, "two", "one")
     assert "no file goes from one to two" in change.reason
@@ -146,13 +147,14 @@ def test_an_edge_between_parts_that_have_nothing_to_do_with_each_other_is_droppe
     "other",
     [
         part("two", "one"),
-        part("two", "one", text="As in one.", writes=("b.py",)),
-        part("two", "one", text="Go on from part  ONE", writes=("b.py",)),
-        part("two", "one", text="See a.py", writes=("b.py",)),
-        replace(part("two", "one", writes=("b.py",)), kind="act"),
-        replace(part("two", "one", writes=("b.py",)), state="running"),
-        replace(part("two", "one", writes=("b.py",)), state="done"),
-        part("+whole", "one", writes=("b.py",)),
+        part("two", "one", writes=("b.py",)),  # it may read what it does not say
+        part("two", "one", text="As in one.", reads=("in.csv",), writes=("b.py",)),
+        part("two", "one", text="Go on from part  ONE", reads=("in.csv",), writes=("b.py",)),
+        part("two", "one", text="See a.py", reads=("in.csv",), writes=("b.py",)),
+        replace(part("two", "one", reads=("in.csv",), writes=("b.py",)), kind="act"),
+        replace(part("two", "one", reads=("in.csv",), writes=("b.py",)), state="running"),
+        replace(part("two", "one", reads=("in.csv",), writes=("b.py",)), state="done"),
+        part("+whole", "one", reads=("in.csv",), writes=("b.py",)),
     ],
 )
 def test_an_edge_that_may_have_a_reason_stays(other: Subtask) -> None:

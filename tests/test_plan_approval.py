@@ -116,7 +116,7 @@ async def test_an_edited_plan_is_worked_on_instead_with_a_check_for_each_part() 
 @pytest.mark.parametrize(
     ("edited", "fault"),
     [
-        (EDITED + "  depends_on: [only]\n", "Subtasks wait for each other."),
+        (EDITED + "  depends_on: [only]\n", "Subtasks wait for each other: only → only."),
         (EDITED + "  depends_on: [gone]\n", "'only' depends on 'gone', which is not there."),
         (EDITED + "  needs: x\n", "Line 5: a part has no `needs`"),
         ("subtasks: [\n", "this is no YAML"),

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plan_rules import RULES, faults
+from plan_rules import RULES
 from scripted_hands import ScriptedHands
 from tale.errors import BackendUnavailable, ContextExceeded
 from tale.tasks.hands import Action, ListFiles, Outcome, Question, ReadFile, Reply
 from tale.tasks.hands_json import read_question, write_question
+from tale.tasks.plan import faults
 from tale.tasks.plan_questions import WINDOWS, quoted, shortened
 from tale.tasks.planner import Planned, Rules, plan, repair
 from tale.tasks.task import Step, Subtask, TokensSpent
@@ -93,7 +94,7 @@ async def test_dependencies_are_put_straight_and_each_change_is_told() -> None:
     made = await planned(hands)
     assert edges(made.parts)["cli"] == ("store",)
     assert made.changes == (
-        "cli now waits for store: that writes store.py.",
+        "cli now waits for store: it reads store.py, which store writes.",
         "cli: another check took the place of `it works`: it is no command.",
     )
 
@@ -105,7 +106,7 @@ async def test_a_faulty_plan_goes_back_with_its_exact_faults() -> None:
     again = hands.asked[1]
     assert again.messages[:2] == hands.asked[0].messages
     assert again.messages[2].content == CIRCLE
-    assert "- Subtasks wait for each other." in told(again)
+    assert "- Subtasks wait for each other: a → b → a." in told(again)
     assert (again.temperature, again.schema) == (0.7, hands.asked[0].schema)
     assert hands.notes == []
     assert made.usage == TokensSpent(200, 20, 100)
@@ -121,8 +122,8 @@ async def test_after_two_corrections_its_parts_are_done_one_after_the_other() ->
     assert all(one.check for one in made.parts)
     [note] = made.notes
     assert note == (
-        "The model gave no plan that can be worked on (Subtasks wait for each other), so its "
-        "parts are done one after the other."
+        "The model gave no plan that can be worked on (Subtasks wait for each other: a → b → a. "
+        "Take one of these edges away), so its parts are done one after the other."
     )
     assert hands.notes == [note]
 

@@ -90,6 +90,8 @@ class Desk:
         plans: What the planner is answered, in order; the last one for ever.
         repairs: Likewise when the plan is mended.
         broken: Files of which the check fails.
+        down: Parts whose model is gone.
+        endless: Parts whose model repeats itself without end.
         hold: Held up before they are written, until `go`.
         meet: Written once all of them are being written.
         asked: What the models were asked, as they were.
@@ -100,6 +102,7 @@ class Desk:
         self.repairs: list[str] = []
         self.broken: set[str] = set()
         self.down: set[str] = set()
+        self.endless: set[str] = set()
         self.hold: set[str] = set()
         self.meet: set[str] = set()
         self.go = anyio.Event()
@@ -119,7 +122,8 @@ class Desk:
             text = "A shop: run model.py."
         else:
             text = await self._write(step)
-        return Reply(text, "scripted", "task", usage=TokensSpent(10, 5))
+        ran_away = step.subtask in self.endless
+        return Reply(text, "scripted", "task", usage=TokensSpent(10, 5), ran_away=ran_away)
 
     async def _write(self, step: Step) -> str:
         if step.subtask in self.down:
@@ -271,6 +275,21 @@ async def test_what_can_never_pass_is_taken_as_it_is_and_said_plainly(world: Wor
     [whole] = await world.events(task.id, "done")
     assert whole.data.get("holds") is False
     assert "third.py" in str(whole.data.get("check"))
+
+
+async def test_a_part_whose_model_says_nothing_of_use_is_planned_anew_and_then_fails_the_task(
+    world: World,
+) -> None:
+    world.desk.endless = {"pages", "other", "third"}
+    world.desk.repairs = [repair_of(part("other", "model")), repair_of(part("third", "model"))]
+    async with world.running() as engine:
+        task = await world.ended((await engine.submit(NewTask(REQUEST))).id)
+    assert task.state == "failed"
+    assert task.error is not None
+    assert "Third: " in task.error
+    states = await world.states(task.id)
+    assert states["pages"] == states["other"] == "cancelled"
+    assert states["model"] == "done", "what is done stays"
 
 
 async def test_a_model_that_is_gone_is_no_fault_of_the_plan(world: World) -> None:

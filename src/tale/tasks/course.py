@@ -8,16 +8,16 @@ last part that looks at the whole. A part that failed is followed by one that me
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from tale.tasks.merging import Merged, merge
-from tale.tasks.plan import PLAN_PART, REPAIR_PART, WHOLE_PART
+from tale.tasks.plan import PLAN_PART, WHOLE_PART
 from tale.tasks.planner import Planned
-from tale.tasks.recompose import MAX_REPAIRS, Recompose, failures_of, needless
+from tale.tasks.recompose import Recompose, failures_of, needless
 from tale.tasks.task import Subtask
 
-__all__ = ["can_be_mended", "is_own", "mended", "opening", "planned", "without_needless"]
+__all__ = ["is_own", "mended", "opening", "planned", "without_needless"]
 
 _FROM_PARTS: Final = 2
 """Parts from which there is a whole to look at."""
@@ -26,11 +26,6 @@ _FROM_PARTS: Final = 2
 def is_own(part: Subtask) -> bool:
     """Tell whether a part is tale's own, and none that a user or a model named."""
     return part.id.startswith("+")
-
-
-def can_be_mended(plan: Iterable[Subtask]) -> bool:
-    """Tell whether a plan in which a part gave nothing may be mended once more."""
-    return sum(part.id.startswith(REPAIR_PART) for part in plan) < MAX_REPAIRS
 
 
 def without_needless(plan: tuple[Subtask, ...]) -> Merged:

@@ -2,8 +2,8 @@
 
 An edge that files need is added, and one that only costs parallelism is dropped, each with a reason
 for the user. What follows from other edges stays, since results are handed on along edges; it is
-only left out of what is shown. Where no file is declared, nothing is changed: `edges` judges words.
-Above: the planner. Below: `mentions` (what parts say of files).
+only left out of what is shown. Where a part does not say what it reads, none of its edges is
+dropped. Above: the planner, by way of `planner.Rules`. Below: `mentions` (what parts say of files).
 """
 
 from __future__ import annotations
@@ -140,7 +140,9 @@ class _Settling:
             # What is done on the machine is seen in no file, and tale's own parts wait for reasons.
             return ""
         says, hears = self._said[first], self._said[second]
-        if not (says.writes and hears.declares) or frozenset((first, second)) in self._tied:
+        # Small models say that a part depends on another and forget to say what it reads: only
+        # where it is said what a part reads is it known that it needs nothing else.
+        if not (says.writes and other.reads) or frozenset((first, second)) in self._tied:
             return ""
         if _names(one, hears) or _names(other, says) or _reaches(flowing, second, first):
             return ""

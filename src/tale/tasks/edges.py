@@ -3,7 +3,8 @@
 A linear judge gives each two steps the chance that the one must be done right before the other. The
 edges that are taken are those with the best expected F1 together: from the likeliest on, without
 circles, without those that follow from others. What a model proposes counts as evidence beside the
-words. `dependencies` decides where files are declared. Above: the planner. Below: `step_cues` (what
+words. No plan is changed by it yet: `benchmarks.edges` measures whether that would be for the
+better; until then `dependencies` decides by files alone. Below: `step_cues` (what
 steps show), `edges.weights` (what it tells, by `training.edges`).
 """
 

@@ -57,11 +57,6 @@ class Mentions:
     about: About | None
     subjects: frozenset[str]
 
-    @property
-    def declares(self) -> bool:
-        """Whether it says anything of files."""
-        return bool(self.reads or self.writes)
-
 
 def mentions_of(part: Subtask) -> Mentions:
     """See what a part says of files."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from tale.tasks.ancestry import Ancestry
 from tale.tasks.languages import is_file_name
 from tale.tasks.lenient_json import Fault, read_object
 from tale.tasks.part_checks import mended_check
@@ -25,7 +26,7 @@ from tale.tasks.part_fields import (
 )
 from tale.tasks.task import Subtask
 
-__all__ = ["Draft", "ancestors", "checked", "read_draft"]
+__all__ = ["Draft", "checked", "read_draft"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,34 +93,22 @@ def checked(
     """
     told: list[str] = []
     done: list[Subtask] = []
+    ancestry = Ancestry(plan)
+    parts = {one.id: one for one in plan}
+
+    def before(part: Subtask) -> Iterator[str]:
+        for name in ancestry.ancestors(part.id):
+            yield from (*parts[name].writes, *parts[name].files)
+
     for one in plan:
         if one.state != "queued":
             done.append(one)
             continue
-        mended = mended_check(one, {*present, *_files_before(plan, one.id), *one.writes})
+        mended = mended_check(one, {*present, *before(one), *one.writes})
         if mended.why:
             told.append(f"{one.id}: another check took the place of `{one.check}`: {mended.why}.")
         done.append(replace(one, check=mended.check))
     return tuple(done), tuple(told)
-
-
-def ancestors(plan: Sequence[Subtask], identity: str) -> set[str]:
-    """Name all for which a part waits, directly or not."""
-    parts = {one.id: one for one in plan}
-    seen: set[str] = set()
-    left = [identity]
-    while left:
-        for other in parts[left.pop()].depends_on:
-            if other in parts and other not in seen:
-                seen.add(other)
-                left.append(other)
-    return seen
-
-
-def _files_before(plan: Sequence[Subtask], identity: str) -> set[str]:
-    parts = {one.id: one for one in plan}
-    before = (parts[one] for one in ancestors(plan, identity))
-    return {path for one in before for path in (*one.writes, *one.files)}
 
 
 # -- all of them -----------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """A plan is put to its user where it has to be, until they agree, change it, or don't want it.
 
 They may agree, give the plan as they want it, or say why not, which has it planned anew. Each
-question goes through `Hands`, so it waits over any crash. Above: the engine, for parts of the kind
-`plan`. Below: `tasks.planner`, `tasks.plan_policy`, `tasks.plan_text`.
+question goes through `Hands`, so it waits over any crash. Above: `tasks.planning`. Below:
+`tasks.planner`, `tasks.plan_policy`, `tasks.plan_text`.
 """
 
 from __future__ import annotations

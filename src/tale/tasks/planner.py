@@ -2,7 +2,7 @@
 
 It only decides; all it sees and asks goes through `Hands`, so a plan that a crash cut off comes out
 the same. A faulty plan goes back with its faults; where that does not help, a plain one is made of
-it, and the user is told. Above: the engine, for parts of the kind `plan`. Below:
+it, and the user is told. Above: `tasks.planning`, `tasks.plan_approval`. Below:
 `tasks.plan_questions` (what is asked), `tasks.plan_answers` (what the answer means),
 `tasks.plan_safe`, `tasks.plan_repair`.
 """

@@ -1,13 +1,13 @@
 """When and how results change a plan: after failures, and where parts turn out needless. Pure.
 
 The number of times that a task is planned anew is bounded; after that what failed is taken as it
-is, and says so. Above: `tasks.engine`, `tasks.planner`, and `tasks.part_store`, which records what
-comes of it. Below: `merging`, `plan`.
+is, and says so. Above: `tasks.step_work`, `tasks.course`, and `tasks.part_store`, which records
+what comes of it. Below: `merging`, `plan`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -22,6 +22,7 @@ __all__ = [
     "Recompose",
     "accept",
     "after_failure",
+    "can_be_repaired",
     "failures_of",
     "merge",
     "needless",
@@ -74,7 +75,7 @@ def after_failure(plan: Sequence[Subtask], failed: str, *, why: str) -> Merged:
         parts = (replace(one, state="cancelled") if one is part else one for one in merged.plan)
         gone = f"{part.title!r} is dropped: {why}"
         return replace(merged, plan=tuple(parts), changes=(gone, *merged.changes))
-    repairs = sum(one.id.startswith(REPAIR_PART) for one in plan)
+    repairs = _repairs(plan)
     if repairs >= MAX_REPAIRS:
         return accept(plan, [failed], why=why)
     text = part.text if len(part.text) <= _SHORT else f"{part.text[:_SHORT]} […]"
@@ -91,6 +92,11 @@ def after_failure(plan: Sequence[Subtask], failed: str, *, why: str) -> Merged:
     at = plan.index(part) + 1
     added = (f"{part.title!r} has failed, and what is not done is planned anew: {why}",)
     return Merged((*plan[:at], repair, *plan[at:]), added, why)
+
+
+def can_be_repaired(plan: Iterable[Subtask]) -> bool:
+    """Tell whether a plan in which a part failed may be planned anew once more."""
+    return _repairs(plan) < MAX_REPAIRS
 
 
 def failures_of(plan: Sequence[Subtask], repair: str) -> tuple[str, ...]:
@@ -116,3 +122,7 @@ def needless(plan: Sequence[Subtask]) -> dict[str, str]:
             who = " and ".join(dict.fromkeys(repr(unasked[file]) for file in made))
             found[one.id] = f"{who} made {', '.join(made)} already"
     return found
+
+
+def _repairs(plan: Iterable[Subtask]) -> int:
+    return sum(one.id.startswith(REPAIR_PART) for one in plan)

@@ -14,7 +14,7 @@ from typing import Final
 
 from tale.errors import PlanRejected, StorageError, TaleError, TaskError
 from tale.storage.database import storable
-from tale.tasks.course import can_be_mended, is_own, without_needless
+from tale.tasks.course import is_own, without_needless
 from tale.tasks.durable import Changed, Journal, Recorder
 from tale.tasks.equip import Equip
 from tale.tasks.hands import Hands
@@ -22,7 +22,7 @@ from tale.tasks.keeper import Keeper
 from tale.tasks.leave import Asker, Trust
 from tale.tasks.plan import instructions
 from tale.tasks.planning import PlanKeeping, own_part
-from tale.tasks.recompose import Recompose, after_failure
+from tale.tasks.recompose import Recompose, after_failure, can_be_repaired
 from tale.tasks.recorded_hands import Overtaken, RecordedHands, Workers
 from tale.tasks.rounds import Past, past_of
 from tale.tasks.run import Insist, Run
@@ -246,7 +246,7 @@ class StepWork:
         if run.step:
             await self._keeper.keep(run.step, "end", run.tell)
         gave_up = isinstance(error, TaskError)  # what no model or server can do fails the task
-        if part and gave_up and not is_own(part) and can_be_mended(doing.parts.values()):
+        if part and gave_up and not is_own(part) and can_be_repaired(doing.parts.values()):
             return await self._fail_part(doing, part, None, error.message)
         await run.fail(part, error)
         log.warning("task.failed", task=run.queued.id, code=error.code, reason=error.message)

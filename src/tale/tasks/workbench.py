@@ -61,15 +61,16 @@ class Workbench:
 
     async def request(self) -> str:
         """Give the text with the files that it is about, and what it may say in words."""
-        context, this_part, own = self.step.text.rpartition(f"\n\n{THIS_PART}\n")
-        parts = [context if this_part else self.step.text]
+        context, mark, own = self.step.text.rpartition(f"\n\n{THIS_PART}\n")
+        is_part = bool(mark and self.step.subtask)
+        parts = [context if is_part else self.step.text]
         listed = await self.hands.act(ListFiles())
         names = [line.strip() for line in listed.text.splitlines() if line.strip()]
         if listed.ok and names and not listed.text.endswith("is empty."):
             more = f"\n… and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
             parts.append("Files in the workspace:\n" + "\n".join(names[:_LISTED]) + more)
             parts += await self._named_files(names)
-        if this_part:
+        if is_part:
             parts.append(f"{THIS_PART}\n{own}")
         if hint := word_hint(self.step.text, self.found.kind, self.found.band):
             parts.append(hint)
