@@ -127,7 +127,7 @@ async def test_a_kill_of_everything_in_a_plan_repeats_no_part_that_is_done(tmp_p
     assert shown["holds"] is True
 
 
-async def test_a_plan_that_can_not_be_worked_on_is_refused_and_a_rejected_one_ends_its_task(
+async def test_a_faulty_edit_is_refused_and_a_rejected_plan_ends_its_task(
     tmp_path: Path,
 ) -> None:
     model = Model()
