@@ -2,38 +2,54 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-# A terminal sends Ctrl-C as a signal only to those whose controlling terminal it is.
-_IN_ITS_TERMINAL = (
-    "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "from tale.cli.main import main; main()"
-)
+# A terminal sends Ctrl-C as a signal only to those whose controlling terminal it is. Its owner is a
+# shell, which outlives the command: where the owner ends, the kernel hangs up and drops what nobody
+# has read yet.
+_IN_ITS_TERMINAL = """
+import fcntl, os, signal, sys, termios
+ended = int(sys.argv.pop(1))
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+command = os.fork()
+if command == 0:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.close(ended)
+    from tale.cli.main import main
+    main()
+status = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
+os.write(ended, str(status).encode())
+signal.pause()
+"""
 
 
 class Terminal:
-    """`tale` on a pseudo-terminal."""
+    """`tale` on a pseudo-terminal, started as by a shell."""
 
     def __init__(self, home: Path, *arguments: str) -> None:
         self._master, slave = pty.openpty()
+        self._ended, ended = os.pipe()
         environment = {**os.environ, "TALE_HOME": str(home), "TERM": "xterm", "COLUMNS": "100"}
         environment.pop("NO_COLOR", None)
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _IN_ITS_TERMINAL, *arguments],
+        self._shell = subprocess.Popen(
+            [sys.executable, "-c", _IN_ITS_TERMINAL, str(ended), *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
             env=environment,
             start_new_session=True,
+            pass_fds=[ended],
         )
         os.close(slave)
+        os.close(ended)
         self.text = ""
 
     def until(self, words: str, seconds: float = 30, after: str = "") -> str:
@@ -53,24 +69,25 @@ class Terminal:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.process.kill()
-        self.process.wait()
+        os.killpg(self._shell.pid, signal.SIGKILL)
+        self._shell.wait()
         os.close(self._master)
+        os.close(self._ended)
 
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
     def end(self, seconds: float = 30) -> int:
-        """Wait for its end, reading what it still writes."""
+        """Wait for its end, reading all that it still writes.
+
+        Returns:
+            Its exit code; a signal that ended it is a negative number.
+        """
         deadline = time.monotonic() + seconds
-        while self.process.poll() is None and time.monotonic() < deadline:
-            if select.select([self._master], [], [], 0.05)[0]:
-                try:
-                    self.text += os.read(self._master, 65536).decode(errors="replace")
-                except OSError:
-                    break
-        code = self.process.wait(seconds)
-        with contextlib.suppress(OSError):
-            while select.select([self._master], [], [], 0)[0]:
+        ready: list[int] = []
+        while self._ended not in ready or self._master in ready:
+            assert time.monotonic() < deadline, self.text
+            ready = select.select([self._master, self._ended], [], [], 0.2)[0]
+            if self._master in ready:
                 self.text += os.read(self._master, 65536).decode(errors="replace")
-        return code
+        return int(os.read(self._ended, 8))

@@ -58,15 +58,16 @@ def leave(connection: Connection, screen: Screen, task: str) -> None:
 def _ask(screen: Screen) -> Wish:
     if not (screen.err_is_terminal and sys.stdin.isatty()):
         return "leave"
-    while True:
-        screen.err.write(_QUESTION)
-        screen.err.flush()
-        try:
+    try:
+        while True:
+            screen.err.write(_QUESTION)
+            screen.err.flush()
             said = sys.stdin.readline()
-        except KeyboardInterrupt:
-            said = ""
-        if not said:  # Ctrl-C again, or Ctrl-D
-            screen.note("")
-            return "leave"
-        if wish := read_wish(said):
-            return wish
+            if not said:  # Ctrl-D
+                break
+            if wish := read_wish(said):
+                return wish
+    except KeyboardInterrupt:
+        pass
+    screen.note("")
+    return "leave"
