@@ -8,7 +8,6 @@ alone, before and after a crash. Parts whose ids begin with `+` are tale's own: 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,6 @@ from itertools import islice
 from typing import Final
 
 from tale.errors import PlanRejected, PromptRejected
-from tale.prompts import THIS_PART
 from tale.tasks.ancestry import Ancestry, circles
 from tale.tasks.check_line import why_not
 from tale.tasks.task import State, Subtask, check_prompt
@@ -32,7 +30,6 @@ __all__ = [
     "afresh",
     "check_plan",
     "faults",
-    "instructions",
     "is_over",
     "outcome_of",
     "ready",
@@ -52,10 +49,6 @@ _HINT: Final = "Each has an id of its own, a text, and in depends_on the ids of 
 _MAX_ID: Final = 64
 _MAX_FILES: Final = 200
 """Files that one part may read or write: a folder full of them is one part's own business."""
-_BLOCK: Final = re.compile(r"^(```+|~~~+).*?^\1`*$", re.MULTILINE | re.DOTALL)
-_SHORT: Final = 1500
-"""Characters of a part's result that those which depend on it are given: several of them fit in
-the smallest window beside the work."""
 _TO_DO: Final[frozenset[State]] = frozenset({"queued", "running"})
 _OVER: Final[frozenset[State]] = frozenset({"done", "cancelled"})
 
@@ -127,28 +120,6 @@ def ready(plan: Mapping[str, Subtask], taken: Collection[str] = ()) -> list[Subt
         and one.id not in taken
         and (over | failed if one.kind == "plan" else over).issuperset(one.depends_on)
     ]
-
-
-def instructions(task: str, part: Subtask, plan: Mapping[str, Subtask]) -> str:
-    """Say what a part's model is told: what it belongs to, the results it needs, and the part.
-
-    What all parts share comes first, so that the prefix cache has it; the part itself comes last,
-    or a small model does the whole.
-    """
-    told = [f"Others do the rest of a larger task, of which you do one part:\n{_short(task)}"]
-    for needed in map(plan.__getitem__, part.depends_on):
-        files = f"\nFiles: {', '.join(needed.files)}" if needed.files else ""
-        # What it wrote is in its files, which are shown where they are needed.
-        answer = _BLOCK.sub("[…]", needed.answer) if needed.files else needed.answer
-        told.append(f"Result of {needed.title!r}:\n{_short(answer)}{files}")
-    told.append(f"{THIS_PART}\n{part.text}")
-    if part.writes:
-        told.append(f"Write {_listed(part.writes)}, and no other file.")
-    if part.reads:
-        told.append(f"It builds on {_listed(part.reads)}.")
-    if part.check:
-        told.append(f"It is done when this succeeds: {part.check}")
-    return "\n\n".join(told)
 
 
 def outcome_of(plan: Sequence[Subtask]) -> tuple[str, tuple[str, ...]]:
@@ -267,11 +238,3 @@ def _path(path: str) -> str | Refused:
 
 def _clipped(line: str) -> str:
     return line if len(line) <= _MAX_ID else f"{line[:_MAX_ID]}…"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHORT else f"{text[:_SHORT]} […]"
