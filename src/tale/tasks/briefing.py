@@ -1,8 +1,8 @@
 """What the model of a part is told: what the part belongs to, and what is to be done. Pure.
 
 The two are kept apart, for only the part's own words say what it is to make: the examples and file
-names of the whole task are others' too. Above: `tasks.step_work`. Below: `tasks.task`;
-`tasks.workbench` puts both into one prompt.
+names of the whole task are others' too. Above: `tasks.step_work`. Below:
+`tasks.splitting`; `tasks.workbench` puts both into one prompt.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tale.tasks.splitting import split_from
 from tale.tasks.task import Subtask
 
 __all__ = ["Briefing", "briefing"]
@@ -44,6 +45,10 @@ def briefing(task: str, part: Subtask, plan: Mapping[str, Subtask]) -> Briefing:
         plan: All parts of the task, by id.
     """
     context = [f"Others do the rest of a larger task, of which you do one part:\n{_short(task)}"]
+    context += [
+        f"Your part is a piece of this one, of which others do the rest:\n{_short(whole.text)}"
+        for whole in split_from(part.id, plan)[:1]
+    ]
     for needed in map(plan.__getitem__, part.depends_on):
         files = f"\nFiles: {', '.join(needed.files)}" if needed.files else ""
         # What it wrote is in its files, which are shown where they are needed.

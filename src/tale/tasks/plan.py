@@ -2,7 +2,8 @@
 
 What is recorded about the parts is all that is needed to go on, so the next part follows from it
 alone, before and after a crash. Parts whose ids begin with `+` are tale's own: `+plan` plans,
-`+repair-N` plans anew what failed, `+whole` puts the results together. Above: `tasks.engine`,
+`+repair-N` plans anew what failed, `+split-ID` makes several of one that is too big, `+whole` puts
+the results together. Above: `tasks.engine`,
 `tasks.recompose`, `servers.gateway`. Below: `tasks.ancestry`, `tasks.check_line`.
 """
 
@@ -26,10 +27,12 @@ __all__ = [
     "MAX_SUBTASKS",
     "PLAN_PART",
     "REPAIR_PART",
+    "SPLIT_PART",
     "WHOLE_PART",
     "afresh",
     "check_plan",
     "faults",
+    "goes_on_from_failure",
     "is_over",
     "outcome_of",
     "ready",
@@ -43,6 +46,8 @@ MAX_FAULTS: Final = 100
 PLAN_PART: Final = "+plan"
 REPAIR_PART: Final = "+repair-"
 """What the ids of parts begin with that plan anew."""
+SPLIT_PART: Final = "+split-"
+"""What the ids of parts begin with that plan a part further before it begins, whose id follows."""
 WHOLE_PART: Final = "+whole"
 
 _HINT: Final = "Each has an id of its own, a text, and in depends_on the ids of others."
@@ -103,7 +108,23 @@ def afresh(plan: Sequence[Subtask]) -> tuple[Subtask, ...]:
     """Give a plan as it is begun by another task: nothing is done, nothing planned anew."""
     made = [one for one in plan if one.kind != "plan" and one.state != "cancelled"]
     # Where nothing was planned yet, that is what is to be done.
-    return tuple(replace(one, state="queued", answer="", files=()) for one in made or plan)
+    made = made or list(plan)
+    there = {one.id for one in made}
+    return tuple(
+        replace(
+            one,
+            state="queued",
+            answer="",
+            files=(),
+            depends_on=tuple(other for other in one.depends_on if other in there),
+        )
+        for one in made
+    )
+
+
+def goes_on_from_failure(part: Subtask) -> bool:
+    """Tell whether a part is there because something failed, so that it begins all the same."""
+    return part.id.startswith(REPAIR_PART)
 
 
 def ready(plan: Mapping[str, Subtask], taken: Collection[str] = ()) -> list[Subtask]:
@@ -118,7 +139,7 @@ def ready(plan: Mapping[str, Subtask], taken: Collection[str] = ()) -> list[Subt
         for one in plan.values()
         if one.state in _TO_DO
         and one.id not in taken
-        and (over | failed if one.kind == "plan" else over).issuperset(one.depends_on)
+        and (over | failed if goes_on_from_failure(one) else over).issuperset(one.depends_on)
     ]
 
 
