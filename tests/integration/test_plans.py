@@ -45,11 +45,13 @@ class Model:
     """Plans, and writes each part once it may go on.
 
     Attributes:
+        answers: Its plans, in order; the last one for ever.
         went: What was written, by part, in order.
     """
 
     def __init__(self, *, held: str = "") -> None:
         self.plans = 0
+        self.answers = [PLAN]
         self.went: list[str] = []
         self.held = held
         self.go_on = anyio.Event()
@@ -58,7 +60,7 @@ class Model:
         system, told = messages[0].content, messages[-1].content
         if system == PLAN_SYSTEM:
             self.plans += 1
-            return PLAN
+            return self.answers[min(self.plans, len(self.answers)) - 1]
         if system == WHOLE_SYSTEM:
             return "A shop is there."
         own = told.partition("Do this part only:\n")[2].split("\n")[0]
@@ -145,3 +147,37 @@ async def test_a_faulty_edit_is_refused_and_a_rejected_plan_ends_its_task(
     assert rejected.returncode == 0
     assert ended.returncode == 1
     assert "You rejected its plan" in ended.stderr
+
+
+async def test_a_part_that_is_too_big_is_split_once_over_a_kill_of_everything(
+    tmp_path: Path,
+) -> None:
+    big = {
+        **part("pages", "data"),
+        "instructions": "Build the complete frontend: pages for login, accounts, an admin area, "
+        "a dashboard with charts, search and comments",
+        "writes": ["views.txt", "forms.txt"],
+        "check": "test -s views.txt && test -s forms.txt",
+        "size": "large",
+    }
+    plan = {"reasoning": "Data first.", "subtasks": [part("data"), big, part("docs", "pages")]}
+    pieces = {"reasoning": "Two files.", "subtasks": [part("views"), part("forms")]}
+    work, model = tmp_path / "work", Model(held="forms")
+    model.answers = [json.dumps(plan), json.dumps(pieces)]
+    async with installation(tmp_path / "home") as world:
+        world.model.answer = model.answer
+        task = await submitted(world, work, "--approve", "never")
+        await until(world, task, "done", part="pages-1")
+        await world.kill_everything()
+        model.go_on.set()
+        assert (await world.run("serve", "--detach")).returncode == 0
+        ended = await world.run("watch", task)
+        shown = await world.show(task)
+    assert ended.returncode == 0, ended.stderr
+    assert model.plans == 2
+    assert model.went.count("data") == model.went.count("views") == 1
+    states = {one["id"]: one["state"] for one in shown["progress"]["parts"]}
+    assert states.pop("pages") == "dropped"
+    assert set(states.values()) == {"done"}
+    assert {"+split-pages", "pages-1", "pages-2", "docs"} <= set(states)
+    assert shown["holds"] is True

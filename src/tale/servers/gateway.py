@@ -118,6 +118,8 @@ async def compose(
             plans=PlanKeeping(
                 Rules(partial(faults, own=True), settle),
                 lambda said: PlanPolicy(said or settings.tasks.approve),
+                # What asks takes the rest of the window.
+                min(Limits().answer, models.task.context // 2),
             ),
             trust=Trust(
                 settings.tasks.permission,
