@@ -25,6 +25,7 @@ from tale.models.naive import Naive
 from tale.models.router import Decision, RouteRequest, route
 from tale.models.usage import Tally, report
 from tale.paths import Paths
+from tale.tasks.judging import judge
 
 
 @dataclass(frozen=True)
@@ -665,6 +666,7 @@ class TestRoute:
         assert lines["Answered by"].strip() == "task"
         assert lines["because"].strip() == "the daemon says so"
         assert lines["In chat"].strip() == "becomes a task"
+        assert lines["As a task"].strip() == "it is done in one go"
         assert lines["If it fails"].strip() == "ux"
         assert lines["Not"].strip().startswith("ux: ")
         assert tale("route", "--json", "hi").json["reason"] == "the daemon says so"
@@ -676,6 +678,16 @@ class TestRoute:
         assert done.out.splitlines()[0].split() == ["Answered", "by", "ux"]
         assert "No daemon runs" in done.err
         assert not Paths.from_environment().runtime_file.exists()
+
+    def test_a_large_request_would_be_planned_first_for_the_reason_that_the_gateway_has(
+        self, tale: Tale, home: Path
+    ) -> None:
+        text = "Build a complete web application with user authentication, database, and API"
+        reason = judge(text).reason
+        assert reason.startswith("it is large, so it is planned first: ")
+        [line] = [one for one in tale("route", text).out.splitlines() if "As a task" in one]
+        assert line.split("  ", 1)[1].strip() == reason
+        assert tale("route", "--json", text).json["task"] == {"planned": True, "reason": reason}
 
     def test_no_text_is_explained(self, tale: Tale, home: Path) -> None:
         done = tale("route", " ")

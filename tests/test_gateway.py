@@ -23,8 +23,6 @@ from tale.paths import Paths
 from tale.servers.execution import Execution, performing
 from tale.servers.steps import (
     RemoteWorkers,
-    judge,
-    kind_of,
     read_progress,
     read_step,
     write_progress,
@@ -57,6 +55,7 @@ from tale.tasks.hands_json import (
     write_outcome,
     write_reply,
 )
+from tale.tasks.judging import judge, kind_of
 from tale.tasks.leave import Trust
 from tale.tasks.mcp_tools import McpTools
 from tale.tasks.progress import ProgressHub

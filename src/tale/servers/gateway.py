@@ -20,7 +20,7 @@ from tale.config import NotifySettings
 from tale.models.catalog import action_form
 from tale.servers.checkpoints import CheckpointTools
 from tale.servers.runner import ServerContext, run_server
-from tale.servers.steps import RemoteWorkers, judge, kind_of
+from tale.servers.steps import RemoteWorkers
 from tale.servers.task_tools import TaskTools, view_of
 from tale.servers.transferring import Transferring
 from tale.storage.backup import keep_backed_up
@@ -35,6 +35,7 @@ from tale.tasks.dependencies import settle
 from tale.tasks.engine import Agent, Engine
 from tale.tasks.equip import Equipping
 from tale.tasks.going_back import GoingBack
+from tale.tasks.judging import judge, kind_of
 from tale.tasks.leave import Trust
 from tale.tasks.notifier import Channel, Desktop, Notifier, Webhook, http_post
 from tale.tasks.plan import faults
