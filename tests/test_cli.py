@@ -412,6 +412,25 @@ class TestTasks:
         assert out.endswith("\n\nHello there.\n")
         assert tale("show", "t1", "--json").json == shown
 
+    def test_show_says_on_what_a_plan_rests_and_its_reasoning_where_it_is_asked_for(
+        self, tale: Tale, daemon: FakeDaemon
+    ) -> None:
+        first = {"used": ["shop.py", "a.md"], "changes": ["b waits for a."], "notes": ["Mended."]}
+        second = {"used": ["shop.py"], "changes": ["'A' is replaced."]}
+
+        def show(arguments: dict[str, Any], say: object) -> dict[str, Any]:
+            thought = {"why": "The model first."} if arguments.get("reasoning") else {}
+            return task(planning=[{**first, **thought}, second])
+
+        daemon.tools["show"] = show
+        out = tale("show", "t1").out
+        assert "rests on   shop.py, a.md\n" in out
+        assert "changes    b waits for a.\n           'A' is replaced.\n" in out
+        assert "notes      Mended.\n" in out
+        assert "reasoning" not in out
+        assert "reasoning  The model first.\n" in tale("show", "t1", "--reasoning").out
+        assert tale("show", "t1", "--json").json["planning"][0]["why"] == "The model first."
+
     def test_an_unknown_task_is_a_usage_error(self, tale: Tale, daemon: FakeDaemon) -> None:
         def refuse(arguments: dict[str, Any], say: object) -> dict[str, Any]:
             raise ToolError("task_not_found", "No task 'zz'.", "`tale tasks` lists them.")

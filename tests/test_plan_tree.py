@@ -87,6 +87,18 @@ def test_a_plan_that_waits_for_its_user_is_shown_as_a_tree_where_it_can_be_read(
     assert line.startswith(f"waits for your word: May it?\n{shown}\n`tale approve t-1`")
 
 
+def test_a_plan_that_waits_for_its_user_says_how_long_each_part_takes_and_on_what_it_rests() -> (
+    None
+):
+    detail, seconds = write_plan_text(WEB[:1]), {WEB[0].id: 240.0}
+    facts = {"seconds": seconds, "used": ["shop.py", "a.md"]}
+    data = {"action": "ApprovePlan", "text": "May it?", "detail": detail, **facts}
+    line = event_line(Event.read(Record({"task": "t-1", "kind": "approval", "data": data})))
+    tree = "\n".join(plan_lines(WEB[:1], seconds))
+    assert tree.splitlines()[0].endswith("4 min")
+    assert f"{tree}\n  it rests on shop.py, a.md\n" in line
+
+
 @st.composite
 def plans(draw: st.DrawFn) -> list[Subtask]:
     ids = [f"part-{number}" for number in range(draw(st.integers(1, 25)))]

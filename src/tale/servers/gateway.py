@@ -119,6 +119,7 @@ async def compose(
             plans=PlanKeeping(
                 Rules(partial(faults, own=True), settle),
                 lambda said: PlanPolicy(said or settings.tasks.approve),
+                watching.expected,
             ),
             trust=Trust(
                 settings.tasks.permission,
