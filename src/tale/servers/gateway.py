@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 
 from tale.config import NotifySettings
 from tale.models.catalog import action_form
+from tale.models.machine import MachineMemory
 from tale.servers.checkpoints import CheckpointTools
 from tale.servers.runner import ServerContext, run_server
 from tale.servers.steps import RemoteWorkers
@@ -42,6 +43,7 @@ from tale.tasks.plan import faults
 from tale.tasks.plan_policy import PlanPolicy
 from tale.tasks.planner import Rules
 from tale.tasks.planning import PlanKeeping
+from tale.tasks.programs_in_turn import InTurn
 from tale.tasks.progress import ProgressHub
 from tale.tasks.rebuilt import see_to_lost_tasks
 from tale.tasks.records import TaskRecords
@@ -108,7 +110,11 @@ async def compose(
             store,
             hub,
             journal,
-            workers,
+            InTurn(
+                workers,
+                memory=settings.sandbox.memory_mb << 20,
+                available=lambda: MachineMemory.read().available,
+            ),
             agent=agent or partial(work, limits=Limits(tries=settings.tasks.tries)),
             judge=judge,
             lanes=lanes,

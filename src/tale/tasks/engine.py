@@ -254,10 +254,7 @@ class Engine:
 
     def _enqueue(self, task: Task, plan: Collection[Subtask]) -> None:
         judgement = _PART if plan else self._judge(task.text)
-        acts = judgement.kind == "work"
-        self._schedule.add(
-            task.id, -task.priority, judgement.role, plan, folder=task.workspace, acts=acts
-        )
+        self._schedule.add(task.id, -task.priority, judgement.role, plan, folder=task.workspace)
         self._changed.set()
 
     async def _run_queue(self) -> None:
