@@ -301,7 +301,7 @@ def asks_line(task: Task) -> str:
 def _asks(task: Task) -> str:
     if task.progress is None or task.state != "waiting":
         return ""
-    seconds = task.planning[-1].seconds if task.planning else {}
+    seconds = task.planning[-1].seconds if task.planning else None
     plan = f"\n{clean(plan_block(task.plan, seconds))}" if task.plan else ""
     how = _how_to_answer(task.id, plan=bool(plan))
     return f"{clean(task.progress.question)}{plan}\n{how}"
