@@ -55,7 +55,7 @@ def planned(made: Planned) -> Recompose:
         # What was planned before its files were taken back counts no more.
         begun = [part for part in plan if part.id == PLAN_PART or part.state == "done"]
         merged = merge(begun, [*made.parts, *last], why=made.reasoning)
-        return Merged(merged.plan, made.changes, made.reasoning)
+        return Merged(merged.plan, made.changes, made.reasoning, made.used, made.notes)
 
     return recompose
 
@@ -77,7 +77,8 @@ def mended(made: Planned, repair: str) -> Recompose:
             dropped=made.dropped,
             why=made.reasoning,
         )
-        return Merged(merged.plan, (*merged.changes, *made.changes), made.reasoning)
+        changes = (*merged.changes, *made.changes)
+        return Merged(merged.plan, changes, made.reasoning, made.used, made.notes)
 
     return recompose
 
