@@ -257,7 +257,7 @@ def _validation(report: Report) -> None:
 def _decisions(report: Report, others: int) -> None:
     """Time what happens to a plan of many parts, each time with all that begins then."""
     random_, clock, anew = random.Random(2), _Clock(), _Clock()
-    schedule = Schedule({"ux": 1, "task": 4}, servers=4, memory=8.0, weight=lambda _: 1.0)
+    schedule = Schedule({"ux": 1, "task": 4})
     plans: dict[str, list[Subtask]] = {}
     running: list[Queued] = []
 

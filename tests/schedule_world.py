@@ -54,7 +54,6 @@ class _Recorded:
     rank: int
     role: Role
     folder: str
-    acts: bool
     parts: dict[str, Subtask]
     paused: bool = False
     repairs: int = 0
@@ -81,14 +80,11 @@ class World:
         """Make up tasks and limits."""
         self._random = random_
         self.lanes: dict[Role, int] = {"ux": 1, "task": random_.randint(1, 4)}
-        self.servers = random_.choice([None, 1, 2, 3])
-        self.memory = random_.choice([None, 4.0])
         self.tasks = {
             f"t-{number}": _Recorded(
                 random_.randint(-2, 2),
                 "task" if random_.random() < 0.8 else "ux",
                 random_.choice(["/home/u/one", "/home/u/one", "/home/u/one/docs", "/home/u/two"]),
-                random_.random() < 0.9,
                 {one.id: one for one in random_plan(random_)},
             )
             for number in range(random_.randint(1, 4))
@@ -142,11 +138,6 @@ class World:
         going = [(self.tasks[one.step.task], one.step) for one in self._going.values()]
         for role, room in self.lanes.items():
             assert sum(step.role == role for _, step in going) <= room, f"lane {role} is over-full"
-        if self.servers is not None:
-            assert sum(task.acts for task, _ in going) <= self.servers, "too many act"
-        if self.memory is not None:
-            weights = [weight for task, step in going if (weight := _weight(_part(task, step)))]
-            assert sum(weights) <= self.memory or len(weights) == 1, "too much memory"
         for number, (task, step) in enumerate(going):
             for other_task, other in going[:number]:
                 one, two = _part(task, step), _part(other_task, other)
@@ -236,7 +227,7 @@ class World:
         self._schedule = self._rebuilt()
 
     def _rebuilt(self) -> Schedule:
-        schedule = Schedule(self.lanes, servers=self.servers, memory=self.memory, weight=_weight)
+        schedule = Schedule(self.lanes)
         for name, task in self.tasks.items():
             if not task.paused and not task.over:
                 self._add(schedule, name)
@@ -250,7 +241,7 @@ class World:
     def _add(self, schedule: Schedule, name: str) -> None:
         task = self.tasks[name]
         plan = list(task.parts.values())
-        schedule.add(name, task.rank, task.role, plan, folder=task.folder, acts=task.acts)
+        schedule.add(name, task.rank, task.role, plan, folder=task.folder)
         for part in plan:
             if part.state == "running":
                 task.parts[part.id] = replace(part, state="queued")
@@ -314,11 +305,6 @@ class World:
 
 def _part(task: _Recorded, step: Queued) -> Subtask:
     return task.parts[step.subtask]
-
-
-def _weight(part: Subtask) -> float:
-    """Give what a part takes; a large one takes more than there is."""
-    return {"small": 0.0, "medium": 2.0, "large": 5.0}[part.size]
 
 
 def _lost(parts: Mapping[str, Subtask]) -> set[str]:

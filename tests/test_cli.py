@@ -25,6 +25,7 @@ from tale.models.naive import Naive
 from tale.models.router import Decision, RouteRequest, route
 from tale.models.usage import Tally, report
 from tale.paths import Paths
+from tale.tasks.judging import judge
 
 
 @dataclass(frozen=True)
@@ -411,6 +412,25 @@ class TestTasks:
         assert out.endswith("\n\nHello there.\n")
         assert tale("show", "t1", "--json").json == shown
 
+    def test_show_says_on_what_a_plan_rests_and_its_reasoning_where_it_is_asked_for(
+        self, tale: Tale, daemon: FakeDaemon
+    ) -> None:
+        first = {"used": ["shop.py", "a.md"], "changes": ["b waits for a."], "notes": ["Mended."]}
+        second = {"used": ["shop.py"], "changes": ["'A' is replaced."]}
+
+        def show(arguments: dict[str, Any], say: object) -> dict[str, Any]:
+            thought = {"why": "The model first."} if arguments.get("reasoning") else {}
+            return task(planning=[{**first, **thought}, second])
+
+        daemon.tools["show"] = show
+        out = tale("show", "t1").out
+        assert "rests on   shop.py, a.md\n" in out
+        assert "changes    b waits for a.\n           'A' is replaced.\n" in out
+        assert "notes      Mended.\n" in out
+        assert "reasoning" not in out
+        assert "reasoning  The model first.\n" in tale("show", "t1", "--reasoning").out
+        assert tale("show", "t1", "--json").json["planning"][0]["why"] == "The model first."
+
     def test_an_unknown_task_is_a_usage_error(self, tale: Tale, daemon: FakeDaemon) -> None:
         def refuse(arguments: dict[str, Any], say: object) -> dict[str, Any]:
             raise ToolError("task_not_found", "No task 'zz'.", "`tale tasks` lists them.")
@@ -665,6 +685,7 @@ class TestRoute:
         assert lines["Answered by"].strip() == "task"
         assert lines["because"].strip() == "the daemon says so"
         assert lines["In chat"].strip() == "becomes a task"
+        assert lines["As a task"].strip() == "it is done in one go"
         assert lines["If it fails"].strip() == "ux"
         assert lines["Not"].strip().startswith("ux: ")
         assert tale("route", "--json", "hi").json["reason"] == "the daemon says so"
@@ -676,6 +697,16 @@ class TestRoute:
         assert done.out.splitlines()[0].split() == ["Answered", "by", "ux"]
         assert "No daemon runs" in done.err
         assert not Paths.from_environment().runtime_file.exists()
+
+    def test_a_large_request_would_be_planned_first_for_the_reason_that_the_gateway_has(
+        self, tale: Tale, home: Path
+    ) -> None:
+        text = "Build a complete web application with user authentication, database, and API"
+        reason = judge(text).reason
+        assert reason.startswith("it is large, so it is planned first: ")
+        [line] = [one for one in tale("route", text).out.splitlines() if "As a task" in one]
+        assert line.split("  ", 1)[1].strip() == reason
+        assert tale("route", "--json", text).json["task"] == {"planned": True, "reason": reason}
 
     def test_no_text_is_explained(self, tale: Tale, home: Path) -> None:
         done = tale("route", " ")

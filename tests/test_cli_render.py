@@ -28,7 +28,7 @@ from tale.cli.render import (
 )
 from tale.cli.spinner import Spinner, Waiting
 from tale.cli.task_lines import ago, event_line
-from tale.cli.views import Eta, Event, Part, Progress, Reply, Task, Usage
+from tale.cli.views import Eta, Event, Part, Planning, Progress, Reply, Task, Usage
 from tale.models import pool_stats
 from tale.wire import chat_contracts, contracts
 
@@ -215,6 +215,7 @@ class TestViews:
             (Progress, contracts.ProgressView),
             (Part, contracts.PartView),
             (Eta, contracts.EtaView),
+            (Planning, contracts.PlanningView),
         ):
             ours = set(view.__dataclass_fields__) - {"record"}
             assert ours == set(shape.model_fields)

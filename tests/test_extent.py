@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tale.servers.steps import judge
 from tale.tasks.extent import extent_of
+from tale.tasks.judging import judge
 
 REQUESTS = Path(__file__).parent / "data" / "plan_or_not.jsonl"
 """Labelled by hand. The weights were set on the half `tuned`. Of `held out` 76 of 81 were right
@@ -53,7 +53,8 @@ def test_the_reason_names_what_was_weighed() -> None:
     assert extent.reason == (
         "a whole website, 4 components are named (accounts, API, authentication)"
     )
-    assert judge(LARGE[0]).reason.endswith(f"; large: {extent.reason}")
+    reason = f"it is large, so it is planned first: {extent.reason}"
+    assert judge(LARGE[0]).reason == reason
     assert extent_of("Write a haiku").reason == "one thing is asked for"
 
 

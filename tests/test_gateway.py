@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,8 +24,6 @@ from tale.paths import Paths
 from tale.servers.execution import Execution, performing
 from tale.servers.steps import (
     RemoteWorkers,
-    judge,
-    kind_of,
     read_progress,
     read_step,
     write_progress,
@@ -57,8 +56,10 @@ from tale.tasks.hands_json import (
     write_outcome,
     write_reply,
 )
+from tale.tasks.judging import judge, kind_of
 from tale.tasks.leave import Trust
 from tale.tasks.mcp_tools import McpTools
+from tale.tasks.merging import Merged
 from tale.tasks.progress import ProgressHub
 from tale.tasks.sandbox_bare import Bare
 from tale.tasks.store import TaskStore, utc_now
@@ -68,6 +69,7 @@ from tale.tasks.task import (
     Noted,
     Progress,
     Step,
+    Subtask,
     TokenSaid,
     TokensSpent,
 )
@@ -592,6 +594,24 @@ async def test_what_is_said_of_parts_is_kept_and_shown(tmp_path: Path) -> None:
     assert (first.acceptance, first.size, first.priority) == ("test -s out.csv", "small", 2)
     assert (second.kind, second.depends_on, second.size) == ("code", ("a",), "medium")
     assert third.kind == "write"
+
+
+async def test_why_a_plan_was_changed_is_shown_to_whoever_asks_for_it(tmp_path: Path) -> None:
+    parts = (SubtaskRequest(id="a", text="Do it"), SubtaskRequest(id="b", text="Do that"))
+    async with gateway(tmp_path, Script(["x"], hold=anyio.Event())) as world:
+        view = await world.submit(subtasks=parts)
+        await world.gateway.pause(TaskRequest(id=view.id), quiet)
+
+        def dropped(plan: tuple[Subtask, ...]) -> Merged:
+            parts = (plan[0], replace(plan[1], state="cancelled"))
+            return Merged(parts, ("b is dropped.",), "a does it.", ("in.csv",))
+
+        await world.store.replan(view.id, dropped)
+        [short] = (await world.show(view.id)).planning
+        asked = ShowRequest(id=view.id, reasoning=True)
+        [whole] = (await world.gateway.show(asked, quiet)).planning
+    assert (short.changes, short.used, short.why) == (("b is dropped.",), ("in.csv",), "")
+    assert whole == short.model_copy(update={"why": "a does it."})
 
 
 async def test_a_plan_is_worked_on_part_by_part(tmp_path: Path) -> None:

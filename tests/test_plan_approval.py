@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -13,10 +13,10 @@ from tale.errors import TaskError
 from tale.tasks.hands import Action, ApprovePlan, Outcome
 from tale.tasks.plan_approval import plan_with_approval
 from tale.tasks.plan_digest import digest_of
-from tale.tasks.plan_policy import Cost, PlanPolicy
+from tale.tasks.plan_policy import PlanPolicy
 from tale.tasks.plan_text import read_plan_text
 from tale.tasks.planner import Planned
-from tale.tasks.task import Step
+from tale.tasks.task import Step, Subtask
 
 pytestmark = pytest.mark.anyio
 
@@ -73,9 +73,15 @@ async def test_only_paths_outside_of_the_workspace_are_a_reason(path: str, asks:
 
 async def test_a_costly_plan_is_asked_for_by_what_it_probably_takes() -> None:
     user = User(YES)
-    cost = Cost(seconds=7200)
-    await plan_with_approval(STEP, user, RULES, PlanPolicy(), cost=lambda _: cost)
-    assert "because it probably takes 2 h of work." in user.questions[0].question
+
+    async def hours(plan: Sequence[Subtask]) -> Mapping[str, float]:
+        return {one.id: 3600.0 for one in plan}
+
+    await plan_with_approval(STEP, user, RULES, PlanPolicy(), expect=hours)
+    [asked] = user.questions
+    assert "plan of 2 parts (about 2 h of work)" in asked.question
+    assert "because it probably takes 2 h of work." in asked.question
+    assert asked.facts.seconds == {"store": 3600.0, "cli": 3600.0}
 
 
 async def test_the_question_says_why_and_holds_the_plan_and_its_digest() -> None:
@@ -89,6 +95,7 @@ async def test_the_question_says_why_and_holds_the_plan_and_its_digest() -> None
     assert read_plan_text(asked.plan) == planned.parts
     assert asked.plan.startswith("# The plan for: Build a todo application\n")
     assert asked.digest == digest_of(asked.plan)
+    assert (asked.facts.why, asked.facts.changes) == ("why", planned.changes)
 
 
 @pytest.mark.parametrize("said", ["", "yes", "Ok!", "go ahead"])

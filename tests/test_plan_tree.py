@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tale.cli.record import Record
-from tale.cli.task_lines import event_line
-from tale.cli.views import Event
+from tale.cli.task_lines import asks_line, event_line
+from tale.cli.views import Event, Task
 from tale.tasks.plan_text import write_plan_text
 from tale.tasks.plan_tree import plan_lines, wide
 from tale.tasks.task import Subtask
@@ -85,6 +85,34 @@ def test_a_plan_that_waits_for_its_user_is_shown_as_a_tree_where_it_can_be_read(
     line = event_line(Event.read(Record({"task": "t-1", "kind": "approval", "data": data})))
     shown = "\n".join(plan_lines(WEB[:2])) if detail.startswith("#") else detail
     assert line.startswith(f"waits for your word: May it?\n{shown}\n`tale approve t-1`")
+
+
+def test_a_plan_that_waits_for_its_user_says_how_long_each_part_takes_and_on_what_it_rests() -> (
+    None
+):
+    detail, seconds = write_plan_text(WEB[:1]), {WEB[0].id: 240.0}
+    facts = {"seconds": seconds, "used": ["shop.py", "a.md"]}
+    data = {"action": "ApprovePlan", "text": "May it?", "detail": detail, **facts}
+    line = event_line(Event.read(Record({"task": "t-1", "kind": "approval", "data": data})))
+    tree = "\n".join(plan_lines(WEB[:1], seconds))
+    assert tree.splitlines()[0].endswith("4 min")
+    assert f"{tree}\n  it rests on shop.py, a.md\n" in line
+
+
+def test_a_task_that_waits_for_a_yes_to_its_plan_shows_how_long_each_part_takes() -> None:
+    seconds = {WEB[0].id: 240.0}
+    task = Task.read(
+        Record(
+            {
+                "id": "t-1",
+                "state": "waiting",
+                "plan": write_plan_text(WEB[:1]),
+                "planning": [{"changes": ["older"]}, {"seconds": seconds}],
+                "progress": {"state": "approval", "question": "May it?"},
+            }
+        )
+    )
+    assert "\n".join(plan_lines(WEB[:1], seconds)) in asks_line(task)
 
 
 @st.composite

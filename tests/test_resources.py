@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tale.tasks.resources import Claim, Files, Room
-from tale.tasks.task import Role
+from tale.tasks.resources import Claim, Files, Room, compete
 
 
 @pytest.mark.parametrize(
@@ -43,33 +42,23 @@ def test_folders_that_lie_in_each_other_share_their_files() -> None:
     assert not Files.of("t-1", writes=["a"]).clash(Files.of("t-2", writes=["a"]))
 
 
-def test_lanes_servers_and_memory_are_limits() -> None:
-    room = Room({"ux": 1, "task": 2}, servers=2, memory=10)
+def test_lanes_are_limits() -> None:
+    room = Room({"ux": 1, "task": 2})
     assert room.free([Claim("task"), Claim("ux")]) == {"task"}
     assert room.fits(Claim("task"), [Claim("task")])
     assert not room.fits(Claim("task"), [Claim("task"), Claim("task")])
-    assert not room.fits(Claim("ux"), [Claim("task"), Claim("task")])
-    assert room.fits(Claim("ux", acts=False), [Claim("task"), Claim("task")])
-    assert room.fits(Claim("ux", memory=4), [Claim("task", memory=6)])
-    assert not room.fits(Claim("ux", memory=5), [Claim("task", memory=6)])
-    assert room.fits(Claim("ux", memory=11), [Claim("task")])
-    assert not room.fits(Claim("ux", memory=11), [Claim("task", memory=1)])
+    assert room.fits(Claim("ux"), [Claim("task"), Claim("task")])
 
 
 def test_what_is_kept_for_another_is_not_taken() -> None:
-    room = Room({"ux": 1, "task": 2}, memory=10)
-    kept = Claim("task", memory=8, files=Files.of("/f", writes=["a"]))
-    assert room.fits(Claim("ux", memory=2), [], [kept])
-    assert not room.fits(Claim("ux", memory=3), [], [kept])
-    assert not room.fits(Claim("ux", files=Files.of("/f", reads=["a"])), [], [kept])
+    room = Room({"ux": 1, "task": 2})
+    kept = Claim("task", Files.of("/f", writes=["a"]))
+    assert room.fits(Claim("ux", Files.of("/f", reads=["b"])), [], [kept])
+    assert not room.fits(Claim("ux", Files.of("/f", reads=["a"])), [], [kept])
 
 
 def test_two_compete_where_one_may_leave_too_little_for_the_other() -> None:
-    lanes: dict[Role, int] = {"ux": 1, "task": 2}
-    one, other = Claim("ux", memory=1), Claim("task", memory=1)
-    assert not Room(lanes).compete(one, other)
-    assert Room(lanes).compete(one, one)
-    assert Room(lanes, servers=5).compete(one, other)
-    assert Room(lanes, memory=5).compete(one, other)
+    assert not compete(Claim("ux"), Claim("task"))
+    assert compete(Claim("ux"), Claim("ux"))
     file = Files.of("/f", writes=["a"])
-    assert Room(lanes).compete(Claim("ux", files=file), Claim("task", files=file))
+    assert compete(Claim("ux", file), Claim("task", file))

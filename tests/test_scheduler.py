@@ -298,24 +298,6 @@ def test_however_many_wait_for_one_file_all_begin_in_the_end() -> None:
     assert len(set(in_turn(schedule))) == 4 * 300
 
 
-def test_what_only_asks_a_model_needs_no_execution_server() -> None:
-    schedule = Schedule(LANES, servers=1)
-    schedule.add("t-1", 0, "task")
-    schedule.add("t-2", 0, "task")
-    schedule.add("t-3", 0, "ux", acts=False)
-    assert begun(schedule) == ["t-1", "t-3"]
-
-
-def test_memory_is_not_overcommitted_and_what_is_too_large_is_alone() -> None:
-    sizes = {"small": 0.0, "medium": 2.0, "large": 9.0}
-    schedule = Schedule({"ux": 1, "task": 9}, memory=4.0, weight=lambda one: sizes[one.size])
-    plan = [part("m1"), part("m2"), part("m3"), part("l", size="large"), part("s", size="small")]
-    schedule.add("t", 0, "task", plan)
-    assert begun(schedule) == ["t.l", "t.s"]
-    assert done(schedule, "t.l") == ["t.m1", "t.m2"]
-    assert done(schedule, "t.m1") == ["t.m3"]
-
-
 # -- nothing waits for ever ------------------------------------------------------------------------
 
 
@@ -383,13 +365,6 @@ def begins_in_the_end(schedule: Schedule, plans: Iterable[Subtask]) -> bool:
             schedule.part_done(ended, "A", ())
             schedule.end(ended.id)
     return False
-
-
-def test_memory_is_kept_free_for_what_has_waited_long() -> None:
-    lanes: dict[Role, int] = {"ux": 1, "task": 3}
-    schedule = Schedule(lanes, memory=4.0, weight=lambda one: 4.0 if one.size == "large" else 1.0)
-    schedule.add("t-00", 0, "task", [part("a", size="large")])
-    assert begins_in_the_end(schedule, [part("a")] * (PATIENCE * 3))
 
 
 def test_files_are_kept_free_for_what_has_waited_long() -> None:

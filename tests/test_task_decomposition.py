@@ -7,7 +7,7 @@ are a function of the files.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -45,6 +45,7 @@ from tale.tasks.task import (
     Judgement,
     Report,
     Step,
+    Subtask,
     Task,
     TaskEvent,
     TokensSpent,
@@ -173,6 +174,11 @@ class World:
         self.journal = MemoryJournal()
         self.hub = ProgressHub(store)
         self.approve: Approve = "never"
+        self.seconds = 60.0
+        """What parts are known to take by now."""
+
+    async def expected(self, plan: Sequence[Subtask]) -> Mapping[str, float]:
+        return {one.id: self.seconds for one in plan}
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[Engine]:
@@ -184,7 +190,9 @@ class World:
             agent=work,
             judge=judge,
             lanes={"ux": 1, "task": 2},
-            plans=PlanKeeping(RULES, lambda said: PlanPolicy(approve=said or self.approve)),
+            plans=PlanKeeping(
+                RULES, lambda said: PlanPolicy(approve=said or self.approve), self.expected
+            ),
             pause=no_pause,
         )
         with anyio.fail_after(20):
@@ -318,6 +326,26 @@ async def test_a_plan_waits_for_its_user_over_a_restart_and_goes_on_as_they_say(
     assert task.state == "done"
     plans = [name for name, _ in world.desk.asked if name == "+plan"]
     assert len(plans) == 1, "the plan that they said yes to is not made again"
+
+
+async def test_a_question_tells_what_was_learned_by_then_and_stays_the_same_after_a_crash(
+    world: World,
+) -> None:
+    world.approve, world.seconds = "always", 600.0
+    world.desk.files["model.py"] = "x = 0"
+    async with world.running() as engine:
+        identity = (await engine.submit(NewTask(REQUEST))).id
+        asked = await world.until(identity, "approval")
+    assert "3 parts (about 30 min of work)" in str(asked.data["text"])
+    assert asked.data["seconds"] == {"model": 600, "pages": 600, "texts": 600}
+    assert (asked.data["why"], asked.data["used"]) == ("The model comes first.", ["model.py"])
+    world.seconds = 5.0  # much was done meanwhile, and quickly
+    async with world.running() as engine:
+        await engine.answer(identity, Answer(approved=True, digest=str(asked.data["digest"])))
+        await world.ended(identity)
+    assert await world.events(identity, "approval") == [asked]
+    [planned] = await world.events(identity, "plan")
+    assert planned.data["used"] == ["model.py"]
 
 
 async def test_a_rejected_plan_is_made_anew_with_the_reason(world: World) -> None:

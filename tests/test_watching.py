@@ -14,7 +14,7 @@ from tale.errors import TaskNotFound
 from tale.paths import Paths
 from tale.storage.database import Database
 from tale.tasks.store import NewTask, TaskStore
-from tale.tasks.task import StepResult, TaskEvent
+from tale.tasks.task import StepResult, Subtask, TaskEvent
 from tale.tasks.task_rows import Change
 from tale.tasks.watching import Watching
 
@@ -88,6 +88,27 @@ async def test_what_was_learned_is_known_again_after_a_restart(world: World) -> 
     identity = await world.begin()
     before = await world.watching.of(identity)
     assert await world.new_watching().of(identity) == before
+
+
+async def test_a_part_of_a_plan_is_expected_by_what_was_learned_of_its_kind_and_by_its_size(
+    world: World,
+) -> None:
+    large = Subtask("a", "A", "do a", size="large")
+    for _ in range(20):
+        added = await world.store.add(NewTask("Write it", subtasks=(large,)))
+        assert isinstance(added, Change)
+        await world.store.start_part(added.task.id, large, "task", "")
+        world.later(400)
+        result = StepResult("Done.", "big", "task")
+        for change in await world.store.finish_part(added.task.id, large, result):
+            world.tell(change)
+    medium, small = Subtask("m", "M", "t"), Subtask("s", "S", "t", size="small")
+    found = await world.new_watching().expected((large, medium, small))
+    assert found == {
+        "a": pytest.approx(400, rel=0.1),
+        "m": pytest.approx(200, rel=0.1),
+        "s": pytest.approx(100, rel=0.1),
+    }
 
 
 async def test_an_outlook_follows_events_that_come_while_the_stored_ones_are_read(

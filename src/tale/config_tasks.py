@@ -61,7 +61,9 @@ class SandboxSettings(_Section):
         default=600, description="The most time that one program is given."
     )
     memory_mb: Annotated[int, Ge(16)] = Field(
-        default=4096, description="Memory, in MiB, of a program with all its children."
+        default=4096,
+        description="Memory, in MiB, of a program with all its children; another runs beside it "
+        "only where that is free for both.",
     )
     disk_mb: Annotated[int, Ge(1)] = Field(
         default=2048, description="What one program may write, in MiB."

@@ -14,6 +14,7 @@ from tale.cli.bell import ring
 from tale.cli.connection import Connection
 from tale.cli.events import events_of
 from tale.cli.progress_lines import progress_line
+from tale.cli.record import JsonObject
 from tale.cli.render import Screen, clean
 from tale.cli.spinner import Spinner, Waiting
 from tale.cli.task_lines import check_line, event_line, file_lines, summary_line
@@ -28,9 +29,10 @@ _PATIENCE_SECONDS = 3600.0
 """A person at a terminal sees that the daemon is gone, and can leave; a program should be told."""
 
 
-def show_task(connection: Connection, task: str) -> Task:
-    """Ask how a task stands."""
-    return Task.read(connection.call("gateway", "show", {"id": task}, idempotent=True))
+def show_task(connection: Connection, task: str, *, reasoning: bool = False) -> Task:
+    """Ask how a task stands, and with `reasoning` what the model thought of its plan."""
+    asked: JsonObject = {"id": task, "reasoning": True} if reasoning else {"id": task}
+    return Task.read(connection.call("gateway", "show", asked, idempotent=True))
 
 
 def follow_answer(connection: Connection, screen: Screen, task: str, *, quiet: bool) -> Task:

@@ -5,17 +5,22 @@ Above: `task_lines`. Below: `tasks.plan_tree`, `tasks.plan_text`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tale.errors import PromptRejected
 from tale.tasks.plan_tree import plan_lines
 
 __all__ = ["plan_block"]
 
 
-def plan_block(detail: str, *, columns: int = 80) -> str:
+def plan_block(
+    detail: str, seconds: Mapping[str, float] | None = None, *, columns: int = 80
+) -> str:
     """Draw a plan that is written as text; what can't be read is shown as it is.
 
     Args:
         detail: The plan as `tasks.plan_text` writes it.
+        seconds: How long each part probably takes, by id, where that is known.
         columns: How wide a line may be.
     """
     # YAML takes a tenth of a second to load, which only a plan costs.
@@ -25,4 +30,4 @@ def plan_block(detail: str, *, columns: int = 80) -> str:
         plan = read_plan_text(detail)
     except PromptRejected:
         return detail
-    return "\n".join(plan_lines(plan, columns=columns))
+    return "\n".join(plan_lines(plan, seconds, columns=columns))

@@ -78,6 +78,10 @@ class Record:
         """Give the strings of a list."""
         return tuple(item for item in self._items(key) if isinstance(item, str))
 
+    def numbers(self) -> dict[str, float]:
+        """Give the fields that are numbers."""
+        return {key: value for key in self.raw if (value := self.number(key)) is not None}
+
     def entries(self) -> Iterator[tuple[str, Record]]:
         """Go through the fields that are objects themselves."""
         for key, value in self.raw.items():

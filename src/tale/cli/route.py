@@ -1,8 +1,9 @@
-"""`tale route`: which model would answer a text, and why; no model is asked.
+"""`tale route`: which model would answer a text, and whether it would be planned; asks no model.
 
 The models server of a running daemon decides, by how its models stand and by what it has learned;
-where none runs the same router decides here, as if the core models were up and idle. Below:
-`connection`, and `models.router` where no daemon runs.
+where none runs the same router decides here, as if the core models were up and idle. Whether a
+plan is made of it is told by the rule that the gateway has. Below: `connection`, `tasks.judging`,
+and `models.router` where no daemon runs.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def route(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show which model would answer a text, and why. No model is asked.
+    """Show which model would answer a text, and why, and whether it would be planned first.
+
+    No model is asked.
 
     tale route "Write a complex Python web scraper"
     """
@@ -47,6 +50,7 @@ def route(
     except DaemonUnreachable:
         decision = _decide_here(asked)
         screen.note("No daemon runs: decided as if both core models were up and idle.")
+    decision = _as_task(decision, asked)
     if as_json:
         screen.json(decision.raw)
         return
@@ -64,6 +68,7 @@ def explain(decision: Record, screen: Screen) -> Iterator[str]:
             "Answered by": screen.style(name, "bold"),
             "because": decision.text("reason"),
             "In chat": "becomes a task" if assessment.flag("work") else "is answered at once",
+            "As a task": _planned(decision.record("task")),
             "Likely right": _likely(decision),
             "Tokens": _tokens(decision),
             "Time": _time(decision),
@@ -89,6 +94,10 @@ def _rejected(decision: Record) -> Iterator[tuple[str, str]]:
                 pass
 
 
+def _planned(task: Record) -> str:
+    return task.text("reason") if task.flag("planned") else "it is done in one go"
+
+
 def _likely(decision: Record) -> str:
     success = decision.number("success") or 0.0
     then = "; its answer is checked, and the next takes over if it is bad"
@@ -106,6 +115,14 @@ def _tokens(decision: Record) -> str:
 def _time(decision: Record) -> str:
     seconds, limit = decision.number("seconds") or 0.0, decision.number("time_limit") or 0.0
     return f"about {human_seconds(seconds)}, at most {human_seconds(limit)}"
+
+
+def _as_task(decision: Record, text: str) -> Record:
+    """Add what would become of the text as a task."""
+    from tale.tasks.judging import judge  # noqa: PLC0415 - no other command needs the classifier
+
+    found = judge(text)
+    return Record({**decision.raw, "task": {"planned": found.planned, "reason": found.reason}})
 
 
 def _decide_here(text: str) -> Record:

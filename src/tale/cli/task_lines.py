@@ -21,7 +21,7 @@ from tale.cli.render import (
     human_seconds,
     plural,
 )
-from tale.cli.views import Event, Part, Task
+from tale.cli.views import Event, Part, Planning, Task
 
 __all__ = [
     "STATE_STYLES",
@@ -137,7 +137,11 @@ def _plan(data: Record) -> str:
     if changes and any(part.text("state") for part in parts):
         return "\n".join(("the plan changes:", *changes))
     planned = f"planned {plural(len(parts), 'subtask')}" + _after(data.text("why"))
-    return "\n".join((planned, *changes))
+    return "\n".join((planned, *changes, *_rests_on(Planning.read(data))))
+
+
+def _rests_on(facts: Planning) -> list[str]:
+    return [f"  it rests on {', '.join(facts.used)}"] if facts.used else []
 
 
 def _acting(data: Record) -> str:
@@ -166,7 +170,8 @@ def _queued(data: Record) -> str:
 def _approval(data: Record) -> str:
     text, detail = data.text("text"), data.text("detail")
     if data.text("action") == "ApprovePlan":
-        detail = plan_block(detail)
+        facts = Planning.read(data)
+        detail = "\n".join((plan_block(detail, facts.seconds), *_rests_on(facts)))
     return f"waits for your word: {text}" + (f"\n{detail}" if detail else "")
 
 
@@ -207,7 +212,7 @@ def _after(why: str) -> str:
 
 
 def task_block(task: Task, screen: Screen) -> list[str]:
-    """Describe a task in full, its answer last."""
+    """Describe a task in full, its answer last; what was thought of its plan where it has that."""
     state = screen.style(task.state, STATE_STYLES.get(task.state, "bold"))
     if task.model:
         state += f" by {task.model}" + (f" ({task.role})" if task.role else "")
@@ -220,6 +225,7 @@ def task_block(task: Task, screen: Screen) -> list[str]:
         ("asks", _asks(task)),
         ("progress", _far(task)),
         ("parts", "\n".join(_part_lines(task, screen))),
+        *_planning(task),
         ("reason", task.reason or ""),
         ("created", _moment(task.created)),
         ("took", human_seconds(task.seconds) if task.seconds is not None else ""),
@@ -240,6 +246,20 @@ def task_block(task: Task, screen: Screen) -> list[str]:
         if text
     ]
     return [*lines, "", clean(task.answer).strip("\n")] if task.answer else lines
+
+
+def _planning(task: Task) -> list[tuple[str, str]]:
+    """Say on what the plan rests, what was changed of it, what was told, and what was thought."""
+    used = dict.fromkeys(file for one in task.planning for file in one.used)
+    changes = dict.fromkeys(change for one in task.planning for change in one.changes)
+    notes = dict.fromkeys(note for one in task.planning for note in one.notes)
+    thought = dict.fromkeys(one.why for one in task.planning if one.why)
+    return [
+        ("rests on", clean(", ".join(used))),
+        ("changes", clean("\n".join(changes))),
+        ("notes", clean("\n".join(notes))),
+        ("reasoning", clean("\n\n".join(thought))),
+    ]
 
 
 def _part_lines(task: Task, screen: Screen) -> list[str]:
@@ -281,7 +301,8 @@ def asks_line(task: Task) -> str:
 def _asks(task: Task) -> str:
     if task.progress is None or task.state != "waiting":
         return ""
-    plan = f"\n{clean(plan_block(task.plan))}" if task.plan else ""
+    seconds = task.planning[-1].seconds if task.planning else None
+    plan = f"\n{clean(plan_block(task.plan, seconds))}" if task.plan else ""
     how = _how_to_answer(task.id, plan=bool(plan))
     return f"{clean(task.progress.question)}{plan}\n{how}"
 

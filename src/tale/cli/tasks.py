@@ -80,10 +80,17 @@ def _row(task: Task, screen: Screen) -> list[str]:
 
 
 @app.command()
-def show(task: _Id, as_json: _Json = False) -> None:
-    """Show one task: state, answer, files."""
+def show(
+    task: _Id,
+    reasoning: Annotated[
+        bool,
+        typer.Option("--reasoning", help="Also what the model thought as it planned; JSON has it."),
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Show one task: state, parts, what its plan rests on and how it was changed, answer, files."""
     screen = Screen.detect()
-    found = show_task(Connection.open(screen), task)
+    found = show_task(Connection.open(screen), task, reasoning=reasoning or as_json)
     if as_json:
         screen.json(found.record.raw)
         return

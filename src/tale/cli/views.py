@@ -6,12 +6,24 @@ without pydantic: see `record`. Above: the commands. Below: `record`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from tale.cli.record import Record
 
-__all__ = ["FINAL_KINDS", "Eta", "Event", "Part", "Progress", "Reply", "Task", "Usage", "read_time"]
+__all__ = [
+    "FINAL_KINDS",
+    "Eta",
+    "Event",
+    "Part",
+    "Planning",
+    "Progress",
+    "Reply",
+    "Task",
+    "Usage",
+    "read_time",
+]
 
 FINAL_KINDS = frozenset({"done", "failed", "cancelled"})
 
@@ -91,6 +103,28 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Planning:
+    """How a plan was made, or changed."""
+
+    why: str = ""
+    changes: tuple[str, ...] = ()
+    used: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    @classmethod
+    def read(cls, record: Record) -> Planning:
+        """Read it from a reply, or from the data of an event."""
+        return cls(
+            record.text("why"),
+            record.texts("changes"),
+            record.texts("used"),
+            record.texts("notes"),
+            record.record("seconds").numbers(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a task is, and when it will be done."""
 
@@ -152,6 +186,7 @@ class Task:
     approve: str | None = None
     plan: str = ""
     digest: str = ""
+    planning: tuple[Planning, ...] = ()
     progress: Progress | None = None
     holds: bool | None = None
     check: str = ""
@@ -183,6 +218,7 @@ class Task:
             approve=record.text("approve") or None,
             plan=record.text("plan"),
             digest=record.text("digest"),
+            planning=tuple(map(Planning.read, record.records("planning"))),
             progress=Progress.read(record.record("progress")) if "progress" in record else None,
             holds=record.truth("holds"),
             check=record.text("check"),

@@ -2,7 +2,7 @@
 
 Linear heads judge what a text shows; rules for plain English orders are part of that. The same text
 always gives the same assessment. Who answers is the `router`'s decision, which knows the models
-too. Above: `router`, `memory.conversation` and `servers.steps` (talk is answered, work becomes a
+too. Above: `router`, `memory.conversation` and `tasks.judging` (talk is answered, work becomes a
 task). Below: `orders` (rules), `features` (what a text shows), `weights` (what it tells).
 """
 

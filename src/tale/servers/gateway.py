@@ -18,9 +18,10 @@ from starlette.applications import Starlette
 
 from tale.config import NotifySettings
 from tale.models.catalog import action_form
+from tale.models.machine import MachineMemory
 from tale.servers.checkpoints import CheckpointTools
 from tale.servers.runner import ServerContext, run_server
-from tale.servers.steps import RemoteWorkers, judge, kind_of
+from tale.servers.steps import RemoteWorkers
 from tale.servers.task_tools import TaskTools, view_of
 from tale.servers.transferring import Transferring
 from tale.storage.backup import keep_backed_up
@@ -35,12 +36,14 @@ from tale.tasks.dependencies import settle
 from tale.tasks.engine import Agent, Engine
 from tale.tasks.equip import Equipping
 from tale.tasks.going_back import GoingBack
+from tale.tasks.judging import judge, kind_of
 from tale.tasks.leave import Trust
 from tale.tasks.notifier import Channel, Desktop, Notifier, Webhook, http_post
 from tale.tasks.plan import faults
 from tale.tasks.plan_policy import PlanPolicy
 from tale.tasks.planner import Rules
 from tale.tasks.planning import PlanKeeping
+from tale.tasks.programs_in_turn import InTurn
 from tale.tasks.progress import ProgressHub
 from tale.tasks.rebuilt import see_to_lost_tasks
 from tale.tasks.records import TaskRecords
@@ -107,7 +110,11 @@ async def compose(
             store,
             hub,
             journal,
-            workers,
+            InTurn(
+                workers,
+                memory=settings.sandbox.memory_mb << 20,
+                available=lambda: MachineMemory.read().available,
+            ),
             agent=agent or partial(work, limits=Limits(tries=settings.tasks.tries)),
             judge=judge,
             lanes=lanes,
@@ -118,6 +125,7 @@ async def compose(
             plans=PlanKeeping(
                 Rules(partial(faults, own=True), settle),
                 lambda said: PlanPolicy(said or settings.tasks.approve),
+                watching.expected,
                 # What asks takes the rest of the window.
                 min(Limits().answer, models.task.context // 2),
             ),

@@ -7,28 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar
 
 import anyio
 from pydantic import BaseModel, ValidationError
 
 from tale.errors import DeadlineExceeded, ServiceUnavailable, TaleError
-from tale.models.assess import assess
 from tale.tasks.equip import Listed
-from tale.tasks.extent import extent_of
 from tale.tasks.hands import Action, Outcome, Question, Reply
 from tale.tasks.hands_json import read_outcome, read_reply, write_action, write_question
 from tale.tasks.task import (
     Began,
     FileWritten,
-    Judgement,
     Noted,
     Progress,
     Report,
     Step,
     TokenSaid,
     ToolOffer,
-    WorkKind,
 )
 from tale.telemetry import get_logger
 from tale.wire.execution_contracts import ACT, ASK, ActRequest, AskRequest, WorkRequest
@@ -40,11 +36,8 @@ from tale.wire.tool_contracts import TOOLS, TOOLS_SECONDS
 __all__ = [
     "RemoteWorkers",
     "ToolCaller",
-    "judge",
-    "kind_of",
     "read_progress",
     "read_step",
-    "work_kind",
     "write_progress",
 ]
 
@@ -78,28 +71,6 @@ class ToolCaller(Protocol):
     ) -> ReplyT:
         """Call a tool; raises `tale.errors.TaleError`s."""
         ...
-
-
-def judge(text: str) -> Judgement:
-    """Say which model a text is for, whether it is work, and whether that needs a plan."""
-    found = assess(text)
-    if found.work:
-        extent = extent_of(text, found)
-        reason = f"{found.reason}; large: {extent.reason}" if extent.large else found.reason
-        return Judgement("task", "work", reason, planned=extent.large)
-    return Judgement("ux", "talk", found.reason)
-
-
-def kind_of(text: str) -> str:
-    """Say what kind of work a text asks for: like kinds take about as long."""
-    return assess(text).kind
-
-
-def work_kind(text: str) -> WorkKind:
-    """Say what kind of work a part of a plan is, that of which nobody said it."""
-    kind = assess(text).kind
-    # Nothing of a plan is talk, and only tale plans: it is something to be put down in words.
-    return "write" if kind in {"talk", "question", "plan"} else cast("WorkKind", kind)
 
 
 class RemoteWorkers:

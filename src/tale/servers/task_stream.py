@@ -23,10 +23,11 @@ from tale.wire.contracts import (
     EtaView,
     Event,
     PartView,
+    PlanningView,
     ProgressView,
 )
 
-__all__ = ["stream_events", "write_outlook"]
+__all__ = ["stream_events", "write_outlook", "write_planning"]
 
 _HEARTBEAT: Final = ": still here\n\n"
 _PULSE: Final = 1.0
@@ -110,6 +111,20 @@ def write_outlook(shown: Outlook) -> ProgressView:
         question=shown.question,
         parts=tuple(map(_part, shown.parts)),
         words=in_words(shown),
+    )
+
+
+def write_planning(shown: Outlook, *, reasoning: bool) -> tuple[PlanningView, ...]:
+    """Put on the wire how a plan was made and changed; with `reasoning`, what was thought."""
+    return tuple(
+        PlanningView(
+            why=one.why if reasoning else "",
+            changes=one.changes,
+            used=one.used,
+            notes=one.notes,
+            seconds=dict(one.seconds),
+        )
+        for one in shown.facts
     )
 
 

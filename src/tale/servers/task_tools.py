@@ -19,9 +19,9 @@ from starlette.routing import Route
 
 from tale.errors import TaleError
 from tale.servers.mcp_app import McpApp, Progress
-from tale.servers.steps import work_kind
-from tale.servers.task_stream import stream_events, write_outlook
+from tale.servers.task_stream import stream_events, write_outlook, write_planning
 from tale.tasks.engine import Engine
+from tale.tasks.judging import work_kind
 from tale.tasks.leave import Answer
 from tale.tasks.plan import check_plan
 from tale.tasks.progress import ProgressHub
@@ -147,6 +147,7 @@ class TaskTools:
             "check": found.check,
             "plan": found.plan,
             "digest": found.digest,
+            "planning": write_planning(found, reasoning=request.reasoning),
         }
         return view_of(task).model_copy(update=shown)
 

@@ -10,6 +10,7 @@ recorded, shown and replayed as parts are. Above: `tasks.step_work`. Below: `tas
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from tale.tasks.merging import Merged, merge
@@ -57,7 +58,7 @@ def planned(made: Planned, answer: int) -> Recompose:
         # What was planned before its files were taken back counts no more.
         begun = [part for part in plan if part.id == PLAN_PART or part.state == "done"]
         merged = merge(begun, [*made.parts, *last], why=made.reasoning)
-        merged = Merged(merged.plan, made.changes, made.reasoning)
+        merged = Merged(merged.plan, made.changes, made.reasoning, made.used, made.notes)
         return _and_then(merged, with_splits(merged.plan, answer))
 
     return recompose
@@ -81,7 +82,8 @@ def mended(made: Planned, repair: str, answer: int) -> Recompose:
             dropped=made.dropped,
             why=made.reasoning,
         )
-        merged = Merged(merged.plan, (*merged.changes, *made.changes), made.reasoning)
+        changes = (*merged.changes, *made.changes)
+        merged = Merged(merged.plan, changes, made.reasoning, made.used, made.notes)
         return _and_then(merged, with_splits(merged.plan, answer))
 
     return recompose
@@ -108,7 +110,8 @@ def split_up(made: Planned, split: str, part: Subtask | None, answer: int) -> Re
         there = any(one.id == WHOLE_PART for one in plan)
         last = () if there else (_whole(made.parts),)
         merged = divided(plan, now.id, [*made.parts, *last])
-        merged = Merged(merged.plan, (*merged.changes, *made.changes), made.reasoning)
+        changes = (*merged.changes, *made.changes)
+        merged = Merged(merged.plan, changes, made.reasoning, made.used, made.notes)
         return _and_then(merged, with_splits(merged.plan, answer))
 
     return recompose
@@ -126,7 +129,7 @@ def _whole(parts: Sequence[Subtask]) -> Subtask:
 
 
 def _and_then(first: Merged, then: Merged) -> Merged:
-    return Merged(then.plan, (*first.changes, *then.changes), first.why)
+    return replace(first, plan=then.plan, changes=(*first.changes, *then.changes))
 
 
 def _that_waits(parts: Sequence[Subtask], plan: Sequence[Subtask]) -> list[Subtask]:

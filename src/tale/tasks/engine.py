@@ -45,7 +45,6 @@ log = get_logger(__name__)
 ResultT = TypeVar("ResultT")
 _TIDY_SECONDS: Final = 3600.0
 _PART: Final = Judgement("task", "work", "part of a plan")
-_PLANNED: Final = Judgement("task", "work", "it is large, so it is planned first")
 
 
 class Engine:
@@ -255,10 +254,7 @@ class Engine:
 
     def _enqueue(self, task: Task, plan: Collection[Subtask]) -> None:
         judgement = _PART if plan else self._judge(task.text)
-        acts = judgement.kind == "work"
-        self._schedule.add(
-            task.id, -task.priority, judgement.role, plan, folder=task.workspace, acts=acts
-        )
+        self._schedule.add(task.id, -task.priority, judgement.role, plan, folder=task.workspace)
         self._changed.set()
 
     async def _run_queue(self) -> None:
@@ -325,9 +321,10 @@ class Engine:
             self._schedule.replace_plan(task, plan)
 
     def _judgement(self, task: Task, part: Subtask | None) -> Judgement:
-        if part is None:
-            return self._judge(task.text)
-        return _PLANNED if part.id == PLAN_PART else _PART
+        if part and part.id != PLAN_PART:
+            return _PART
+        judged = self._judge(task.text)
+        return replace(_PART, reason=judged.reason) if part else judged
 
     async def _tidy(self) -> None:
         """Forget now and then what was recorded of steps whose tasks have ended."""

@@ -3,7 +3,7 @@
 What was weighed: what is to be made (a system or one function), whether it is to be whole, how many
 components and orders are named. A plan costs the model a minute, and one part of a small request
 has nothing to wait for; so in doubt there is none. The words are those of English, with the
-commonest of German, Spanish, French, Portuguese and Chinese. Above: `servers.steps`. Below:
+commonest of German, Spanish, French, Portuguese and Chinese. Above: `tasks.judging`. Below:
 `models.assess`.
 """
 

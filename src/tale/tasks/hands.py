@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from tale.models.backend import FinishReason, Message
+from tale.tasks.plan_facts import PlanFacts
 from tale.tasks.task import Role, TokensSpent
 
 __all__ = [
@@ -154,11 +155,13 @@ class ApprovePlan:
         question: Why they are asked.
         plan: The plan as `tasks.plan_text` writes it.
         digest: Names this very plan, so that nobody agrees to another one.
+        facts: What is known of it beside its parts.
     """
 
     question: str
     plan: str
     digest: str
+    facts: PlanFacts = field(default_factory=PlanFacts)
 
 
 Action = (

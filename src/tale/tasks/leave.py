@@ -27,6 +27,7 @@ from tale.tasks.hands import (
     WriteFile,
 )
 from tale.tasks.permissions import Allowed, Refused, Rule, needed, tool_name
+from tale.tasks.plan_facts import PlanFacts
 from tale.tasks.task import Level, Step
 from tale.tasks.workspace import Workspace
 
@@ -62,6 +63,7 @@ class Asked:
         action: The kind of act.
         detail: What would be written, run or sent, as far as it is shown; a plan is shown whole.
         digest: Names the plan that it is about; empty where it is about none.
+        facts: What is known of that plan beside its parts.
     """
 
     id: str
@@ -69,6 +71,7 @@ class Asked:
     action: str
     detail: str = ""
     digest: str = ""
+    facts: PlanFacts = field(default_factory=PlanFacts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,8 @@ async def leave_for(
         return Outcome(answer.approved, _said(answer))
     if isinstance(action, ApprovePlan):
         kind = type(action).__name__
-        answer = await ask(Asked(key, action.question, kind, action.plan, action.digest))
+        asked = Asked(key, action.question, kind, action.plan, action.digest, action.facts)
+        answer = await ask(asked)
         return Outcome(answer.approved, answer.text.strip())
     level = step.permission or trust.level
     verdict = needed(

@@ -31,12 +31,16 @@ class Merged:
     Attributes:
         plan: All its parts, those that are over too.
         changes: What changed, each in a sentence with its reason; none for a first plan.
-        why: Why it changed, in a few words.
+        why: Why it changed: in a few words, or what the model that planned it thought.
+        used: The files of the workspace on which what was planned rests.
+        notes: What the user was told as it was planned.
     """
 
     plan: tuple[Subtask, ...]
     changes: tuple[str, ...] = ()
     why: str = ""
+    used: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def merge(

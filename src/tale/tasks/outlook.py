@@ -13,6 +13,7 @@ from typing import Final
 
 from tale.tasks.durations import Expected
 from tale.tasks.estimate import Eta, Progress, Work, WorkState, eta, fraction
+from tale.tasks.plan_facts import PlanFacts
 from tale.tasks.view import Part, PartState, View
 
 __all__ = ["Outlook", "PartOutlook", "checked", "lessons", "outlook"]
@@ -56,6 +57,8 @@ class Outlook:
         speed: Tokens a second just now; None where none come.
         doing: Titles of the subtasks that are being done.
         tool: What the agent does beside asking the model.
+        facts: What is known of how its plan was made, and of each change of it, oldest first; the
+            last is that of the plan about which the user is asked, where they are.
         holds: Whether all checks hold; None where nothing could be checked.
         check: What was checked, or why not, in words.
     """
@@ -74,6 +77,7 @@ class Outlook:
     question: str = ""
     plan: str = ""
     digest: str = ""
+    facts: tuple[PlanFacts, ...] = ()
     error: str = ""
     files: tuple[str, ...] = ()
     parts: tuple[PartOutlook, ...] = ()
@@ -134,6 +138,7 @@ def outlook(
         question=view.question,
         plan=view.plan,
         digest=view.digest,
+        facts=view.facts if view.proposed is None else (*view.facts, view.proposed),
         error=view.error,
         files=view.files,
         parts=tuple(

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from tale.errors import TaskError
 from tale.storage.database import Database, storable
 from tale.tasks.plan import WHOLE_PART, is_over, outcome_of, ready
+from tale.tasks.plan_facts import PlanFacts
 from tale.tasks.recompose import Recompose
 from tale.tasks.task import (
     ENDED,
@@ -31,6 +32,7 @@ from tale.tasks.task_reads import TaskReads
 from tale.tasks.task_rows import (
     Change,
     checked,
+    facts_told,
     listed,
     load_plan,
     load_task,
@@ -221,8 +223,7 @@ def _recomposed(connection: Connection, task: Task, plan: Recompose, at: datetim
     save_plan(connection, task.id, before, after)
     data: dict[str, object] = {
         "subtasks": [listed(one) for one in after],
-        "why": storable(merged.why),
-        "changes": list(map(storable, merged.changes)),
+        **facts_told(PlanFacts(merged.why, merged.changes, merged.used, merged.notes)),
     }
     return [record(connection, task, "plan", data, at)]
 

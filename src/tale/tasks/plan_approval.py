@@ -7,7 +7,7 @@ question goes through `Hands`, so it waits over any crash. Above: `tasks.plannin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -16,14 +16,18 @@ from tale.errors import PromptRejected, TaskError
 from tale.tasks.hands import ApprovePlan, Hands
 from tale.tasks.part_checks import usual_check
 from tale.tasks.plan_digest import digest_of
-from tale.tasks.plan_policy import Cost, PlanPolicy, expected_cost, reasons_to_ask
+from tale.tasks.plan_facts import PlanFacts
+from tale.tasks.plan_policy import PlanPolicy, expected_cost, reasons_to_ask, usual_seconds
 from tale.tasks.plan_text import looks_like_plan, read_plan_text, write_plan_text
 from tale.tasks.planner import Planned, Rules, plan
 from tale.tasks.task import Step, Subtask
 from tale.tasks.words import span
 from tale.tasks.workspace import Workspace
 
-__all__ = ["agreed", "plan_with_approval"]
+__all__ = ["Expect", "agreed", "plan_with_approval", "usually"]
+
+Expect = Callable[[Sequence[Subtask]], Awaitable[Mapping[str, float]]]
+"""Says how long each part of a plan probably takes, in seconds by id; after a crash the same."""
 
 _MOST_REJECTED: Final = 3
 """How often it is planned anew, after which the user had better say the request in other words."""
@@ -39,6 +43,11 @@ _YES: Final = frozenset({"", "fine", "go", "go ahead", "good", "ok", "okay", "su
 _REMARK: Final = "{text}\n\nThe user says of the whole plan: {remark}"
 
 
+async def usually(plan: Sequence[Subtask]) -> Mapping[str, float]:
+    """Say how long parts take as long as nothing was learned."""
+    return {one.id: usual_seconds(one) for one in plan}
+
+
 async def plan_with_approval(
     step: Step,
     hands: Hands,
@@ -46,7 +55,7 @@ async def plan_with_approval(
     policy: PlanPolicy,
     *,
     request: str = "",
-    cost: Callable[[Sequence[Subtask]], Cost] = expected_cost,
+    expect: Expect = usually,
 ) -> Planned:
     """Plan a request, and have its user agree to the plan where they are to.
 
@@ -56,7 +65,7 @@ async def plan_with_approval(
         rules: What the plan has to satisfy.
         policy: When the user is asked.
         request: What is asked for, where that isn't the step's text.
-        cost: What a plan probably takes.
+        expect: How long its parts probably take.
 
     Raises:
         TaskError: The user does not want it.
@@ -71,12 +80,12 @@ async def plan_with_approval(
 
     while True:
         planned = await plan(step, hands, rules, request=request, rejected=rejected)
-        spent = cost(planned.parts)
+        seconds = await expect(planned.parts)
+        spent = expected_cost(planned.parts, seconds)
         reasons = reasons_to_ask(planned.parts, policy, spent, step.tools, outside)
         if not reasons:
             return planned
-        takes = span(spent.seconds) if spent.seconds else ""
-        verdict = await agreed(planned, hands, rules, reasons, request=request, takes=takes)
+        verdict = await agreed(planned, hands, rules, reasons, request=request, seconds=seconds)
         if isinstance(verdict, Planned):
             return verdict
         rejected.append((_outline(planned.parts), verdict))
@@ -96,7 +105,7 @@ async def agreed(
     reasons: Sequence[str],
     *,
     request: str,
-    takes: str = "",
+    seconds: Mapping[str, float],
 ) -> Planned | str:
     """Ask the user about a plan until they say yes to one that can be worked on.
 
@@ -106,7 +115,7 @@ async def agreed(
         rules: What theirs has to satisfy, if they edit it.
         reasons: Why they are asked.
         request: What is asked for.
-        takes: How long the plan probably takes, in words.
+        seconds: How long each part probably takes, by id.
 
     Returns:
         The plan that they want; or why they want none like it.
@@ -117,9 +126,10 @@ async def agreed(
     title = " ".join(request.split())
     title = title if len(title) <= _TITLE else f"{title[: _TITLE - 1].rstrip()}…"
     shown = write_plan_text(planned.parts, f"The plan for: {title}")
-    asked = _question(planned.parts, reasons, takes)
+    asked = _question(planned.parts, reasons, sum(seconds.values()))
+    facts = PlanFacts(planned.reasoning, planned.changes, planned.used, planned.notes, seconds)
     for _ in range(_MOST_EDITED):
-        outcome = await hands.act(ApprovePlan(asked, shown, digest_of(shown)))
+        outcome = await hands.act(ApprovePlan(asked, shown, digest_of(shown), facts))
         said = outcome.text.strip()
         if not outcome.ok:
             if said:
@@ -147,9 +157,9 @@ async def agreed(
     )
 
 
-def _question(parts: Sequence[Subtask], reasons: Sequence[str], takes: str) -> str:
+def _question(parts: Sequence[Subtask], reasons: Sequence[str], seconds: float) -> str:
     many = "1 part" if len(parts) == 1 else f"{len(parts)} parts"
-    work = f" (about {takes} of work)" if takes else ""
+    work = f" (about {span(seconds)} of work)" if seconds else ""
     return f"May it work on this plan of {many}{work}? You are asked because {'; '.join(reasons)}."
 
 

@@ -17,7 +17,7 @@ from tale.tasks.durations import SIZE_FACTORS, prior_duration
 from tale.tasks.task import Subtask, ToolOffer, WorkKind
 from tale.tasks.words import span
 
-__all__ = ["Approve", "Cost", "PlanPolicy", "expected_cost", "reasons_to_ask"]
+__all__ = ["Approve", "Cost", "PlanPolicy", "expected_cost", "reasons_to_ask", "usual_seconds"]
 
 Approve = Literal["auto", "always", "never"]
 """Whether a plan is put to the user: where there is a reason, in any case, or not at all."""
@@ -85,22 +85,20 @@ class PlanPolicy:
     tokens: float = 60_000.0
 
 
-def expected_cost(
-    plan: Sequence[Subtask], seconds_of: Callable[[Subtask], float] | None = None
-) -> Cost:
+def expected_cost(plan: Sequence[Subtask], seconds: Mapping[str, float] | None = None) -> Cost:
     """Estimate what a plan takes.
 
     Args:
         plan: Its parts; those that are done cost nothing more.
-        seconds_of: How long a part takes, where something was learned about it.
+        seconds: How long each part takes, by id, where something was learned about it.
     """
     left = [one for one in plan if one.state not in {"done", "cancelled"}]
-    seconds_of = seconds_of or _usual_seconds
+    seconds = seconds or {}
     tokens = sum(
         _CALLS * (_PROMPT + prior_length(one.kind, "medium").median * SIZE_FACTORS[one.size])
         for one in left
     )
-    return Cost(sum(map(seconds_of, left)), tokens)
+    return Cost(sum(seconds.get(one.id, usual_seconds(one)) for one in left), tokens)
 
 
 def reasons_to_ask(
@@ -159,7 +157,8 @@ def _named(reason: str, found: Sequence[str]) -> str:
     return f"{reason}: {', '.join(found[:_NAMED])}{more}"
 
 
-def _usual_seconds(part: Subtask) -> float:
+def usual_seconds(part: Subtask) -> float:
+    """Say how long a part takes as long as nothing was learned of such ones."""
     return prior_duration(part.kind).median * SIZE_FACTORS[part.size]
 
 

@@ -8,8 +8,9 @@ on meanwhile. Above: `tasks.step_work`. Below: `tasks.plan_approval`, `tasks.pla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,7 +20,7 @@ from tale.tasks.course import mended, planned, split_up
 from tale.tasks.durable import Changed, Json, Recorder
 from tale.tasks.hands import Hands
 from tale.tasks.plan import PLAN_PART, SPLIT_PART, WHOLE_PART
-from tale.tasks.plan_approval import plan_with_approval
+from tale.tasks.plan_approval import Expect, plan_with_approval, usually
 from tale.tasks.plan_policy import PlanPolicy
 from tale.tasks.planner import Planned, Rules, repair
 from tale.tasks.recompose import Recompose, failures_of
@@ -33,6 +34,8 @@ __all__ = ["PlanKeeping", "own_part"]
 
 _LOOKED: Final = "plan"
 _PLAN: Final = TypeAdapter(tuple[Subtask, ...])
+_EXPECTED: Final = "durations"
+_SECONDS: Final = TypeAdapter(dict[str, float])
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,13 @@ class PlanKeeping:
     Attributes:
         rules: What each has to satisfy.
         policy: When its user is asked, by what they said of the task.
+        expect: How long parts take, by what was learned until now.
         answer: Tokens that one answer of the model may have: a part that needs more is split.
     """
 
     rules: Rules
     policy: Callable[[Approve | None], PlanPolicy]
+    expect: Expect = usually
     answer: int = Limits().answer
 
 
@@ -80,7 +85,10 @@ async def own_part(
     """
     if part.id == PLAN_PART:
         policy = keeping.policy(task.approve)
-        made = await plan_with_approval(step, hands, keeping.rules, policy, request=task.text)
+        expect = partial(_expected, recorder, keeping.expect)
+        made = await plan_with_approval(
+            step, hands, keeping.rules, policy, request=task.text, expect=expect
+        )
         return _result(made, step), planned(made, keeping.answer)
     plan = await _looked_at(recorder, tuple(parts.values()))
     if part.id.startswith(WHOLE_PART):
@@ -115,6 +123,20 @@ async def _looked_at(recorder: Recorder, plan: tuple[Subtask, ...]) -> tuple[Sub
         return _PLAN.validate_python(await recorder.step(_LOOKED, look))
     except ValidationError as error:
         raise Changed("The recorded plan is of another version of tale.") from error
+
+
+async def _expected(
+    recorder: Recorder, expect: Expect, plan: Sequence[Subtask]
+) -> Mapping[str, float]:
+    """Give how long parts were expected to take when it was asked first: what is learned grows."""
+
+    async def look() -> Json:
+        return {part: round(seconds, 1) for part, seconds in (await expect(plan)).items()}
+
+    try:
+        return _SECONDS.validate_python(await recorder.step(_EXPECTED, look))
+    except ValidationError as error:
+        raise Changed("The recorded durations are of another version of tale.") from error
 
 
 def _result(made: Planned, step: Step) -> StepResult:

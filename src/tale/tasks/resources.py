@@ -1,7 +1,9 @@
 """What steps need of what there is only so much of, and whether one can begin beside others. Pure.
 
-There are lanes of each model, execution servers, memory, and files: a step waits while another
-writes what it reads or writes, or reads what it writes. Above: `tasks.scheduler`.
+There are lanes of each model, and files: a step waits while another writes what it reads or writes,
+or reads what it writes. An execution server takes any number of steps, and memory is taken by the
+programs that a step runs now and then, which wait for it themselves (`tasks.programs_in_turn`).
+Above: `tasks.scheduler`.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 
 from tale.tasks.task import Role
 
-__all__ = ["Claim", "Files", "Room"]
+__all__ = ["Claim", "Files", "Room", "compete"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,9 @@ class Claim:
 
     Attributes:
         role: The model whose lane it runs in.
-        acts: Whether it does things on an execution server, beside asking a model.
-        memory: In the unit of `Room.memory`.
     """
 
     role: Role
-    acts: bool = True
-    memory: float = 0.0
     files: Files = _NONE
 
 
@@ -69,13 +67,9 @@ class Room:
 
     Attributes:
         lanes: Steps that each model takes at a time.
-        servers: Steps that may act at a time; None is any number.
-        memory: What steps may take together, in any unit; None is any amount.
     """
 
     lanes: Mapping[Role, int]
-    servers: int | None = None
-    memory: float | None = None
 
     def free(self, running: Collection[Claim]) -> set[Role]:
         """Name the lanes in which a step may begin."""
@@ -86,30 +80,18 @@ class Room:
         """Say whether a step can begin beside those that run.
 
         Args:
-            one: What it takes. What needs more memory than there is has to be alone with it.
+            one: What it takes.
             running: What those take that run.
-            kept: Steps that wait and go first: their files and their memory are not taken.
+            kept: Steps that wait and go first: their files are not taken.
         """
         if sum(other.role == one.role for other in running) >= self.lanes[one.role]:
             return False
-        acting = sum(other.acts for other in running)
-        if one.acts and self.servers is not None and acting >= self.servers:
-            return False
-        others = (*running, *kept)
-        if one.memory > 0 and self.memory is not None:
-            taken = sum(other.memory for other in others)
-            if taken > 0 and taken + one.memory > self.memory:
-                return False
-        return not any(one.files.clash(other.files) for other in others)
+        return not any(one.files.clash(other.files) for other in (*running, *kept))
 
-    def compete(self, one: Claim, other: Claim) -> bool:
-        """Say whether one takes something of which there may then be too little for the other."""
-        return (
-            one.role == other.role
-            or (self.servers is not None and one.acts and other.acts)
-            or (self.memory is not None and one.memory > 0 and other.memory > 0)
-            or one.files.clash(other.files)
-        )
+
+def compete(one: Claim, other: Claim) -> bool:
+    """Say whether one takes something of which there may then be too little for the other."""
+    return one.role == other.role or one.files.clash(other.files)
 
 
 def _around(paths: Iterable[str]) -> frozenset[str]:

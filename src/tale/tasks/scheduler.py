@@ -10,20 +10,20 @@ path. So what is more urgent overtakes wherever a step ends. Nothing waits for e
 priority with every few steps of others that take what it waits for, and loses them once a step of
 its own begins. So after `PATIENCE` * (d + 1) such steps, where priorities differ by d at most,
 nothing that comes later goes before it any more, and of what waits by then each task once. Then it
-begins as soon as what runs leaves it room: the files and the memory of a task that has gained
-anything are kept free for it, as those of the first job in a queue are with backfilling (Lifka,
+begins as soon as what runs leaves it room: the files of a task that has gained anything are kept
+free for it, as those of the first job in a queue are with backfilling (Lifka,
 "The ANL/IBM SP scheduling system", 1995). The count is not recorded; it begins anew after a crash.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from tale.tasks.critical_path import Seconds, by_size
 from tale.tasks.parts import Parts, followed
-from tale.tasks.resources import Claim, Files, Room
+from tale.tasks.resources import Claim, Files, Room, compete
 from tale.tasks.task import Role, Subtask
 
 __all__ = ["PATIENCE", "Queued", "Schedule", "Waiting", "pick"]
@@ -56,7 +56,7 @@ class Waiting:
 
     Attributes:
         claim: What it takes.
-        overdue: Whether its files and its memory are kept free for it.
+        overdue: Whether its files are kept free for it.
     """
 
     step: Queued
@@ -94,7 +94,6 @@ class _Task:
     rank: int
     role: Role
     folder: str
-    acts: bool
     parts: Parts
     passed: int = 0
     claims: dict[str, Claim] = field(default_factory=dict[str, Claim])
@@ -112,24 +111,16 @@ class Schedule:
         self,
         lanes: Mapping[Role, int],
         *,
-        servers: int | None = None,
-        memory: float | None = None,
         seconds: Seconds = by_size,
-        weight: Callable[[Subtask], float] | None = None,
     ) -> None:
         """Begin with nothing.
 
         Args:
             lanes: How many steps each model has at a time.
-            servers: How many steps may act at a time; None is any number.
-            memory: What steps may take together; None is any amount.
             seconds: What a part is expected to take.
-            weight: The memory that a part takes, or a task without a plan: a part without an id.
-                None of them takes any by default.
         """
-        self._room = Room(lanes, servers, memory)
+        self._room = Room(lanes)
         self._seconds = seconds
-        self._weight = weight
         self._tasks: dict[str, _Task] = {}
         self._running: dict[str, tuple[Queued, Claim]] = {}
         self._leaving: set[str] = set()
@@ -145,7 +136,6 @@ class Schedule:
         plan: Iterable[Subtask] = (),
         *,
         folder: str = "",
-        acts: bool = True,
     ) -> None:
         """Queue a task.
 
@@ -155,10 +145,9 @@ class Schedule:
             role: The model that does it.
             plan: Its parts; those that are done stay so.
             folder: Where its files are; by default one of its own.
-            acts: Whether its steps do things, beside asking a model.
         """
         parts = Parts(plan or [_whole()], self._going_on(task), self._seconds)
-        self._tasks[task] = _Task(task, rank, role, folder or task, acts, parts)
+        self._tasks[task] = _Task(task, rank, role, folder or task, parts)
 
     def drop(self, task: str, *, but: str = "") -> list[str]:
         """Forget a task's steps; gives those that run, and are to be cut off, except one."""
@@ -284,7 +273,7 @@ class Schedule:
         for one in self._tasks.values():
             if one.id != begun.step.task and one.parts.waits and one.id not in self._held:
                 same_lane = one.role == begun.step.role
-                one.passed += same_lane or self._room.compete(
+                one.passed += same_lane or compete(
                     self._claim(one, one.parts.first(1)[0]), begun.claim
                 )
 
@@ -296,9 +285,8 @@ class Schedule:
     def _claim(self, task: _Task, part: str) -> Claim:
         if part not in task.claims:
             one = task.parts.all[part]
-            weight = self._weight(one) if self._weight else 0.0
             files = Files.of(task.folder, reads=one.reads, writes=one.writes)
-            task.claims[part] = Claim(task.role, task.acts, weight, files)
+            task.claims[part] = Claim(task.role, files)
         return task.claims[part]
 
     def _going_on(self, task: str) -> set[str]:

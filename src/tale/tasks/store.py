@@ -37,6 +37,7 @@ from tale.tasks.task import (
 )
 from tale.tasks.task_rows import (
     Change,
+    asked_told,
     checked,
     listed,
     load_task,
@@ -170,7 +171,7 @@ class TaskStore(PartStore):
             task = load_task(connection, identity, lock=True)
             if task.state != "running":
                 raise too_late(task)
-            data = {name: storable(value) for name, value in asdict(asked).items()}
+            data = asked_told(asked)
             if subtask:
                 data["subtask"] = subtask
             return record(connection, task, "approval", data, at, state="waiting")

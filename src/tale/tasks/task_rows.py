@@ -16,6 +16,8 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 from tale.errors import TaskError, TaskNotFound
 from tale.storage.database import storable
 from tale.storage.schema import subtasks, task_events, tasks
+from tale.tasks.leave import Asked
+from tale.tasks.plan_facts import PlanFacts, write_facts
 from tale.tasks.task import (
     ENDED,
     State,
@@ -28,7 +30,9 @@ from tale.tasks.task import (
 
 __all__ = [
     "Change",
+    "asked_told",
     "checked",
+    "facts_told",
     "listed",
     "load_plan",
     "load_task",
@@ -176,6 +180,18 @@ def listed(part: Subtask) -> dict[str, object]:
 def told(part: Subtask, state: State) -> dict[str, object]:
     """Give a part as its own events tell it."""
     return {"id": part.id, "title": part.title, "state": state}
+
+
+def asked_told(asked: Asked) -> dict[str, object]:
+    """Give a question to the user as its event tells it."""
+    names = ("id", "text", "action", "detail", "digest")
+    facts = facts_told(asked.facts) if asked.digest else {}
+    return {**{name: storable(getattr(asked, name)) for name in names}, **facts}
+
+
+def facts_told(facts: PlanFacts) -> dict[str, object]:
+    """Give what is known of a plan as events tell it."""
+    return {name: _storable(value) for name, value in write_facts(facts).items()}
 
 
 def _storable(value: object) -> object:

@@ -7,13 +7,13 @@ change nothing. Above: `outlook`, which adds how long it will take. Below: `task
 Beside the events of every task these are understood:
 
     plan       {subtasks: [{id, title, kind, model, depends_on, reads, writes, check, size,
-               priority, state}], why, changes}                          the plan, or a new one;
+               priority, state}], why, changes, used, notes}             the plan, or a new one;
                `queued` may have one too. It has the state of what has ended alone; who is not in
                it any more is gone
     subtask    {id, title, state, model, why, holds, check}              its state changed: queued,
                running, done, failed, cancelled
     acting     {action, what, subtask}                                   the agent does something
-    approval   {text, detail, digest}                                    it waits for the user
+    approval   {text, detail, digest, why, changes, used, notes, seconds}  it waits for the user
     approved, rejected, paused                                           what the user said
     restoring  {number, subtasks}                                        its files go back to that
                checkpoint; what is unfinished, and those subtasks, begin anew
@@ -29,6 +29,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, cast
 
+from tale.tasks.plan_facts import PlanFacts, read_facts
 from tale.tasks.task import ENDED, Task, TaskEvent
 from tale.tasks.view_part import STATES, WHOLE, Part, PartState, listed_part, text, texts, truth
 
@@ -72,6 +73,8 @@ class View:
         question: What the user is asked.
         plan: The plan that they are asked about, as `plan_text` writes it; empty where it is none.
         digest: Names that plan.
+        proposed: What is known of it.
+        facts: What is known of how the plan was made, and of each change of it, oldest first.
         error: Why it failed.
         began: When work began, for the first time.
         setback: Why work was undone or planned anew, the last time.
@@ -89,6 +92,8 @@ class View:
     question: str = ""
     plan: str = ""
     digest: str = ""
+    proposed: PlanFacts | None = None
+    facts: tuple[PlanFacts, ...] = ()
     error: str = ""
     files: tuple[str, ...] = ()
     created: datetime | None = None
@@ -193,7 +198,8 @@ def _planned(view: View, event: TaskEvent) -> View:
     )
     if not parts:
         return view
-    view = replace(view, parts=parts, tool="")
+    facts = (*view.facts, read_facts(event.data)) if event.kind == "plan" else view.facts
+    view = replace(view, parts=parts, tool="", facts=facts)
     # Only where there is more to do than there was, less of it is done now.
     work = {part.id for part in before.values() if part.is_work}
     if not work or work.issuperset(part.id for part in parts if part.is_work):
@@ -255,12 +261,13 @@ def _asked(view: View, event: TaskEvent) -> View:
         question=text(event.data, "text"),
         plan=text(event.data, "detail") if digest else "",
         digest=digest,
+        proposed=read_facts(event.data) if digest else None,
     )
 
 
 def _answered(view: View, event: TaskEvent) -> View:
     del event
-    return replace(view, state="running", question="", plan="", digest="")
+    return replace(_unasked(view), state="running")
 
 
 def _paused(view: View, event: TaskEvent) -> View:
@@ -281,14 +288,15 @@ def _restoring(view: View, event: TaskEvent) -> View:
     )
     why = f"its files went back to checkpoint {event.data.get('number')}"
     return replace(
-        _stopped(view),
+        _stopped(_unasked(view)),
         parts=parts,
-        question="",
-        plan="",
-        digest="",
         setback=why,
         setbacks=view.setbacks + 1,
     )
+
+
+def _unasked(view: View) -> View:
+    return replace(view, question="", plan="", digest="", proposed=None)
 
 
 def _stopped(view: View) -> View:
@@ -306,14 +314,11 @@ def _ended(view: View, event: TaskEvent) -> View:
         for part in view.parts
     )
     return replace(
-        _stopped(view),
+        _stopped(_unasked(view)),
         state=event.kind,
         parts=parts,
         model=text(data, "model") or view.model,
         error=text(data, "error"),
-        question="",
-        plan="",
-        digest="",
         ended=event.at,
     )
 

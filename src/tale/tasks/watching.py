@@ -8,15 +8,15 @@ they are known again after a restart without a table of their own. Above: `serve
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from tale.tasks.durations import SIZE_FACTORS, Durations, Expected
 from tale.tasks.estimate import Progress
 from tale.tasks.outlook import Outlook, lessons, outlook
-from tale.tasks.task import ENDED, Subtask, Task, TaskEvent
+from tale.tasks.task import ENDED, Size, Subtask, Task, TaskEvent
 from tale.tasks.view import Finished, Part, View, fold, replay
 
 __all__ = ["History", "Watching"]
@@ -120,7 +120,8 @@ class Watching:
 
         def expect(part: Part) -> Expected:
             kind = part.kind or (self._kind_of(part.title) if part.title else watched.kind)
-            return self._durations.of(kind, part.model or view.role)
+            usual = self._durations.of(kind, part.model or view.role)
+            return replace(usual, median=usual.median * _factor(part))
 
         found, watched.shown = outlook(
             view,
@@ -141,6 +142,11 @@ class Watching:
     def seconds_of(self, part: Subtask) -> float:
         """Say how long a part of a plan is expected to take, by what was learned of its kind."""
         return self._durations.of(part.kind, "task").median * SIZE_FACTORS[part.size]
+
+    async def expected(self, plan: Sequence[Subtask]) -> dict[str, float]:
+        """Say how long each part of a plan takes, by id, by all that was learned until now."""
+        await self._learn()
+        return {part.id: self.seconds_of(part) for part in plan}
 
     async def _begin(self, identity: str) -> _Watched:
         """Fold what is stored; what happens meanwhile comes after it."""
@@ -174,4 +180,10 @@ class Watching:
             for part, model, seconds in lessons(view):
                 text = part.title or one.task.text
                 kind = part.kind or self._kind_of(text)
-                self._durations.learn(kind, model, seconds, at=one.task.finished.timestamp())
+                at = one.task.finished.timestamp()
+                self._durations.learn(kind, model, seconds / _factor(part), at=at)
+
+
+def _factor(part: Part) -> float:
+    """Say how much longer a part takes than one of medium size, as which others are taken."""
+    return SIZE_FACTORS.get(cast("Size", part.size), 1.0)

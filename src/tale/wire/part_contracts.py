@@ -11,7 +11,15 @@ from pydantic import Field
 
 from tale.wire.tool import Shape
 
-__all__ = ["EtaView", "PartView", "ProgressView", "Size", "SubtaskRequest", "WorkKind"]
+__all__ = [
+    "EtaView",
+    "PartView",
+    "PlanningView",
+    "ProgressView",
+    "Size",
+    "SubtaskRequest",
+    "WorkKind",
+]
 
 WorkKind = Literal["code", "write", "act", "summarise", "extract", "transform"]
 """What a part is, as the router names it; `plan` is what tale itself does."""
@@ -80,6 +88,27 @@ class PartView(Shape):
     acceptance: str = Field(default="", description="The shell line by which it is checked.")
     size: str = ""
     priority: int = 0
+
+
+class PlanningView(Shape):
+    """How a plan was made, or changed."""
+
+    why: str = Field(
+        default="",
+        description="What the model thought before, or why the plan was changed. Only with "
+        "`reasoning`.",
+    )
+    changes: tuple[str, ...] = Field(
+        default=(), description="What was changed, each in a sentence with its reason."
+    )
+    used: tuple[str, ...] = Field(
+        default=(), description="Files of the workspace that the plan rests on."
+    )
+    notes: tuple[str, ...] = Field(default=(), description="What its user was told meanwhile.")
+    seconds: dict[str, float] = Field(
+        default_factory=dict,
+        description="How long each part probably takes, by id, where its user is asked.",
+    )
 
 
 class ProgressView(Shape):
