@@ -152,6 +152,7 @@ class Task:
     approve: str | None = None
     plan: str = ""
     digest: str = ""
+    asked: str = ""
     progress: Progress | None = None
     holds: bool | None = None
     check: str = ""
@@ -183,6 +184,7 @@ class Task:
             approve=record.text("approve") or None,
             plan=record.text("plan"),
             digest=record.text("digest"),
+            asked=record.text("asked"),
             progress=Progress.read(record.record("progress")) if "progress" in record else None,
             holds=record.truth("holds"),
             check=record.text("check"),

@@ -72,8 +72,10 @@ class Outlook:
     tool: str = ""
     note: str = ""
     question: str = ""
+    detail: str = ""
     plan: str = ""
     digest: str = ""
+    asked: str = ""
     error: str = ""
     files: tuple[str, ...] = ()
     parts: tuple[PartOutlook, ...] = ()
@@ -132,8 +134,10 @@ def outlook(
         tool=view.tool,
         note=view.note,
         question=view.question,
+        detail=view.detail,
         plan=view.plan,
         digest=view.digest,
+        asked=view.asked,
         error=view.error,
         files=view.files,
         parts=tuple(

@@ -17,7 +17,7 @@ from tale.tasks.durations import SIZE_FACTORS, prior_duration
 from tale.tasks.task import Subtask, ToolOffer, WorkKind
 from tale.tasks.words import span
 
-__all__ = ["Approve", "Cost", "PlanPolicy", "expected_cost", "reasons_to_ask"]
+__all__ = ["Approve", "Cost", "PlanPolicy", "expected_cost", "reasons_to_ask", "usual_seconds"]
 
 Approve = Literal["auto", "always", "never"]
 """Whether a plan is put to the user: where there is a reason, in any case, or not at all."""
@@ -95,7 +95,7 @@ def expected_cost(
         seconds_of: How long a part takes, where something was learned about it.
     """
     left = [one for one in plan if one.state not in {"done", "cancelled"}]
-    seconds_of = seconds_of or _usual_seconds
+    seconds_of = seconds_of or usual_seconds
     tokens = sum(
         _CALLS * (_PROMPT + prior_length(one.kind, "medium").median * SIZE_FACTORS[one.size])
         for one in left
@@ -159,7 +159,8 @@ def _named(reason: str, found: Sequence[str]) -> str:
     return f"{reason}: {', '.join(found[:_NAMED])}{more}"
 
 
-def _usual_seconds(part: Subtask) -> float:
+def usual_seconds(part: Subtask) -> float:
+    """Say how long a part of that kind and size takes, where nothing was learned about it."""
     return prior_duration(part.kind).median * SIZE_FACTORS[part.size]
 
 

@@ -13,7 +13,7 @@ Beside the events of every task these are understood:
     subtask    {id, title, state, model, why, holds, check}              its state changed: queued,
                running, done, failed, cancelled
     acting     {action, what, subtask}                                   the agent does something
-    approval   {text, detail, digest}                                    it waits for the user
+    approval   {id, text, detail, digest}                                it waits for the user
     approved, rejected, paused                                           what the user said
     restoring  {number, subtasks}                                        its files go back to that
                checkpoint; what is unfinished, and those subtasks, begin anew
@@ -70,8 +70,10 @@ class View:
         tool: What the agent does now beside asking the model; empty where it does not.
         note: What the user was told last.
         question: What the user is asked.
+        detail: What would be done, as far as it is shown; of a plan, all of it.
         plan: The plan that they are asked about, as `plan_text` writes it; empty where it is none.
         digest: Names that plan.
+        asked: Names the question.
         error: Why it failed.
         began: When work began, for the first time.
         setback: Why work was undone or planned anew, the last time.
@@ -87,8 +89,10 @@ class View:
     tool: str = ""
     note: str = ""
     question: str = ""
+    detail: str = ""
     plan: str = ""
     digest: str = ""
+    asked: str = ""
     error: str = ""
     files: tuple[str, ...] = ()
     created: datetime | None = None
@@ -253,14 +257,16 @@ def _asked(view: View, event: TaskEvent) -> View:
         _stopped(view),
         state="approval",
         question=text(event.data, "text"),
+        detail=text(event.data, "detail"),
         plan=text(event.data, "detail") if digest else "",
         digest=digest,
+        asked=text(event.data, "id"),
     )
 
 
 def _answered(view: View, event: TaskEvent) -> View:
     del event
-    return replace(view, state="running", question="", plan="", digest="")
+    return replace(view, state="running", question="", detail="", plan="", digest="", asked="")
 
 
 def _paused(view: View, event: TaskEvent) -> View:
@@ -284,8 +290,10 @@ def _restoring(view: View, event: TaskEvent) -> View:
         _stopped(view),
         parts=parts,
         question="",
+        detail="",
         plan="",
         digest="",
+        asked="",
         setback=why,
         setbacks=view.setbacks + 1,
     )
@@ -312,8 +320,10 @@ def _ended(view: View, event: TaskEvent) -> View:
         model=text(data, "model") or view.model,
         error=text(data, "error"),
         question="",
+        detail="",
         plan="",
         digest="",
+        asked="",
         ended=event.at,
     )
 
