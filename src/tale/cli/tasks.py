@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 
 from tale.cli.connection import Connection
-from tale.cli.follow import background_hint, follow_events, show_task, tell_end
+from tale.cli.follow import background_hint, follow_events, tell_end
 from tale.cli.record import JsonObject
 from tale.cli.render import Column, Screen, human_seconds, one_line
+from tale.cli.task_calls import show_task
 from tale.cli.task_lines import STATE_STYLES, ago, task_block
 from tale.cli.views import Task
 
