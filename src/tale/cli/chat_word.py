@@ -53,16 +53,16 @@ class Word:
     def give(self, line: str) -> None:
         """Do a command; which task is meant needs to be said only where several wait."""
         command, *words = line.split()
-        task = self._meant(command, words)
+        # What is answered elsewhere meanwhile is forgotten in the thread that follows the task.
+        asking = dict(self._asking)
+        task = self._meant(command, words, list(asking))
         if task is None:
             return
         try:
             if command == "/edit":
                 self._edit(task)
             else:
-                # Meanwhile it may have been answered elsewhere, and be forgotten here.
-                question = self._asking.get(task, _Question())
-                arguments = {"id": task, "text": " ".join(words), **question.seen}
+                arguments = {"id": task, "text": " ".join(words), **asking[task].seen}
                 self._connection.call("gateway", command.removeprefix("/"), arguments)
         except TaleError as error:
             self._screen.error(error.message, error.hint)
@@ -79,9 +79,8 @@ class Word:
             return
         send_plan(self._connection, self._screen, found, changed)
 
-    def _meant(self, command: str, words: list[str]) -> str | None:
+    def _meant(self, command: str, words: list[str], asking: list[str]) -> str | None:
         """Take the task that is meant off the words; says so where that isn't known."""
-        asking = list(self._asking)
         if words and words[0] in asking:
             return words.pop(0)
         if len(asking) == 1:
