@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fake_daemon import FakeDaemon, Json, ToolError, event, task
 from tale.cli.asking import read_verdict
@@ -225,3 +227,10 @@ def test_without_a_terminal_it_is_told_how_to_answer(daemon: FakeDaemon, tale: T
 )
 def test_a_verdict_is_told_by_its_first_letters(said: str, plan: bool, verdict: str | None) -> None:
     assert read_verdict(said, plan=plan) == verdict
+
+
+@given(st.text(max_size=12), st.booleans())
+def test_nothing_but_a_yes_is_one(said: str, plan: bool) -> None:
+    word = said.strip().lower()
+    agrees = bool(word) and ("approve".startswith(word) or "yes".startswith(word))
+    assert (read_verdict(said, plan=plan) == "approve") == agrees

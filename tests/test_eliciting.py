@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -23,7 +24,7 @@ from starlette.applications import Starlette
 from desk import Ask, Told
 from tale.errors import TaskError
 from tale.models.caller import Script
-from tale.servers.eliciting import Filled, Form
+from tale.servers.eliciting import Filled, Form, may_ask
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import bind
 from tale.tasks.leave import Trust
@@ -286,6 +287,29 @@ async def test_a_word_on_a_question_that_is_asked_no_more_is_refused(tmp_path: P
             await world.gateway.approve(VerdictRequest(id=view.id, asked="another"), quiet)
         await world.gateway.approve(VerdictRequest(id=view.id, asked=asked), quiet)
         assert (await world.show(view.id, wait=20)).state == "done"
+
+
+@pytest.mark.parametrize(
+    ("declared", "asks"),
+    [
+        (None, False),
+        ({}, False),
+        ({"elicitation": {}}, True),
+        ({"elicitation": {"form": {}}}, True),
+        ({"elicitation": {"form": {}, "url": {}}}, True),
+        ({"elicitation": {"url": {}}}, False),
+    ],
+)
+@pytest.mark.parametrize("version", ["2025-06-18", "2026-07-28"])
+@pytest.mark.parametrize("reachable", [True, False])
+def test_only_who_has_forms_and_can_be_reached_is_asked(
+    declared: dict[str, object] | None, asks: bool, version: str, reachable: bool
+) -> None:
+    known = declared is not None
+    capabilities = types.ClientCapabilities.model_validate(declared) if known else None
+    session = SimpleNamespace(client_capabilities=capabilities, can_send_request=reachable)
+    call: Any = SimpleNamespace(protocol_version=version, session=session)
+    assert may_ask(call) == (asks and (reachable or version == "2026-07-28"))
 
 
 class Curious:

@@ -102,8 +102,9 @@ def watch(
 ) -> None:
     """Follow a task until it ends; what happened before is told first.
 
-    On a terminal its progress is drawn in place. The range after the time that is left is where the
-    end will probably be; it is wide until like tasks have been done.
+    On a terminal its progress is drawn in place, and what it asks you can answer there. The range
+    after the time that is left is where the end will probably be; it is wide until like tasks have
+    been done.
     """
     screen = Screen.detect()
     connection = Connection.open(screen)
