@@ -224,7 +224,7 @@ async def test_a_plan_is_approved_in_the_terminal_that_follows_it(tmp_path: Path
     def follow() -> str:
         arguments = ("submit", REQUEST, "-w", str(tmp_path / "work"), "--approve", "always")
         with Terminal(home, *arguments, *PERMITTED) as terminal:
-            terminal.until("leave it waiting? [a/r/e/L] ", seconds=100)
+            terminal.until("leave it waiting? [a/r/e/L] ", seconds=150)
             terminal.type("a\r")
             assert terminal.end(100) == 0, terminal.text
             return terminal.text
