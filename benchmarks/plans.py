@@ -36,6 +36,7 @@ from tale.tasks.dependencies import settle
 from tale.tasks.hands import Reply
 from tale.tasks.plan import faults
 from tale.tasks.planner import Planned, Rules, plan
+from tale.tasks.programs_here import can_run
 from tale.tasks.shell_syntax import Unreadable, commands
 from tale.tasks.task import Step
 
@@ -122,7 +123,7 @@ async def _plan(url: str, request: Request) -> _Made:
         hands = BareHands(url, folder, replies.append, most=_ANSWER_TOKENS)
         step = Step(request.name, request.text, folder, "task", "work")
         begun = time.perf_counter()
-        planned = await plan(step, hands, Rules(partial(faults, own=True), settle))
+        planned = await plan(step, hands, Rules(partial(faults, own=True), settle, can_run))
     return _Made(request, planned, replies[0].text, time.perf_counter() - begun)
 
 

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from tale.errors import ContextExceeded
 from tale.tasks.hands import Hands, Question, Reply
+from tale.tasks.part_checks import Runs, whatever
 from tale.tasks.plan_answers import Draft, checked
 from tale.tasks.plan_questions import WINDOWS, Window, again
 from tale.tasks.plan_safe import Faults
@@ -75,10 +76,12 @@ class Rules:
     Attributes:
         faults: Says what is wrong with one.
         settle: Puts its dependencies straight.
+        runs: Tells of a command's words whether the machine has what it runs, for checks.
     """
 
     faults: Faults
     settle: Settle
+    runs: Runs = whatever
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ class Judged:
 async def asked(
     hands: Hands,
     first: Callable[[Window], Question],
-    judge: Callable[[str], Judged],
+    judge: Callable[[str, int], Judged],
     tries: int = _TRIES,
 ) -> tuple[Judged, tuple[Reply, ...]]:
     """Ask until an answer is faultless; give the one with the fewest faults, and all answers.
@@ -109,7 +112,7 @@ async def asked(
     Args:
         hands: Who asks.
         first: Gives the question that goes into a window.
-        judge: Says what an answer means, and what is wrong with it.
+        judge: Says what an answer means, and what is wrong with it; told how many came before.
         tries: How often it is asked at most.
 
     Raises:
@@ -132,7 +135,7 @@ async def asked(
             windows.pop(0)
             continue
         replies.append(reply)
-        judged = judge(reply.text)
+        judged = judge(reply.text, len(tried))
         if trouble := _RAN_AWAY if reply.ran_away else _CUT_OFF * (reply.finish == "length"):
             judged = replace(judged, faults=(trouble, *judged.faults))
         tried.append(judged)
@@ -174,7 +177,7 @@ def judged(
         kept = tuple(_waits_too(one, before.get(one.id, ())) for one in whole)
         if not rules.faults(kept):
             whole, moved = kept, tuple(each for each in moved if each.added)
-    whole, mended = checked(whole, present)
+    whole, mended = checked(whole, present, rules.runs)
     fixed = {one.id for one in others}
     own = tuple(one for one in whole if one.id not in fixed)
     changes = (*draft.changes, *map(_in_words, moved), *mended)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tale.tasks.hands import Hands, Question, Reply
-from tale.tasks.plan_answers import checked, read_draft
+from tale.tasks.plan_answers import checked, read_draft, without_strangers
 from tale.tasks.plan_asking import Judged, Rules, asked, judged
 from tale.tasks.plan_material import look, named_in
 from tale.tasks.plan_questions import Seen, Window, first_plan, repair_plan
@@ -88,8 +88,10 @@ async def plan(
     def question(window: Window) -> Question:
         return first_plan(request, seen, window, session, rejected)
 
-    def judge(answer: str) -> Judged:
-        draft = read_draft(answer, request, step.workspace)
+    def judge(answer: str, before: int) -> Judged:
+        draft = read_draft(answer, request, step.workspace, present=seen.files)
+        if before:  # told once that there is no such part, a small model says so again
+            draft = without_strangers(draft)
         return judged(draft, draft.parts, draft.faults, rules=rules, present=seen.files)
 
     best, replies = await asked(hands, question, judge)
@@ -101,7 +103,7 @@ async def plan(
         whole = usable == one_part(request)
         note = (_WHOLE if whole else _SEQUENCE).format(fault=best.faults[0].rstrip("."))
         await hands.note(note)
-        usable, mended = checked(usable, seen.files)
+        usable, mended = checked(usable, seen.files, rules.runs)
         changes = (*best.draft.changes, *mended)
         notes, best = (note,), replace(best, parts=usable, changes=changes)
     used = _used(best, seen)
@@ -143,7 +145,8 @@ async def repair(
             request, parts, left.failed, why, seen=seen, window=window, session=session
         )
 
-    def judge(answer: str) -> Judged:
+    def judge(answer: str, before: int) -> Judged:
+        del before
         draft = read_draft(answer, request, step.workspace, there=left.ids, spent=left.spent)
         new, faults = what_is_left(left, draft)
         return judged(draft, new, faults, rules=rules, present=seen.files, stays=left.stays)

@@ -16,7 +16,7 @@ from tale.errors import ContextExceeded, PlanRejected, TaskError
 from tale.tasks.durable import Changed
 from tale.tasks.hands import Hands, Question, Reply
 from tale.tasks.plan_answers import read_draft
-from tale.tasks.plan_approval import agreed
+from tale.tasks.plan_approval import agreed, usually
 from tale.tasks.plan_asking import Judged, Rules, asked, judged
 from tale.tasks.plan_material import look
 from tale.tasks.plan_policy import PlanPolicy
@@ -66,8 +66,9 @@ async def split(
     def question(window: Window) -> Question:
         return split_plan(request, plan, part, seen=seen, window=window, session=session)
 
-    def judge(answer: str) -> Judged:
-        draft = read_draft(answer, part.text, step.workspace)
+    def judge(answer: str, before: int) -> Judged:
+        del before
+        draft = read_draft(answer, part.text, step.workspace, present=seen.files)
         pieces, faults = pieces_of(part, draft, plan, seen.files)
         found = judged(draft, pieces, faults, rules=rules, present=seen.files)
         return found if found.faults else replace(found, faults=_faults_within(found, part, plan))
@@ -96,7 +97,8 @@ async def _with_a_yes(
     """Ask the user, whose no leaves the part as it was."""
     about = (f"a part of the plan, {part.title!r}, is split, and {reasons[0]}", *reasons[1:])
     try:
-        verdict = await agreed(made, hands, rules, about, request=part.title)
+        seconds = await usually(made.parts)
+        verdict = await agreed(made, hands, rules, about, request=part.title, seconds=seconds)
     except Changed:
         raise
     except TaskError:
