@@ -26,6 +26,7 @@ _ALL = (
     "session",
     "checkpoints",
     "agent",
+    "plans",
     "edges",
     "chaos",
     "crashes",

@@ -463,16 +463,47 @@ def test_nothing_is_open_once_it_is_closed(text: str) -> None:
 # -- parts of plans --------------------------------------------------------------------------------
 
 
+CONTEXT = "Others do the rest of a larger task, of which you do one part:\nA library, f(2) == 4"
+
+
 def part_step(text: str, **more: object) -> Step:
-    whole = f"Others do the rest.\n\n{THIS_PART}\n{text}"
-    return replace(step(whole), subtask="a", wanted="code", **more)  # pyright: ignore[reportArgumentType]
+    return replace(step(text), subtask="a", wanted="code", context=CONTEXT, **more)  # pyright: ignore[reportArgumentType]
 
 
 async def test_a_part_is_asked_for_behind_the_files_that_it_builds_on() -> None:
     hands = ScriptedHands(GOOD, files={"model.py": "x = 1\n"}, runs=examples)
     await work(part_step("Write f.py, which uses model.py"), hands)
-    told = hands.asked[0].messages[-1].content
-    assert told.index("Others do") < told.index("x = 1") < told.index(THIS_PART)
+    assert hands.asked[0].messages[-1].content == (
+        f"{CONTEXT}\n\nFiles in the workspace:\nmodel.py\n\n"
+        "FILE: model.py\n```\nx = 1\n```\n\n"
+        f"{THIS_PART}\nWrite f.py, which uses model.py"
+    )
+
+
+@pytest.mark.parametrize("form", ["fences", "json"])
+async def test_a_part_is_not_tried_on_the_examples_of_the_whole(form: Form) -> None:
+    fenced = "FILE: f.py\n```python\ndef f(x):\n    return x\n```"
+    put = {"action": "write", "path": "f.py", "content": "def f(x):\n    return x\n"}
+    said = (
+        (fenced,)
+        if form == "fences"
+        else (json.dumps(put), json.dumps({"action": "done", "answer": "Made."}))
+    )
+    of_the_whole = ScriptedHands(*said)
+    await work(replace(part_step("Write f.py"), form=form), of_the_whole)
+    [tried] = [each for each in of_the_whole.acted if isinstance(each, RunPython)]
+    assert "f(2)" not in tried.code
+    its_own = ScriptedHands(*said)
+    await work(replace(part_step("Write f.py, where f(3) == 6"), form=form), its_own)
+    [tried] = [each for each in its_own.acted if isinstance(each, RunPython)]
+    assert "f(3)" in tried.code
+
+
+async def test_a_name_of_the_whole_is_not_that_of_a_parts_file() -> None:
+    hands = ScriptedHands("```python\ndef g(x):\n    return x\n```")
+    headed = replace(part_step("Write g"), context="Others do the rest:\ndef f(x):\n    ...")
+    result = await work(headed, hands)
+    assert result.files == ("main.py",)
 
 
 async def test_a_block_without_a_name_is_the_file_that_a_part_was_to_write() -> None:

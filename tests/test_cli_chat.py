@@ -16,14 +16,18 @@ from typing import Any
 import pytest
 
 from fake_daemon import FakeDaemon, Gone, ToolError, event, task
+from tale.cli import editing
 from tale.cli.chat_terminal import TerminalChat
 from tale.cli.connection import Connection
 from tale.cli.conversation import Conversation
 from tale.cli.main import run
 from tale.cli.render import Screen
+from tale.tasks.plan_text import write_plan_text
+from tale.tasks.task import Subtask
 from terminal import Terminal
 
 Json = dict[str, Any]
+PLAN = write_plan_text([Subtask("a", "Model", "Write a.py"), Subtask("b", "Pages", "…", ("a",))])
 
 
 @pytest.fixture
@@ -110,6 +114,16 @@ class TestPiped:
         daemon.events["t1"].insert(2, event(3, "approval", text="May it run 'make'?"))
         _, _, err = chat(b"write it\n")
         assert "task t1: waits for your word: May it run 'make'?\n`tale approve t1`" in err
+
+    @pytest.mark.parametrize("command", ["/approve", "/edit", "/reject"])
+    def test_a_command_is_not_said_and_named_another_way(
+        self, chat: Any, daemon: FakeDaemon, command: str
+    ) -> None:
+        code, out, err = chat(f"{command} t1\nhello\n".encode())
+        assert (code, out) == (0, "You said: hello\n")
+        assert "Line 1 is not said: a pipe has no commands." in err
+        assert f"`tale {command[1:]} ID" in err
+        assert daemon.calls_of(command[1:]) == []
 
     def test_kept_work_is_followed_once_it_is_a_task(
         self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
@@ -232,6 +246,7 @@ class _Talk:
         self.out, self.err = io.StringIO(), io.StringIO()
         self.above: list[str] = []
         self.told = threading.Event()
+        self.asked = threading.Event()
         screen = Screen(self.out, self.err, out_is_terminal=True, err_is_terminal=False)
         connection = Connection(daemon.paths)
         self.conversation = Conversation(connection, None, None)
@@ -243,6 +258,12 @@ class _Talk:
         self.above.append(text)
         if "done" in text or "failed" in text or "No task" in text:
             self.told.set()
+        if "waits for your word" in text:
+            self.asked.set()
+
+    def wait_for_question(self) -> None:
+        """Wait until it was told what a task asks."""
+        assert self.asked.wait(20)
 
     def wait(self) -> None:
         """Wait until a task's end was told."""
@@ -355,6 +376,58 @@ class TestTerminal:
         assert daemon.calls_of("approve") == [{"id": "t1", "text": "Port 8080"}]
         assert "Task t1 is done; it asks for nothing." in talk.err.getvalue()
 
+    def test_a_plan_is_changed_in_the_conversation(
+        self, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        waits = {"state": "waiting", "progress": {"question": "May it?"}, "last_event": 3}
+        about = {"plan": PLAN, "digest": "d1", "asked": "q1"}
+        daemon.tools["show"] = lambda arguments, say: task(**waits, **about)
+        daemon.hold.clear()
+        edits = iter([PLAN.replace("Pages", "Views"), None])
+
+        def edit(text: str, extension: str) -> str | None:
+            del extension
+            assert text == PLAN
+            return next(edits)
+
+        def is_terminal(number: int) -> bool:
+            return number == 0
+
+        monkeypatch.setattr(editing.os, "isatty", is_terminal)
+        monkeypatch.setattr(editing.click, "edit", edit)
+        talk = _Talk(daemon)
+        talk.run("/edit")
+        assert "No task of this conversation waits for your word." in talk.err.getvalue()
+        talk.chat.take_up(["t1"])
+        talk.run("/edit", "/edit t1")
+        assert "So do /approve, /edit and /reject here." in "".join(talk.above)
+        assert "Nothing was changed; the task waits on." in talk.err.getvalue()
+        [told] = daemon.calls_of("approve")
+        assert (told["id"], told["digest"], told["asked"]) == ("t1", "d1", "q1")
+        assert "Views" in told["text"]
+
+    def test_a_task_that_asks_about_no_plan_has_none_to_edit(self, daemon: FakeDaemon) -> None:
+        daemon.tools["show"] = lambda arguments, say: task(
+            state="waiting", progress={"question": "May it?"}, last_event=3
+        )
+        daemon.hold.clear()
+        talk = _Talk(daemon)
+        talk.chat.take_up(["t1"])
+        talk.run("/edit")
+        assert "Task t1 asks about no plan just now." in talk.err.getvalue()
+        assert "So do /approve and /reject here." in "".join(talk.above)
+
+    def test_a_word_names_the_question_that_was_seen(self, daemon: FakeDaemon) -> None:
+        daemon.tools["chat"] = _handing_over(daemon)
+        asked = event(3, "approval", text="May it?", id="q1", digest="d1")
+        daemon.events["t1"].insert(2, asked)
+        daemon.hold.clear()
+        talk = _Talk(daemon)
+        talk.run("write it", talk.wait_for_question, "/approve")
+        assert daemon.calls_of("approve") == [
+            {"id": "t1", "text": "", "digest": "d1", "asked": "q1"}
+        ]
+
     def test_tasks_of_a_conversation_that_is_continued_are_told_of_from_there(
         self, daemon: FakeDaemon
     ) -> None:
@@ -466,6 +539,10 @@ class TestOnARealTerminal:
             assert "Earlier words" in terminal.until("> ")
             terminal.type("write it\r")
             terminal.until("Made dates.py.")
+            terminal.type("/ed\t")
+            terminal.until("/edit")
+            terminal.type("\r")
+            terminal.until("No task of this conversation waits for your word.")
             terminal.type("hello\r")
             terminal.until("You said: hello")
             terminal.until("> ", after="You said: hello")

@@ -1,23 +1,30 @@
-"""What is typed while an answer is written doesn't land in the middle of it."""
+"""What is typed does not land in the middle of an answer, nor answer what was asked after it."""
 
 from __future__ import annotations
 
 import os
 import pty
+import select
 import termios
 from collections.abc import Generator
 
 import pytest
 
-from tale.cli.keyboard import unechoed
+from tale.cli.keyboard import forget_typed, read_line, unechoed
 
 
 @pytest.fixture
-def terminal() -> Generator[int]:
+def ends() -> Generator[tuple[int, int]]:
+    """Give the end at which somebody types, and the terminal."""
     controller, terminal = pty.openpty()
-    yield terminal
+    yield controller, terminal
     os.close(terminal)
     os.close(controller)
+
+
+@pytest.fixture
+def terminal(ends: tuple[int, int]) -> int:
+    return ends[1]
 
 
 def _echoes(terminal: int) -> bool:
@@ -40,6 +47,31 @@ def test_what_is_no_terminal_is_left_alone() -> None:
     reader, writer = os.pipe()
     with unechoed(reader):
         os.write(writer, b"typed\n")
+    assert os.read(reader, 100) == b"typed\n"
+    os.close(reader)
+    os.close(writer)
+
+
+def test_what_was_typed_before_a_question_does_not_answer_it(ends: tuple[int, int]) -> None:
+    controller, terminal = ends
+    os.write(controller, b"yes\n")
+    assert select.select([terminal], [], [], 10)[0]
+    forget_typed(terminal)
+    os.write(controller, b"no\nlater\n")
+    assert read_line(lambda: False, terminal) == "no\n"
+    assert read_line(lambda: False, terminal) == "later\n"
+    os.write(controller, b"\x04")
+    assert read_line(lambda: False, terminal) == ""
+
+
+def test_nobody_is_waited_for_once_there_is_nothing_to_answer(terminal: int) -> None:
+    assert read_line(lambda: True, terminal) is None
+
+
+def test_only_a_terminal_forgets() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"typed\n")
+    forget_typed(reader)
     assert os.read(reader, 100) == b"typed\n"
     os.close(reader)
     os.close(writer)

@@ -33,7 +33,7 @@ def test_without_a_file_everything_has_a_default(paths: Paths) -> None:
     settings = load_settings(paths)
     assert (settings.gateway.port, settings.model_server.port) == (7433, 7434)
     assert settings.models.ux.slots == 2
-    assert settings.models.task.slots == 1
+    assert settings.models.task.slots == 2
 
 
 def test_the_environment_overrides_the_file_and_flags_override_both(

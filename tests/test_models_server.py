@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tale.config import ModelsSettings, RoleSettings, UxSettings
+from tale.config import ModelsSettings, RoleSettings
 from tale.errors import (
     ConfigError,
     DownloadFailed,
@@ -66,7 +66,7 @@ class Machine:
         self.file = home / "own.gguf"
         self.file.write_bytes(gguf())
         self.settings = ModelsSettings(
-            ux=UxSettings(name=str(self.file), context=512),
+            ux=RoleSettings(name=str(self.file), context=512),
             task=RoleSettings(name=str(self.file), context=1024),
         )
 
@@ -107,7 +107,7 @@ async def test_both_processes_are_asked_for_at_once_when_the_files_are_here(
     assert machine.launcher.calls == [("start", "model-ux"), ("start", "model-task")]
     ux, task = (pair.launcher.arguments[server_name(role)] for role in ("ux", "task"))
     assert {"--context=512", "--slots=2", "--nice=0", "--threads=4", "--alias=own"} <= set(ux)
-    assert {"--context=1024", "--slots=1", "--nice=19"} <= set(task)
+    assert {"--context=1024", "--slots=2", "--nice=19"} <= set(task)
     assert [model.tuning.nice for model in pair.models] == [0, 19]
 
 
@@ -150,7 +150,7 @@ async def test_a_download_shows_how_far_it_is_and_its_failure_is_raised(machine:
             return True
 
     settings = ModelsSettings(
-        ux=UxSettings(name="smollm2-135m"), task=RoleSettings(name="smollm2-135m")
+        ux=RoleSettings(name="smollm2-135m"), task=RoleSettings(name="smollm2-135m")
     )
     half = Watched({"smollm2-135m": b"too short"}, name="hub")
     again = Watched({"smollm2-135m": b""}, name="wheels", failure=DownloadFailed("no network"))
@@ -212,7 +212,7 @@ async def test_a_users_own_damaged_file_is_named(machine: Machine) -> None:
 
 async def test_a_damaged_catalogue_file_is_moved_aside_and_fetched_again(machine: Machine) -> None:
     name = "smollm2-135m"
-    settings = ModelsSettings(ux=UxSettings(name=name), task=RoleSettings(name=name))
+    settings = ModelsSettings(ux=RoleSettings(name=name), task=RoleSettings(name=name))
     model = CATALOG[name]
     machine.paths.models.mkdir(parents=True)
     file = machine.paths.models / model.file
@@ -231,7 +231,7 @@ async def test_a_file_that_a_process_could_not_load_is_hashed_and_moved_aside_if
 ) -> None:
     name = "smollm2-135m"
     model = CATALOG[name]
-    settings = ModelsSettings(ux=UxSettings(name=name), task=RoleSettings(name=name))
+    settings = ModelsSettings(ux=RoleSettings(name=name), task=RoleSettings(name=name))
     machine.paths.models.mkdir(parents=True)
     file = machine.paths.models / model.file
     file.write_bytes(gguf())
@@ -257,7 +257,7 @@ async def test_a_users_own_file_is_left_to_the_user(machine: Machine) -> None:
 
 def test_an_unknown_model_in_the_settings_is_named(machine: Machine) -> None:
     with pytest.raises(UnknownModel, match="gpt-9"):
-        machine.pair(ModelsSettings(ux=UxSettings(name="gpt-9")))
+        machine.pair(ModelsSettings(ux=RoleSettings(name="gpt-9")))
 
 
 async def test_processes_are_started_as_planned_whatever_the_backend_says(
@@ -318,7 +318,7 @@ async def test_what_is_configured_is_taken(kind: str) -> None:
 
 async def test_two_urls_mean_an_openai_server() -> None:
     url = "http://127.0.0.1:1/v1"
-    settings = ModelsSettings(ux=UxSettings(url=url), task=RoleSettings(url=url))
+    settings = ModelsSettings(ux=RoleSettings(url=url), task=RoleSettings(url=url))
     assert await choose_backend(settings) == "openai"
 
 
@@ -343,7 +343,7 @@ async def test_a_listener_that_is_no_ollama_with_the_pair_is_passed_over() -> No
 
 async def test_remote_backends_take_their_settings() -> None:
     settings = ModelsSettings(
-        ux=UxSettings(name="gpt", url="http://127.0.0.1:1/v1", context=999), task=RoleSettings()
+        ux=RoleSettings(name="gpt", url="http://127.0.0.1:1/v1", context=999), task=RoleSettings()
     )
     async with open_session() as session:
         ux = remote_backend("openai", "ux", settings, session)

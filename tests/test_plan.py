@@ -1,4 +1,4 @@
-"""Plans: which can be worked on, which part may begin, and what it is told."""
+"""Plans: which can be worked on, and which part may begin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from tale.tasks.plan import (
     afresh,
     check_plan,
     faults,
-    instructions,
     is_over,
     outcome_of,
     ready,
@@ -256,18 +255,6 @@ def test_another_task_begins_with_what_was_planned_and_plans_nothing_anew() -> N
     assert afresh([planning]) == (part("+plan", kind="plan"),)
 
 
-def test_long_results_are_handed_on_shortened() -> None:
-    plan = {
-        "a": replace(part("a"), state="done", answer="x" * 9999, files=("one.py",)),
-        "b": part("b", "a"),
-    }
-    told = instructions("the whole", plan["b"], plan)
-    assert told.endswith("Do this part only:\ndo")
-    assert "the whole" in told
-    assert "Files: one.py" in told
-    assert len(told) < 2000
-
-
 def test_the_answer_is_that_of_the_parts_nobody_needs() -> None:
     a, b, c = (
         replace(part(one), state="done", answer=f"{one}!", files=(f"{one}.py", "both.py"))
@@ -287,21 +274,3 @@ def test_neither_planning_nor_what_was_dropped_is_part_of_the_answer() -> None:
     done = replace(part("b"), state="done", answer="b!")
     assert outcome_of([planning, dropped, done]) == ("b!", ("bad.py",))
     assert outcome_of([planning]) == ("A plan.", ())
-
-
-def test_a_part_is_told_which_files_are_its_own_and_how_it_is_checked() -> None:
-    one = part("a", text="Write it", writes=("a.py", "b.py"), reads=("c.py",), check="try a.py")
-    first, *_, last = instructions("the whole", one, {"a": one}).split("\n\n")
-    assert first.endswith("the whole"), "what all parts share is computed once"
-    assert last == "It is done when this succeeds: try a.py"
-    assert "Write a.py and b.py, and no other file." in instructions("the whole", one, {"a": one})
-
-
-def test_what_is_in_files_is_not_told_again_with_the_result() -> None:
-    code = "Here it is.\n```python\nx = 1\n```\nThat is all."
-    done = replace(part("a"), state="done", answer=code, files=("a.py",))
-    said = replace(done, files=())
-    told = instructions("the whole", part("b", "a"), {"a": done})
-    assert "x = 1" not in told
-    assert "That is all." in told
-    assert "x = 1" in instructions("the whole", part("b", "a"), {"a": said})

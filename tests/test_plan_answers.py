@@ -58,6 +58,32 @@ def test_a_file_that_is_waited_for_means_whoever_writes_it() -> None:
     assert draft.parts[1].reads == ("a.py", "data.csv")
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("cleaned-sales", "clean"),  # by the file that it writes
+        ("import", "import-script"),  # by a word that no other id has
+        ("script", "script"),  # two have it
+        ("nobody", "nobody"),  # the rules of plans tell the model
+    ],
+)
+def test_a_part_is_found_by_what_it_may_be_called(said: str, meant: str) -> None:
+    draft = read(
+        {"id": "clean", "instructions": "i", "writes": ["cleaned_sales.csv"]},
+        {"id": "import-script", "instructions": "i", "writes": ["load.py"]},
+        {"id": "export-script", "instructions": "i", "writes": ["dump.py"]},
+        {"id": "last", "instructions": "i", "depends_on": [said], "writes": ["a.md"]},
+    )
+    assert needs(draft)["last"] == (meant,)
+
+
+def test_nobody_waits_for_a_file_that_is_there() -> None:
+    one = {"id": "docs", "instructions": "i", "depends_on": ["textkit"], "writes": ["a.md"]}
+    draft = read_draft(json.dumps({"subtasks": [one]}), present=["textkit.py"])
+    assert needs(draft) == {"docs": ()}
+    assert draft.changes == ("docs: textkit is there, so it does not wait for it.",)
+
+
 def test_a_second_part_of_a_name_is_renamed_unless_somebody_may_mean_it() -> None:
     twice = ({"id": "a", "instructions": "one"}, {"id": "a", "instructions": "two"})
     draft = read(*twice)

@@ -102,10 +102,10 @@ def test_a_question_about_something_else_is_no_plan() -> None:
 def test_what_planning_gave_goes_into_the_plan_and_into_its_mending() -> None:
     made = Planned((Subtask("b", "B", "do b"),), "Thought.", ("changed",), ("told",), ("shop.py",))
     opening = (Subtask("+plan", "Make a plan", "x", kind="plan", state="done"),)
-    first = planned(made)(opening)
+    first = planned(made, 1024)(opening)
     failed = Subtask("a", "A", "do a", state="failed")
     repair = Subtask("+repair-1", "Plan anew: A", "x", ("a",), "done", kind="plan")
-    after = mended(made, "+repair-1")((*opening, failed, repair))
+    after = mended(made, "+repair-1", 1024)((*opening, failed, repair))
     for merged in (first, after):
         assert (merged.why, merged.used, merged.notes) == ("Thought.", ("shop.py",), ("told",))
         assert merged.changes[-1] == "changed"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tale.cli.record import Record
 from tale.cli.task_lines import asks_line, event_line
 from tale.cli.views import Event, Task
+from tale.tasks.plan_policy import usual_seconds
 from tale.tasks.plan_text import write_plan_text
 from tale.tasks.plan_tree import plan_lines, wide
 from tale.tasks.task import Subtask
@@ -83,7 +84,8 @@ def test_a_plan_that_waits_for_its_user_is_shown_as_a_tree_where_it_can_be_read(
 ) -> None:
     data = {"action": "ApprovePlan", "text": "May it?", "detail": detail}
     line = event_line(Event.read(Record({"task": "t-1", "kind": "approval", "data": data})))
-    shown = "\n".join(plan_lines(WEB[:2])) if detail.startswith("#") else detail
+    drawn = plan_lines(WEB[:2], {one.id: usual_seconds(one) for one in WEB[:2]})
+    shown = "\n".join(drawn) if detail.startswith("#") else detail
     assert line.startswith(f"waits for your word: May it?\n{shown}\n`tale approve t-1`")
 
 

@@ -113,8 +113,7 @@ async def test_a_faulty_plan_goes_back_with_its_exact_faults() -> None:
 
 
 async def test_after_two_corrections_its_parts_are_done_one_after_the_other() -> None:
-    unknown = answer(part("a", "zzz"), part("b", "a", "a"), part("c", writes=["a.py"]))
-    hands = ScriptedHands(CIRCLE, unknown, CIRCLE)
+    hands = ScriptedHands(CIRCLE, CIRCLE, CIRCLE)
     made = await planned(hands)
     assert len(hands.asked) == 3
     assert edges(made.parts) == {"a": (), "b": ("a",)}
@@ -129,12 +128,32 @@ async def test_after_two_corrections_its_parts_are_done_one_after_the_other() ->
 
 
 async def test_the_plan_with_the_fewest_faults_is_the_one_that_is_made_plain() -> None:
-    better = answer(part("x"), part("y", "zzz", check="python x.py"))
-    worse = answer(part("a", "q"), part("b", "q"))
+    better = answer(part("x", "y"), part("y", "x", check="python x.py"))
+    worse = answer(part("a", "b"), part("b", "a"), part("c", "d"), part("d", "c"))
     hands = ScriptedHands(worse, better, worse)
     made = await planned(hands)
     assert edges(made.parts) == {"x": (), "y": ("x",)}
     assert made.parts[1].check == "python x.py"
+
+
+async def test_told_once_a_name_that_no_part_has_is_left_out() -> None:
+    stranger = answer(part("x"), part("y", "cli", "x"))
+    hands = ScriptedHands(stranger, stranger)
+    made = await planned(hands)
+    assert "'cli'" in told(hands.asked[1])
+    assert edges(made.parts) == {"x": (), "y": ("x",)}
+    assert "y: it does not wait for cli, which is no part of the plan." in made.changes
+    assert made.notes == ()
+
+
+async def test_a_check_runs_what_the_machine_has() -> None:
+    here = Rules(RULES.faults, RULES.settle, lambda words: words[0] != "mypy")
+    hands = ScriptedHands(answer(part("x", check="mypy x.py"), part("y", check="python y.py")))
+    made = await plan(STEP, hands, here)
+    assert [one.check for one in made.parts] == ["python -m py_compile x.py", "python y.py"]
+    assert made.changes == (
+        "x: another check took the place of `mypy x.py`: there is no mypy on this machine.",
+    )
 
 
 async def test_where_nothing_usable_comes_the_request_is_the_plan() -> None:

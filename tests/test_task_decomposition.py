@@ -129,14 +129,14 @@ class Desk:
     async def _write(self, step: Step) -> str:
         if step.subtask in self.down:
             raise BackendUnavailable("no model")
-        own = step.text.partition("Do this part only:\n")[2] or step.text
-        path = own.split()[1]
+        path = step.text.split()[1]
         if path in self.hold:
             await self.go.wait()
         self.met.add(path)
         while path in self.meet and not self.meet <= self.met:
             await anyio.lowlevel.checkpoint()
-        return f"FILE: {path}\n```python\nx = {len(self.asked)}\n```"
+        files = dict.fromkeys((path, *step.writes))
+        return "\n".join(f"FILE: {one}\n```python\nx = {len(self.asked)}\n```" for one in files)
 
     async def act(self, step: Step, action: Action, report: Report, *, repeatable: bool) -> Outcome:
         await report(Began())
@@ -400,3 +400,102 @@ async def test_a_crash_in_the_middle_repeats_nothing_that_was_recorded(
     cut_off = held[:-3]
     again = {name for name in asked if asked.count(name) > 1}
     assert again <= {cut_off}
+
+
+# -- parts that are too big ------------------------------------------------------------------------
+
+BIG = {
+    **part("pages", "model"),
+    "instructions": "Write pages.py and views.py: build the complete frontend with pages for "
+    "login, accounts, an admin area, a dashboard with charts, search and comments",
+    "writes": ["pages.py", "views.py"],
+    "size": "large",
+}
+LARGE = plan_of(part("model"), BIG, part("texts", "pages"))
+PIECES = plan_of(part("layout", writes="pages.py"), part("forms", writes="views.py"))
+
+
+async def test_a_part_that_is_too_big_is_split_once_what_it_needs_is_there(world: World) -> None:
+    world.desk.plans = [LARGE, PIECES]
+    world.desk.meet = {"pages.py", "views.py"}
+    async with world.running() as engine:
+        task = await world.ended((await engine.submit(NewTask(REQUEST))).id)
+    assert task.state == "done"
+    assert [name for name, _ in world.desk.asked][:3] == ["+plan", "model", "+split-pages"]
+    plan = {one.id: one for one in await world.store.plan(task.id)}
+    assert plan["pages"].state == "cancelled"
+    assert plan["pages-1"].depends_on == plan["pages-2"].depends_on == ("model",)
+    assert plan["texts"].depends_on == ("pages-1", "pages-2")
+    assert {"pages.py", "views.py"} <= set(task.files)
+    planned, split = await world.events(task.id, "plan")
+    assert "'Pages' is to be split before it begins" in str(planned.data["changes"])
+    assert "'Pages' is replaced by 'Layout', 'Forms'" in str(split.data["changes"])
+    [asked] = [question for name, question in world.desk.asked if name == "+split-pages"]
+    assert "Between them the parts write pages.py, views.py." in asked.messages[-1].content
+
+
+@pytest.mark.parametrize("held", ["pages.py", "texts.py"])
+async def test_a_split_is_not_made_again_after_a_crash(world: World, held: str) -> None:
+    world.desk.plans = [LARGE, PIECES]
+    world.desk.hold = {held}
+    async with world.running() as engine:
+        identity = (await engine.submit(NewTask(REQUEST))).id
+        waits = {"pages.py": "pages-1", "texts.py": "texts"}[held]
+        await world.until(identity, "subtask", id=waits, state="running")
+        await anyio.wait_all_tasks_blocked()
+    world.desk.hold = set()
+    async with world.running():
+        task = await world.ended(identity)
+    assert task.state == "done"
+    asked = [name for name, _ in world.desk.asked]
+    assert asked.count("+split-pages") == asked.count("model") == 1
+    assert {name for name in asked if asked.count(name) > 1} <= {waits}
+    assert len(await world.events(identity, "plan")) == 2
+
+
+async def test_where_no_better_plan_comes_a_part_is_done_as_it_is(world: World) -> None:
+    world.desk.plans = [LARGE, plan_of(part("all", writes="pages.py"))]
+    async with world.running() as engine:
+        task = await world.ended((await engine.submit(NewTask(REQUEST))).id)
+    assert task.state == "done"
+    asked = [name for name, _ in world.desk.asked]
+    assert asked.count("+split-pages") == 2, "it is asked once more, with the faults"
+    assert (await world.states(task.id))["pages"] == "done"
+    assert "'Pages' is done as it is" in str((await world.events(task.id, "plan"))[-1].data)
+
+
+@pytest.mark.parametrize("approved", [True, False])
+async def test_a_split_that_goes_beyond_an_approved_plan_is_asked_about(
+    world: World, approved: bool
+) -> None:
+    world.approve = "always"
+    more = plan_of(
+        part("layout", writes="pages.py"), part("forms", writes="views.py"), part("style")
+    )
+    world.desk.plans = [LARGE, more]
+    async with world.running() as engine:
+        identity = (await engine.submit(NewTask(REQUEST))).id
+        first = await world.until(identity, "approval")
+        await engine.answer(identity, Answer(approved=True))
+        second = await world.until(identity, "approval", after=first.seq)
+    assert "the plan did not name: style.py" in str(second.data)
+    async with world.running() as engine:
+        await engine.answer(identity, Answer(approved=approved))
+        task = await world.ended(identity)
+    assert task.state == "done"
+    states = await world.states(identity)
+    assert states["pages"] == ("cancelled" if approved else "done")
+    assert ("style.py" in task.files) is approved
+    assert [name for name, _ in world.desk.asked].count("+split-pages") == 1
+
+
+async def test_a_split_within_an_approved_plan_needs_no_second_yes(world: World) -> None:
+    world.approve = "always"
+    world.desk.plans = [LARGE, PIECES]
+    async with world.running() as engine:
+        identity = (await engine.submit(NewTask(REQUEST))).id
+        await world.until(identity, "approval")
+        await engine.answer(identity, Answer(approved=True))
+        task = await world.ended(identity)
+    assert task.state == "done"
+    assert len(await world.events(identity, "approval")) == 1

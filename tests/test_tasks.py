@@ -1041,7 +1041,7 @@ async def test_resuming_what_is_not_paused_changes_nothing(world: World) -> None
 
 async def answering(step: Step, hands: Hands) -> StepResult:
     """Ask for the part's own text, and answer with it."""
-    own, *_ = (step.text.partition("Do this part only:\n")[2] or step.text).split("\n")
+    own, *_ = step.text.split("\n")
     await hands.ask(Question((Message("user", own),), 10))
     return StepResult(f"result of {own}", "scripted", "task", (f"{step.subtask}.py",))
 
@@ -1050,7 +1050,7 @@ async def test_parts_run_in_the_order_they_need_and_make_one_result(store: TaskS
     told: list[str] = []
 
     async def agent(step: Step, hands: Hands) -> StepResult:
-        told.append(step.text)
+        told.append(step.context)
         return await answering(step, hands)
 
     world = World(store, no_pause, agent=agent)

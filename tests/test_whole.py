@@ -38,6 +38,13 @@ async def test_all_checks_are_run_again_and_the_user_is_told() -> None:
     assert "`test -s b` passed" in result.check
 
 
+async def test_the_examples_of_the_request_are_tried_on_the_whole() -> None:
+    hands = ScriptedHands("Made.", files={"a.py": "def f(x):\n    return 2 * x\n"})
+    await check_whole(step(), hands, "Build a library, where f(2) == 4", PLAN[:1])
+    [tried] = [each for each in hands.acted if isinstance(each, RunPython)]
+    assert "f(2)" in tried.code
+
+
 async def test_what_a_later_part_broke_is_found_and_told_to_the_model() -> None:
     def runs(action: Action, files: Mapping[str, str]) -> Outcome:
         del files

@@ -23,6 +23,7 @@ __all__ = [
     "REPAIR_SYSTEM",
     "REPEATED",
     "RUN_SYSTEM",
+    "SPLIT_THIS",
     "TESTED_WORK_SYSTEM",
     "THIS_PART",
     "WHOLE_SYSTEM",
@@ -205,6 +206,12 @@ REPAIR_SYSTEM: Final = (
     '"drop": []}'
 )
 """For a plan in which a part has failed: what went wrong comes first, so that the rest follows."""
+
+SPLIT_THIS: Final = (
+    "It is too much to be done at once. Split it into two to four smaller parts, which together do "
+    "all of it and nothing that others do."
+)
+"""For a part of a plan that is too big, asked with `PLAN_SYSTEM`, which the cache has already."""
 
 PLAN_AGAIN: Final = "This plan can't be worked on:\n{faults}\nGive the whole plan again, corrected."
 

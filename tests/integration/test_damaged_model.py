@@ -12,7 +12,7 @@ import pytest
 from aiohttp import ClientSession
 from pydantic import JsonValue
 
-from tale.config import ModelsSettings, RoleSettings, UxSettings
+from tale.config import ModelsSettings, RoleSettings
 from tale.errors import LoadFailed
 from tale.models.backend import ChatRequest, Message, Role
 from tale.models.catalog import CATALOG
@@ -78,7 +78,7 @@ class World:
     async def running(self, name: str = MODEL.name) -> AsyncGenerator[ModelPool]:
         settings = ModelsSettings(
             directory=self.paths.models,
-            ux=UxSettings(name=name, context=512),
+            ux=RoleSettings(name=name, context=512),
             task=RoleSettings(name=name, context=512),
         )
         manager = ServerManager([], OsSpawner(self.paths), token=TOKEN)

@@ -6,6 +6,8 @@ that takes as long as everything else `tale watch` does. Above: `follow`. Below:
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -69,7 +71,22 @@ class Bars:
         live.transient = not keep
         live.stop()
 
+    @contextmanager
+    def resting(self) -> Generator[None]:
+        """Leave the screen to somebody else while the block runs."""
+        drawn = self._live is not None
+        self.stop(keep=False)
+        try:
+            yield
+        finally:
+            if drawn:
+                self._begin()
+
     def __enter__(self) -> Bars:
+        self._begin()
+        return self
+
+    def _begin(self) -> None:
         from rich.console import Console  # noqa: PLC0415
         from rich.live import Live  # noqa: PLC0415
 
@@ -84,7 +101,6 @@ class Bars:
             redirect_stderr=False,
         )
         self._live.start()
-        return self
 
     def __exit__(
         self,

@@ -24,6 +24,12 @@ __all__ = ["app", "piped_chat"]
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
+_INSTEAD = {
+    "/approve": "`tale approve ID` lets a task go on.",
+    "/edit": "`tale edit ID --file FILE` has a task go on with a plan from a file.",
+    "/reject": "`tale reject ID REASON` does not let it.",
+}
+"""What does the work of the commands that a person has in a conversation."""
 _TOLD = {"note", "approval"}
 """What keeps a task from going on; nobody sees the rest, and its end is told at the end."""
 
@@ -80,7 +86,11 @@ def piped_chat(
     for number, raw in enumerate(stdin, start=1):
         if not raw.strip():
             continue
-        reply = conversation.say(decode(raw.rstrip(b"\r\n"), f"Line {number}"), heard)
+        text = decode(raw.rstrip(b"\r\n"), f"Line {number}")
+        if instead := _INSTEAD.get(text.split(maxsplit=1)[0]):
+            screen.note(f"Line {number} is not said: a pipe has no commands. {instead}")
+            continue
+        reply = conversation.say(text, heard)
         _write_reply(screen, reply, as_json=as_json)
     handed.wait()
     return sum(not _write_outcome(screen, ended[task], as_json=as_json) for task in handed.followed)

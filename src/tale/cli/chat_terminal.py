@@ -2,7 +2,7 @@
 
 While the prompt waits, lines about tasks appear above it (prompt_toolkit redraws the input); while
 an answer is written they wait for its end. Ctrl-C stops an answer; at the prompt, twice, or Ctrl-D,
-leaves. Above: `chat`. Below: `conversation`.
+leaves. Above: `chat`. Below: `conversation`, `chat_word`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.patch_stdout import patch_stdout
 
 from tale.cli.answer import AnswerWriter
+from tale.cli.chat_word import WORDS, Word
 from tale.cli.connection import Connection
 from tale.cli.conversation import Conversation, HandedOver, Heard, Outcome
-from tale.cli.follow import show_task
 from tale.cli.keyboard import unechoed
 from tale.cli.record import Record
 from tale.cli.render import Screen, clean, plural
 from tale.cli.sessions import turn_lines
 from tale.cli.spinner import Spinner
+from tale.cli.task_calls import show_task
 from tale.cli.task_lines import asks_line, check_line, event_line, file_lines, summary_line
 from tale.cli.views import Event
 from tale.errors import TaleError
@@ -38,9 +40,11 @@ Type, and Enter sends. Work is handed over as a task; its progress appears here.
   /new      begin another conversation
   /tasks    tasks of this conversation that still run
   /approve  let a task do what it asks for, or answer it: /approve Port 8080
+  /edit     change the plan that it asks about, in your editor
   /reject   don't let it: /reject Only the standard library
   /exit     leave; so do Ctrl-D, and Ctrl-C twice
 Ctrl-C stops an answer. Tasks go on when you leave."""
+_COMMANDS = ("/new", "/tasks", *WORDS, "/help", "/exit")
 _TURNS_SHOWN = 6
 
 
@@ -109,8 +113,7 @@ class TerminalChat:
         self._conversation = conversation
         self._hushed = hushed
         self._board = _Board(write_above)
-        self._asking: dict[str, str] = {}
-        """The tasks that wait for the person's word."""
+        self._word = Word(connection, screen)
         self.handed = HandedOver(connection, self._on_event, self._on_end)
 
     def run(self, prompt: Prompt, around: Callable[[], AbstractContextManager[object]]) -> None:
@@ -149,8 +152,8 @@ class TerminalChat:
             if found.ended:
                 continue
             if found.progress and found.progress.question:
-                self._asking[found.id] = found.digest
-                self._tell_question(asks_line(found))
+                self._word.asked(found.id, found.asked, found.digest)
+                self._tell_question(asks_line(found), plan=bool(found.digest))
             self.handed.follow(task, after=found.last_event)
 
     def farewell(self) -> None:
@@ -202,50 +205,30 @@ class TerminalChat:
         elif line == "/tasks":
             running = self.handed.running
             self._screen.note("\n".join(running) if running else "No task is running.")
-        elif line.split(maxsplit=1)[0] in ("/approve", "/reject"):
-            self._give_word(line)
+        elif line.split(maxsplit=1)[0] in WORDS:
+            self._word.give(line)
         else:
             if line not in ("/help", "/?"):
                 self._screen.note(f"There is no {line}.", "yellow")
             self._screen.note(_HELP)
 
-    def _give_word(self, line: str) -> None:
-        """Tell a waiting task yes or no; which one is said only where several wait."""
-        command, *words = line.split()
-        asking = list(self._asking)
-        if words and words[0] in asking:
-            task = words.pop(0)
-        elif len(asking) == 1:
-            [task] = asking
-        elif asking:
-            self._screen.note(f"Several tasks wait; name one of them: {command} {asking[0]}")
-            return
-        else:
-            self._screen.note("No task of this conversation waits for your word.")
-            return
-        arguments = {"id": task, "text": " ".join(words)}
-        if seen := self._asking[task]:
-            arguments["digest"] = seen
-        try:
-            self._connection.call("gateway", command.removeprefix("/"), arguments)
-        except TaleError as error:
-            self._screen.error(error.message, error.hint)
-
     def _on_event(self, event: Event) -> None:
         if event.kind == "approval":
-            self._asking[event.task] = event.data.text("digest")
+            data = event.data
+            self._word.asked(event.task, data.text("id"), data.text("digest"))
         elif event.kind in ("approved", "rejected") or event.is_final:
-            self._asking.pop(event.task, None)
+            self._word.settled(event.task)
         line = event_line(event)
         if line and not event.is_final and event.kind != "queued":
             text = f"task {event.task}  {clean(line)}"
             if event.kind == "approval":
-                self._tell_question(text)
+                self._tell_question(text, plan=bool(event.data.text("digest")))
             else:
                 self._board.tell([self._dim(text)])
 
-    def _tell_question(self, text: str) -> None:
-        here = self._dim("So do /approve and /reject here.")
+    def _tell_question(self, text: str, *, plan: bool) -> None:
+        edit = ", /edit" if plan else ""
+        here = self._dim(f"So do /approve{edit} and /reject here.")
         self._board.tell([self._screen.style(text, "yellow"), here])
 
     def _on_end(self, outcome: Outcome) -> None:
@@ -287,7 +270,11 @@ def terminal_chat(connection: Connection, screen: Screen, conversation: Conversa
     history = connection.paths.data / "chat_history"
     history.parent.mkdir(parents=True, exist_ok=True)
     history.touch(mode=0o600)
-    session: PromptSession[str] = PromptSession(history=FileHistory(str(history)))
+    session: PromptSession[str] = PromptSession(
+        history=FileHistory(str(history)),
+        completer=WordCompleter(_COMMANDS, sentence=True),
+        complete_while_typing=False,  # a menu would cover what tasks tell
+    )
     message: StyleAndTextTuples = [("bold ansicyan" if screen.color else "", "> ")]
 
     def prompt() -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tale.cli.connection import Connection, NotReady
 from tale.cli.events import events_of
-from tale.cli.follow import show_task
 from tale.cli.record import JsonObject, Record
+from tale.cli.task_calls import show_task
 from tale.cli.transport import Broken, NotSent
 from tale.cli.views import Event, Reply, Task
 from tale.errors import ServiceUnavailable, TaleError

@@ -1,6 +1,7 @@
 """`tale edit`: the plan that a task asks about, in the user's editor.
 
-Below: `connection` (tools of the gateway), `tasks.plan_text`, `tasks.plan` (what is wrong with it).
+Above: `asking` and `chat_terminal`, which do the same where they are. Below: `connection` (tools of
+the gateway), `tasks.plan_text`, `tasks.plan` (what is wrong with it).
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import click
 import typer
 
 from tale.cli.connection import Connection
-from tale.cli.follow import show_task
 from tale.cli.render import Screen
+from tale.cli.task_calls import show_task
 from tale.cli.views import Task
 from tale.errors import PromptRejected, TaleError, TaskError
 
-__all__ = ["app"]
+__all__ = ["app", "in_editor", "send_plan"]
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -58,18 +59,11 @@ def edit(
             f"Task {shown.id} is {shown.state}; it does not ask about a plan just now.",
             hint=f"`tale show {shown.id}` shows how it stands.",
         )
-    changed = _in_editor(shown.plan) if file is None else _from_file(file)
+    changed = in_editor(shown.plan) if file is None else _from_file(file)
     if changed is None:
         screen.note("Nothing was changed; the task waits on.")
         raise typer.Exit(0)
-    arguments = {"id": shown.id, "text": changed, "digest": shown.digest}
-    # A second time it might be the word on another question.
-    try:
-        reply = connection.call("gateway", "approve", arguments, idempotent=False)
-    except TaleError:
-        screen.note(f"What you wrote is in {_kept(changed)}.")
-        raise
-    found = Task.read(reply)
+    found = send_plan(connection, screen, shown, changed)
     if as_json:
         screen.json(found.record.raw)
         return
@@ -77,15 +71,51 @@ def edit(
     screen.note(f"`tale watch {found.id}` follows it.")
 
 
-def _in_editor(plan: str) -> str | None:
-    """Have a plan edited until it can be worked on; None where nobody wants it changed."""
+def send_plan(connection: Connection, screen: Screen, shown: Task, changed: str) -> Task:
+    """Have a task go on with a plan that was changed.
+
+    Args:
+        connection: The daemon.
+        screen: Is told where the plan is kept, if it is not taken.
+        shown: The task with the plan as it was before.
+        changed: The plan.
+
+    Raises:
+        TaleError: It is not taken.
+    """
+    arguments = {
+        "id": shown.id,
+        "text": changed,
+        "digest": shown.digest,
+        "asked": shown.asked,
+    }
+    # A second time it might be the word on another question.
+    try:
+        reply = connection.call("gateway", "approve", arguments, idempotent=False)
+    except TaleError:
+        screen.note(f"What you wrote is in {_kept(changed)}.")
+        raise
+    return Task.read(reply)
+
+
+def in_editor(plan: str) -> str | None:
+    """Have a plan edited until it can be worked on; None where nobody wants it changed.
+
+    Raises:
+        TaskError: There is no terminal, or the editor can't be used.
+    """
     if not os.isatty(0):
         raise TaskError(
             "There is no terminal for an editor.", hint="Give the changed plan with --file FILE."
         )
     text = plan
     while True:
-        given = click.edit(text, extension=".yaml")
+        try:
+            given = click.edit(text, extension=".yaml")
+        except click.ClickException as error:
+            raise TaskError(
+                error.format_message(), hint="$VISUAL or $EDITOR names the editor."
+            ) from error
         edited = _without_problems(given) if given is not None else None
         if edited is None or not edited.strip() or edited.strip() == plan.strip():
             return None

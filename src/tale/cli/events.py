@@ -9,7 +9,7 @@ has the whole answer. Above: `follow`, `chat`. Below: `connection`, `transport`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from urllib.parse import urlencode
 
 from tale.cli.connection import Connection
@@ -41,7 +41,7 @@ def events_of(
     progress: bool = False,
     on_gap: Callable[[str], None] = _ignore,
     patience: float = 0.0,
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Follow a task to its final event.
 
     Args:

@@ -1,38 +1,35 @@
 """Standing by while a task is done: its answer as it is written, and then how it ended.
 
-Above: `submit`, `tasks`. Below: `events`, `answer`, `bars`, `task_lines`.
+What it asks meanwhile is asked of whoever is at the terminal. Above: `submit`, `tasks`. Below:
+`events`, `asking`, `answer`, `bars`, `task_lines`.
 """
 
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 
 from tale.cli.answer import AnswerWriter
+from tale.cli.asking import Asking
 from tale.cli.bars import Bars
 from tale.cli.bell import ring
 from tale.cli.connection import Connection
 from tale.cli.events import events_of
 from tale.cli.progress_lines import progress_line
-from tale.cli.record import JsonObject
 from tale.cli.render import Screen, clean
 from tale.cli.spinner import Spinner, Waiting
+from tale.cli.task_calls import show_task
 from tale.cli.task_lines import check_line, event_line, file_lines, summary_line
 from tale.cli.views import Event, Progress, Task
 
-__all__ = ["background_hint", "follow_answer", "follow_events", "show_task", "tell_end"]
+__all__ = ["background_hint", "follow_answer", "follow_events", "tell_end"]
 
 
 _DRAWN = {"queued", "subtask", "tool", "plan"}
 """Kinds that the bars show; the others are lines above them."""
 _PATIENCE_SECONDS = 3600.0
 """A person at a terminal sees that the daemon is gone, and can leave; a program should be told."""
-
-
-def show_task(connection: Connection, task: str, *, reasoning: bool = False) -> Task:
-    """Ask how a task stands, and with `reasoning` what the model thought of its plan."""
-    asked: JsonObject = {"id": task, "reasoning": True} if reasoning else {"id": task}
-    return Task.read(connection.call("gateway", "show", asked, idempotent=True))
 
 
 def follow_answer(connection: Connection, screen: Screen, task: str, *, quiet: bool) -> Task:
@@ -48,20 +45,55 @@ def follow_answer(connection: Connection, screen: Screen, task: str, *, quiet: b
     with ExitStack() as stack:
         spinner = stack.enter_context(Spinner(screen, "queued", connection.waiting_for))
         bars: Bars | None = None
-        events = events_of(connection, task, progress=screen.err_is_terminal, on_gap=spinner.note)
+        asking = Asking(connection, screen)
+        events = _heard(
+            connection, task, asking, progress=screen.err_is_terminal, on_gap=spinner.note
+        )
         for event in events:
             if bars is None and screen.err_is_terminal and _is_work(event):
                 spinner.stop()
                 bars = stack.enter_context(Bars(screen))
-            if bars is None:
-                _take(event, writer, spinner, quiet=quiet)
+            if bars is not None:
+                _draw(event, bars, asking)
+            elif event.kind == "approval" and asking.possible:
+                spinner.stop()
+                if not asking.about(event):
+                    screen.note(clean(event_line(event)))
             else:
-                _draw(event, bars)
+                _take(event, writer, spinner, quiet=quiet)
     ended = show_task(connection, task)
     if not quiet:
         writer.finish(ended.answer or "")
     ring(screen, connection.paths.config_file, ended.state)
     return ended
+
+
+def _heard(
+    connection: Connection,
+    task: str,
+    asking: Asking,
+    *,
+    after: int = 0,
+    progress: bool,
+    on_gap: Callable[[str], None],
+    patience: float = 0.0,
+) -> Iterator[Event]:
+    """Give a task's events; none is waited for while somebody thinks about a question."""
+    while True:
+        question: Event | None = None
+        events = events_of(
+            connection, task, after=after, progress=progress, on_gap=on_gap, patience=patience
+        )
+        with closing(events):
+            for event in events:
+                after = event.seq
+                if event.kind == "approval" and asking.possible:
+                    question = event
+                    break
+                yield event
+        if question is None:
+            return
+        yield question
 
 
 def _is_work(event: Event) -> bool:
@@ -84,7 +116,11 @@ def _take(event: Event, writer: AnswerWriter, spinner: Spinner, *, quiet: bool) 
         writer.restart()
 
 
-def _draw(event: Event, bars: Bars) -> None:
+def _draw(event: Event, bars: Bars, asking: Asking) -> None:
+    if event.kind == "approval" and asking.possible:
+        with bars.resting():
+            if asking.about(event):
+                return
     line = event_line(event)
     if line and event.kind not in _DRAWN and not event.is_final:
         bars.note(line)
@@ -111,17 +147,19 @@ def follow_events(
             screen.write(_json_line(event))
         return show_task(connection, task)
     if screen.err_is_terminal:
+        asking = Asking(connection, screen)
         with Bars(screen) as bars:
-            events = events_of(
+            events = _heard(
                 connection,
                 task,
+                asking,
                 after=after,
                 progress=True,
                 on_gap=bars.note,
                 patience=_PATIENCE_SECONDS,
             )
             for event in events:
-                _draw(event, bars)
+                _draw(event, bars, asking)
     else:
         _follow_plainly(connection, screen, task, after)
     ended = show_task(connection, task)

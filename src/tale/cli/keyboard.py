@@ -1,20 +1,26 @@
-"""The keyboard while an answer is written: what is typed ahead is kept, and not shown in between.
+"""The keyboard beside what is written: what is typed ahead is kept unseen, or forgotten.
 
-The terminal shows it when the next prompt reads it. Standard library only. Above: `chat_terminal`.
+While an answer is written it is kept, and the terminal shows it when the next prompt reads it;
+before a question that wants a look first it is forgotten. Standard library only. Above:
+`chat_terminal`, `asking`.
 """
 
 from __future__ import annotations
 
+import os
+import select
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 
-__all__ = ["unechoed"]
+__all__ = ["forget_typed", "read_line", "unechoed"]
 
 if sys.platform != "win32":
     import termios
 
 _LOCAL_FLAGS = 3  # index in what tcgetattr gives
+_LOOK_SECONDS = 1.0
+_LONGEST = 4096  # bytes of a line that a terminal edits
 
 
 @contextmanager
@@ -40,3 +46,35 @@ def unechoed(fd: int | None = None) -> Generator[None]:
         yield
     finally:
         termios.tcsetattr(terminal, termios.TCSANOW, before)
+
+
+def forget_typed(fd: int | None = None) -> None:
+    """Drop what was typed and not read yet, so that it answers nothing that came after it.
+
+    Args:
+        fd: The terminal; standard input where it is None. Anything else is left as it is.
+    """
+    if sys.platform == "win32":
+        return
+    with suppress(termios.error):
+        termios.tcflush(sys.stdin.fileno() if fd is None else fd, termios.TCIFLUSH)
+
+
+def read_line(given_up: Callable[[], bool], fd: int | None = None) -> str | None:
+    """Read the line that somebody types at a terminal.
+
+    Args:
+        given_up: Asked about once a second whether there is nothing to answer any more.
+        fd: The terminal; standard input where it is None.
+
+    Returns:
+        The line with its end; nothing at all at Ctrl-D; None where it was given up.
+    """
+    if sys.platform == "win32":  # where only sockets can be waited for
+        return sys.stdin.readline()
+    terminal = sys.stdin.fileno() if fd is None else fd
+    # Not through a buffer, which would hide from `select` what it has taken already.
+    while not select.select([terminal], [], [], _LOOK_SECONDS)[0]:
+        if given_up():
+            return None
+    return os.read(terminal, _LONGEST).decode(errors="replace")

@@ -1,6 +1,6 @@
 """A plan that waits for its user's word, as they are shown it: a tree instead of its text.
 
-Above: `task_lines`. Below: `tasks.plan_tree`, `tasks.plan_text`.
+Above: `task_lines`, `asking`. Below: `tasks.plan_tree`, `tasks.plan_text`, `tasks.plan_policy`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["plan_block"]
 def plan_block(
     detail: str, seconds: Mapping[str, float] | None = None, *, columns: int = 80
 ) -> str:
-    """Draw a plan that is written as text; what can't be read is shown as it is.
+    """Draw a plan that is written as text, with what each part takes; what can't be read stays.
 
     Args:
         detail: The plan as `tasks.plan_text` writes it.
@@ -24,10 +24,12 @@ def plan_block(
         columns: How wide a line may be.
     """
     # YAML takes a tenth of a second to load, which only a plan costs.
+    from tale.tasks.plan_policy import usual_seconds  # noqa: PLC0415
     from tale.tasks.plan_text import read_plan_text  # noqa: PLC0415
 
     try:
         plan = read_plan_text(detail)
     except PromptRejected:
         return detail
-    return "\n".join(plan_lines(plan, seconds, columns=columns))
+    usual = {one.id: usual_seconds(one) for one in plan}
+    return "\n".join(plan_lines(plan, {**usual, **(seconds or {})}, columns=columns))

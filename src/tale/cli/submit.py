@@ -85,8 +85,9 @@ def submit(
 
     A large request is planned first: split into parts that are done one after the other or, where
     they need nothing of each other, at the same time. A plan that is large or costly waits for
-    your yes (--approve always or never changes that); `tale show ID` shows it, `tale approve`,
-    `tale edit` and `tale reject` answer.
+    your yes (--approve always or never changes that). At a terminal you are asked right here, and
+    Enter leaves it waiting. `tale show ID` shows it, `tale approve`, `tale edit` and `tale reject`
+    answer.
 
       tale submit "Build a web application with login, database and API" --approve always
 
@@ -97,7 +98,7 @@ def submit(
 
     With the permission `ask` it only reads by itself, and asks before each change and program.
     With `workspace` it does what it likes in its folder and the sandbox. With `full` it asks for
-    nothing. `tale approve` and `tale reject` answer it.
+    nothing. You are asked as about a plan.
     """
     screen = Screen.detect()
     arguments: JsonObject = {

@@ -30,6 +30,7 @@ __all__ = [
     "check_line",
     "event_line",
     "file_lines",
+    "how_to_answer",
     "summary_line",
     "task_block",
 ]
@@ -108,7 +109,7 @@ def event_line(event: Event) -> str:
     """Say in a few words what happened; empty for what needs no line of its own."""
     if event.kind == "approval":
         plan = bool(event.data.text("digest"))
-        return f"{_approval(event.data)}\n{_how_to_answer(event.task, plan=plan)}"
+        return f"{_approval(event.data)}\n{how_to_answer(event.task, plan=plan)}"
     say = _SAY.get(event.kind)
     return say(event.data) if say else event.kind
 
@@ -175,7 +176,8 @@ def _approval(data: Record) -> str:
     return f"waits for your word: {text}" + (f"\n{detail}" if detail else "")
 
 
-def _how_to_answer(task: str, *, plan: bool) -> str:
+def how_to_answer(task: str, *, plan: bool) -> str:
+    """Say which commands answer what a task asks."""
     edit = f"`tale edit {task}`, " if plan else ""
     return f'`tale approve {task}`, {edit}or `tale reject {task} "why not"` lets it go on.'
 
@@ -303,7 +305,7 @@ def _asks(task: Task) -> str:
         return ""
     seconds = task.planning[-1].seconds if task.planning else None
     plan = f"\n{clean(plan_block(task.plan, seconds))}" if task.plan else ""
-    how = _how_to_answer(task.id, plan=bool(plan))
+    how = how_to_answer(task.id, plan=bool(plan))
     return f"{clean(task.progress.question)}{plan}\n{how}"
 
 

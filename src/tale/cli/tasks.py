@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 
 from tale.cli.connection import Connection
-from tale.cli.follow import background_hint, follow_events, show_task, tell_end
+from tale.cli.follow import background_hint, follow_events, tell_end
 from tale.cli.record import JsonObject
 from tale.cli.render import Column, Screen, human_seconds, one_line
+from tale.cli.task_calls import show_task
 from tale.cli.task_lines import STATE_STYLES, ago, task_block
 from tale.cli.views import Task
 
@@ -108,8 +109,9 @@ def watch(
 ) -> None:
     """Follow a task until it ends; what happened before is told first.
 
-    On a terminal its progress is drawn in place. The range after the time that is left is where the
-    end will probably be; it is wide until like tasks have been done.
+    On a terminal its progress is drawn in place, and what it asks you can answer there. The range
+    after the time that is left is where the end will probably be; it is wide until like tasks have
+    been done.
     """
     screen = Screen.detect()
     connection = Connection.open(screen)

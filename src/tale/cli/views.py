@@ -187,6 +187,7 @@ class Task:
     plan: str = ""
     digest: str = ""
     planning: tuple[Planning, ...] = ()
+    asked: str = ""
     progress: Progress | None = None
     holds: bool | None = None
     check: str = ""
@@ -219,6 +220,7 @@ class Task:
             plan=record.text("plan"),
             digest=record.text("digest"),
             planning=tuple(map(Planning.read, record.records("planning"))),
+            asked=record.text("asked"),
             progress=Progress.read(record.record("progress")) if "progress" in record else None,
             holds=record.truth("holds"),
             check=record.text("check"),

@@ -43,6 +43,7 @@ from tale.tasks.plan import faults
 from tale.tasks.plan_policy import PlanPolicy
 from tale.tasks.planner import Rules
 from tale.tasks.planning import PlanKeeping
+from tale.tasks.programs_here import can_run
 from tale.tasks.programs_in_turn import InTurn
 from tale.tasks.progress import ProgressHub
 from tale.tasks.rebuilt import see_to_lost_tasks
@@ -123,9 +124,11 @@ async def compose(
             equip=Equipping(workers.listed, external) if external else None,
             seconds=watching.seconds_of,
             plans=PlanKeeping(
-                Rules(partial(faults, own=True), settle),
+                Rules(partial(faults, own=True), settle, can_run),
                 lambda said: PlanPolicy(said or settings.tasks.approve),
                 watching.expected,
+                # What asks takes the rest of the window.
+                min(Limits().answer, models.task.context // 2),
             ),
             trust=Trust(
                 settings.tasks.permission,

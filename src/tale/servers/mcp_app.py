@@ -2,8 +2,9 @@
 
 Streamable HTTP at `/mcp`, through the SDK's low-level server: arguments and results keep the flat
 shape of their pydantic models, and each call costs one validation each way. A handler runs within
-the time that its caller still has, and a batched tool is also served in its batched form. Above:
-`runner`. Beside: `many`. Callers: `wire.pool` inside tale, any MCP client outside.
+the time that its caller still has, a batched tool is also served in its batched form, and a
+client's user may be asked on the way. Above: `runner`. Beside: `many`, `eliciting`. Callers:
+`wire.pool` inside tale, any MCP client outside.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from starlette.routing import Route
 
 from tale import __version__
 from tale.errors import DeadlineExceeded, TaleError
+from tale.servers.eliciting import Asking, Asks, may_ask
 from tale.servers.many import Many, many_form
 from tale.telemetry import get_logger
 from tale.wire.leash import Fault
@@ -60,11 +62,26 @@ class McpApp:
         self._name = name
         self._instructions = instructions
         self._tools: dict[str, tuple[Tool[Any, Any], Handler[Any, Any]]] = {}
+        self._asks: dict[str, Asks[Any, Any]] = {}
         self._described: dict[str, types.Tool] = {}
 
-    def add(self, tool: Tool[RequestT, ReplyT], handler: Handler[RequestT, ReplyT]) -> None:
-        """Serve `tool` with `handler`, which gets the request and a way to report progress."""
+    def add(
+        self,
+        tool: Tool[RequestT, ReplyT],
+        handler: Handler[RequestT, ReplyT],
+        *,
+        asks: Asks[RequestT, ReplyT] | None = None,
+    ) -> None:
+        """Serve a tool.
+
+        Args:
+            tool: The tool.
+            handler: Gets each request and a way to report progress.
+            asks: Knows what a client's user is to be asked about a reply; never in batches.
+        """
         self._register(tool, handler)
+        if asks is not None:
+            self._asks[tool.name] = asks
         if tool.batched:
             many = many_form(tool)
             self._register(many, Many(tool, handler, self._guarded))
@@ -102,11 +119,13 @@ class McpApp:
 
     async def _call(
         self, context: ServerRequestContext[Any], params: types.CallToolRequestParams
-    ) -> types.CallToolResult:
+    ) -> types.CallToolResult | types.InputRequiredResult:
         if params.name not in self._tools:
             # The protocol's own error, unlike those below: no model can mend a call of it.
             raise MCPError(types.INVALID_PARAMS, f"{self._name} has no tool {params.name!r}.")
         tool, handler = self._tools[params.name]
+        asks = self._asks.get(params.name)
+        asking = Asking(handler, asks, context, params) if asks and may_ask(context) else None
         reached = 0.0
 
         async def progress(data: Mapping[str, object]) -> None:
@@ -126,9 +145,15 @@ class McpApp:
         edge.began()
         try:
             with anyio.move_on_after(_seconds_left(context)):
-                reply = await self._guarded(tool, handler, params.arguments or {}, progress)
-                error = reply.code if isinstance(reply, Fault) else ""
-                return _failure(reply) if isinstance(reply, Fault) else _success(reply)
+                given = params.arguments or {}
+                reply = await self._guarded(tool, asking or handler, given, progress)
+                if isinstance(reply, Fault):
+                    error = reply.code
+                    return _failure(reply)
+                error = ""
+                if isinstance(reply, types.InputRequiredResult):
+                    return reply
+                return _success(reply, asking.refused if asking else ())
             error = DeadlineExceeded.code
             late = DeadlineExceeded(f"{self._name}.{tool.name}: its caller's time ran out.")
             return _failure(Fault.of(late))
@@ -214,9 +239,11 @@ def _untitled(node: object) -> object:
     }
 
 
-def _success(reply: BaseModel) -> types.CallToolResult:
+def _success(reply: BaseModel, told: Sequence[str]) -> types.CallToolResult:
     return types.CallToolResult(
-        content=[types.TextContent(type="text", text=reply.model_dump_json())],
+        content=[
+            types.TextContent(type="text", text=text) for text in (reply.model_dump_json(), *told)
+        ],
         structured_content=reply.model_dump(mode="json"),
     )
 

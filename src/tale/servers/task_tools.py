@@ -1,8 +1,8 @@
 """The gateway's own tools: submit a task, look at it, have it rest, and answer what it asks.
 
 With `/api/events`, one task's events as server-sent events. Above: `servers.gateway`, which
-composes it. Below: `tasks.engine` (runs tasks), `tasks.store` (has them), `tasks.watching` (how far
-they are).
+composes it. Beside: `approving`. Below: `tasks.engine` (runs tasks), `tasks.store` (has them),
+`tasks.watching` (how far they are).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from tale.errors import TaleError
+from tale.servers.approving import Approving
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.task_stream import stream_events, write_outlook, write_planning
 from tale.tasks.engine import Engine
@@ -96,7 +97,8 @@ class TaskTools:
             "One that is `waiting` needs its user's word: `approve` or `reject`.",
         )
         app.add(SUBMIT, self.submit)
-        app.add(SHOW, self.show)
+        asks = Approving(self._engine, self._hub, self._watching)
+        app.add(SHOW, self.show, asks=asks)
         app.add(LIST, self.list)
         app.add(CANCEL, self.cancel)
         app.add(PAUSE, self.pause)
@@ -148,6 +150,7 @@ class TaskTools:
             "plan": found.plan,
             "digest": found.digest,
             "planning": write_planning(found, reasoning=request.reasoning),
+            "asked": found.asked,
         }
         return view_of(task).model_copy(update=shown)
 
@@ -192,13 +195,13 @@ class TaskTools:
     async def approve(self, request: VerdictRequest, progress: Progress) -> TaskView:
         """Let a task do what it asks for, or answer its question."""
         del progress
-        said = Answer(True, request.text, request.digest)
+        said = Answer(True, request.text, request.digest, request.asked)
         return view_of(await self._engine.answer(request.id, said))
 
     async def reject(self, request: VerdictRequest, progress: Progress) -> TaskView:
         """Don't let a task do what it asks for."""
         del progress
-        said = Answer(False, request.text, request.digest)
+        said = Answer(False, request.text, request.digest, request.asked)
         return view_of(await self._engine.answer(request.id, said))
 
     async def events(self, request: Request) -> Response:

@@ -81,11 +81,13 @@ class Answer:
     Attributes:
         text: What they said beside yes or no; the plan as they want it, where they edited it.
         digest: That of the plan which they saw; empty where nobody says.
+        asked: The id of the question which they saw; empty where nobody says.
     """
 
     approved: bool
     text: str = ""
     digest: str = ""
+    asked: str = ""
 
 
 Asker = Callable[[Asked], Awaitable[Answer]]

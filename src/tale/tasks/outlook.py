@@ -75,9 +75,11 @@ class Outlook:
     tool: str = ""
     note: str = ""
     question: str = ""
+    detail: str = ""
     plan: str = ""
     digest: str = ""
     facts: tuple[PlanFacts, ...] = ()
+    asked: str = ""
     error: str = ""
     files: tuple[str, ...] = ()
     parts: tuple[PartOutlook, ...] = ()
@@ -136,9 +138,11 @@ def outlook(
         tool=view.tool,
         note=view.note,
         question=view.question,
+        detail=view.detail,
         plan=view.plan,
         digest=view.digest,
         facts=view.facts if view.proposed is None else (*view.facts, view.proposed),
+        asked=view.asked,
         error=view.error,
         files=view.files,
         parts=tuple(

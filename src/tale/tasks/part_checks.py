@@ -3,23 +3,27 @@
 A check is a shell line that exits with 0 where the part is done well. Small models give prose,
 checks that can't fail, that never end, or that need files which nobody writes: those say nothing,
 or fail for ever, so one that follows from the part's files takes their place. Above:
-`tasks.plan_answers`, `tasks.plan_safe`. Below: `tasks.task`.
+`tasks.plan_answers`, `tasks.plan_safe`. Below: `tasks.task`, `tasks.shell_syntax`.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from posixpath import normpath
 from typing import Final
 
 from tale.tasks.checks import is_test
 from tale.tasks.languages import is_file_name
+from tale.tasks.shell_syntax import Unreadable, commands
 from tale.tasks.task import Subtask
 
-__all__ = ["Mended", "mended_check", "usual_check"]
+__all__ = ["Mended", "Runs", "mended_check", "usual_check", "whatever"]
+
+Runs = Callable[[Sequence[str]], bool]
+"""Tells of a command's words whether the machine has what it runs."""
 
 _MOST_CHARACTERS: Final = 300
 _MOST_FILES: Final = 12
@@ -82,18 +86,25 @@ def usual_check(part: Subtask) -> str:
     return "python -m compileall -q ." if part.kind == "code" else "ls -A | grep -q ."
 
 
-def mended_check(part: Subtask, known: Collection[str]) -> Mended:
+def whatever(words: Sequence[str]) -> bool:
+    """Take it that the machine has what any command runs."""
+    del words
+    return True
+
+
+def mended_check(part: Subtask, known: Collection[str], runs: Runs = whatever) -> Mended:
     """Give a part's check as it can be run, or the usual one where it can't.
 
     Args:
         part: With the check that the model gave.
         known: Files that are there once it is done: in the workspace, or written by it or by those
             that it waits for.
+        runs: Tells of a command's words whether the machine has what it runs.
     """
     given = _bare(part.check)
     if not given:
         return Mended(usual_check(part))
-    if why := _useless(given, part, known):
+    if why := _useless(given, part, known) or _not_here(given, known, runs):
         return Mended(usual_check(part), why)
     return Mended(given)
 
@@ -144,6 +155,22 @@ def _lacks(line: str, known: Collection[str]) -> str:
         return f"it needs {missing}, which is not there then"
     if _ALL_TESTS.match(line) and not any(map(is_test, known)):
         return "there are no tests then"
+    return ""
+
+
+def _not_here(line: str, known: Collection[str], runs: Runs) -> str:
+    """Say what a line runs that neither the machine nor the plan has."""
+    try:
+        found = commands(line)
+    except Unreadable:  # the rules of plans say why
+        return ""
+    for each in found:
+        words = each.words or ("true",)
+        program, *arguments = words
+        module = arguments[1] if arguments[:1] == ["-m"] and len(arguments) > 1 else ""
+        own = module.replace(".", "/") or program.removeprefix("./")
+        if not (runs(words) or _is_there(own, known) or _is_there(f"{own}.py", known)):
+            return f"there is no {module or program} on this machine"
     return ""
 
 

@@ -1,7 +1,7 @@
 """The parts of one task: which may begin now, in which order, and which never can. Pure.
 
 All of it follows from the states of the parts, so it is the same before and after a crash. Above:
-`tasks.scheduler`. Below: `tasks.critical_path`.
+`tasks.scheduler`. Below: `tasks.critical_path`, `tasks.plan`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from tale.tasks.critical_path import Seconds, by_size, upward_ranks
+from tale.tasks.plan import goes_on_from_failure
 from tale.tasks.task import State, Subtask
 
 __all__ = ["Parts", "followed"]
@@ -88,7 +89,7 @@ class Parts:
         after = [*lost, *(one.id for one in self._all.values() if one.state == "failed")]
         while after:
             for one in self._after[after.pop()]:
-                held = self._all[one].state == "queued" and self._all[one].kind != "plan"
+                held = self._all[one].state == "queued" and not goes_on_from_failure(self._all[one])
                 if held and one not in lost:
                     lost.add(one)
                     after.append(one)
@@ -133,7 +134,7 @@ class Parts:
         met = {one.id for one in self._all.values() if one.state in _OVER}
         failed = {one.id for one in self._all.values() if one.state == "failed"}
         self._missing = {
-            one.id: len({*one.depends_on} - met - (failed if one.kind == "plan" else set()))
+            one.id: len({*one.depends_on} - met - (failed if goes_on_from_failure(one) else set()))
             for one in self._all.values()
         }
         self._ready = sorted(

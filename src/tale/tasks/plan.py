@@ -2,13 +2,13 @@
 
 What is recorded about the parts is all that is needed to go on, so the next part follows from it
 alone, before and after a crash. Parts whose ids begin with `+` are tale's own: `+plan` plans,
-`+repair-N` plans anew what failed, `+whole` puts the results together. Above: `tasks.engine`,
+`+repair-N` plans anew what failed, `+split-ID` makes several of one that is too big, `+whole` puts
+the results together. Above: `tasks.engine`,
 `tasks.recompose`, `servers.gateway`. Below: `tasks.ancestry`, `tasks.check_line`.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +17,6 @@ from itertools import islice
 from typing import Final
 
 from tale.errors import PlanRejected, PromptRejected
-from tale.prompts import THIS_PART
 from tale.tasks.ancestry import Ancestry, circles
 from tale.tasks.check_line import why_not
 from tale.tasks.task import State, Subtask, check_prompt
@@ -28,11 +27,12 @@ __all__ = [
     "MAX_SUBTASKS",
     "PLAN_PART",
     "REPAIR_PART",
+    "SPLIT_PART",
     "WHOLE_PART",
     "afresh",
     "check_plan",
     "faults",
-    "instructions",
+    "goes_on_from_failure",
     "is_over",
     "outcome_of",
     "ready",
@@ -46,16 +46,14 @@ MAX_FAULTS: Final = 100
 PLAN_PART: Final = "+plan"
 REPAIR_PART: Final = "+repair-"
 """What the ids of parts begin with that plan anew."""
+SPLIT_PART: Final = "+split-"
+"""What the ids of parts begin with that plan a part further before it begins, whose id follows."""
 WHOLE_PART: Final = "+whole"
 
 _HINT: Final = "Each has an id of its own, a text, and in depends_on the ids of others."
 _MAX_ID: Final = 64
 _MAX_FILES: Final = 200
 """Files that one part may read or write: a folder full of them is one part's own business."""
-_BLOCK: Final = re.compile(r"^(```+|~~~+).*?^\1`*$", re.MULTILINE | re.DOTALL)
-_SHORT: Final = 1500
-"""Characters of a part's result that those which depend on it are given: several of them fit in
-the smallest window beside the work."""
 _TO_DO: Final[frozenset[State]] = frozenset({"queued", "running"})
 _OVER: Final[frozenset[State]] = frozenset({"done", "cancelled"})
 
@@ -110,7 +108,23 @@ def afresh(plan: Sequence[Subtask]) -> tuple[Subtask, ...]:
     """Give a plan as it is begun by another task: nothing is done, nothing planned anew."""
     made = [one for one in plan if one.kind != "plan" and one.state != "cancelled"]
     # Where nothing was planned yet, that is what is to be done.
-    return tuple(replace(one, state="queued", answer="", files=()) for one in made or plan)
+    made = made or list(plan)
+    there = {one.id for one in made}
+    return tuple(
+        replace(
+            one,
+            state="queued",
+            answer="",
+            files=(),
+            depends_on=tuple(other for other in one.depends_on if other in there),
+        )
+        for one in made
+    )
+
+
+def goes_on_from_failure(part: Subtask) -> bool:
+    """Tell whether a part is there because something failed, so that it begins all the same."""
+    return part.id.startswith(REPAIR_PART)
 
 
 def ready(plan: Mapping[str, Subtask], taken: Collection[str] = ()) -> list[Subtask]:
@@ -125,30 +139,8 @@ def ready(plan: Mapping[str, Subtask], taken: Collection[str] = ()) -> list[Subt
         for one in plan.values()
         if one.state in _TO_DO
         and one.id not in taken
-        and (over | failed if one.kind == "plan" else over).issuperset(one.depends_on)
+        and (over | failed if goes_on_from_failure(one) else over).issuperset(one.depends_on)
     ]
-
-
-def instructions(task: str, part: Subtask, plan: Mapping[str, Subtask]) -> str:
-    """Say what a part's model is told: what it belongs to, the results it needs, and the part.
-
-    What all parts share comes first, so that the prefix cache has it; the part itself comes last,
-    or a small model does the whole.
-    """
-    told = [f"Others do the rest of a larger task, of which you do one part:\n{_short(task)}"]
-    for needed in map(plan.__getitem__, part.depends_on):
-        files = f"\nFiles: {', '.join(needed.files)}" if needed.files else ""
-        # What it wrote is in its files, which are shown where they are needed.
-        answer = _BLOCK.sub("[…]", needed.answer) if needed.files else needed.answer
-        told.append(f"Result of {needed.title!r}:\n{_short(answer)}{files}")
-    told.append(f"{THIS_PART}\n{part.text}")
-    if part.writes:
-        told.append(f"Write {_listed(part.writes)}, and no other file.")
-    if part.reads:
-        told.append(f"It builds on {_listed(part.reads)}.")
-    if part.check:
-        told.append(f"It is done when this succeeds: {part.check}")
-    return "\n\n".join(told)
 
 
 def outcome_of(plan: Sequence[Subtask]) -> tuple[str, tuple[str, ...]]:
@@ -267,11 +259,3 @@ def _path(path: str) -> str | Refused:
 
 def _clipped(line: str) -> str:
     return line if len(line) <= _MAX_ID else f"{line[:_MAX_ID]}…"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHORT else f"{text[:_SHORT]} […]"

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from tale.tasks.ancestry import Ancestry
 from tale.tasks.languages import is_file_name
 from tale.tasks.lenient_json import Fault, read_object
-from tale.tasks.part_checks import mended_check
+from tale.tasks.part_checks import Runs, mended_check, whatever
 from tale.tasks.part_fields import (
     MOST_ID,
     RawPart,
@@ -26,7 +27,7 @@ from tale.tasks.part_fields import (
 )
 from tale.tasks.task import Subtask
 
-__all__ = ["Draft", "checked", "read_draft"]
+__all__ = ["Draft", "checked", "read_draft", "without_strangers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def read_draft(
     *,
     there: Collection[str] = (),
     spent: Collection[str] = (),
+    present: Collection[str] = (),
 ) -> Draft:
     """Read what a model wrote.
 
@@ -64,6 +66,7 @@ def read_draft(
         root: The workspace's path.
         there: Ids of parts that there are beside these, for which they may wait.
         spent: Ids that none of these may have: what bears them is done, or was given up.
+        present: Files that are in the workspace: nobody has to wait for them.
     """
     found = read_object(text)
     if isinstance(found, Fault):
@@ -76,20 +79,42 @@ def read_draft(
         if (each := read_part(one, number, request, root, changes)) is not None
     ]
     faults = () if raw else ('There is no subtask in "subtasks".',)
-    parts = _connected(_named(raw, spent, changes), there, changes)
+    parts = _connected(_named(raw, spent, changes), there, present, changes)
     return Draft(
         tuple(parts), reasoning_of(found), tuple(changes), faults, strings(found.get("drop"))
     )
 
 
+def without_strangers(draft: Draft, there: Collection[str] = ()) -> Draft:
+    """Let no part wait for one that is not there, and say so; files still say who needs whom.
+
+    Args:
+        draft: What a model answered.
+        there: Ids of parts that there are beside these.
+    """
+    ids = {*there, *(one.id for one in draft.parts)}
+    told = [
+        f"{one.id}: it does not wait for {other}, which is no part of the plan."
+        for one in draft.parts
+        for other in one.depends_on
+        if other not in ids
+    ]
+    parts = tuple(
+        replace(one, depends_on=tuple(other for other in one.depends_on if other in ids))
+        for one in draft.parts
+    )
+    return replace(draft, parts=parts, changes=(*draft.changes, *told))
+
+
 def checked(
-    plan: Sequence[Subtask], present: Collection[str] = ()
+    plan: Sequence[Subtask], present: Collection[str] = (), runs: Runs = whatever
 ) -> tuple[tuple[Subtask, ...], tuple[str, ...]]:
     """Give each part a check that can be run, and say which were replaced, and why.
 
     Args:
         plan: The parts, with their dependencies as they are to be; what has begun stays.
         present: Files that are in the workspace before.
+        runs: Tells of a command's words whether the machine has what it runs.
     """
     told: list[str] = []
     done: list[Subtask] = []
@@ -104,7 +129,7 @@ def checked(
         if one.state != "queued":
             done.append(one)
             continue
-        mended = mended_check(one, {*present, *before(one), *one.writes})
+        mended = mended_check(one, {*present, *before(one), *one.writes}, runs)
         if mended.why:
             told.append(f"{one.id}: another check took the place of `{one.check}`: {mended.why}.")
         done.append(replace(one, check=mended.check))
@@ -140,9 +165,42 @@ def _unused(name: str, used: Collection[str]) -> str:
 
 
 def _connected(
-    raw: Sequence[RawPart], there: Collection[str], changes: list[str]
+    raw: Sequence[RawPart],
+    there: Collection[str],
+    present: Collection[str],
+    changes: list[str],
 ) -> Iterator[Subtask]:
     """Find out whom each waits for: by id, title, number, or a file that another writes."""
+    known = _known(raw, there)
+    files = {safe_id(PurePosixPath(path).stem) for path in present}
+    for each in raw:
+        part = each.part
+        needs: list[str] = []
+        reads = list(part.reads)
+        for other in each.needs:
+            found = known.get(other) or known.get(safe_id(other)) or known.get(_key(other))
+            if is_file_name(other) and other not in part.writes:
+                reads.append(other)
+            if found == part.id:
+                changes.append(f"{part.id}: it does not wait for itself.")
+            elif found:
+                needs.append(found)
+            elif is_file_name(other):
+                continue
+            elif like := _like(other, part, raw):
+                changes.append(f"{part.id}: by {other} it means {like}.")
+                needs.append(like)
+            elif safe_id(other) in files:
+                changes.append(f"{part.id}: {other} is there, so it does not wait for it.")
+            else:
+                needs.append(other)
+        yield replace(
+            part, depends_on=tuple(dict.fromkeys(needs)), reads=tuple(dict.fromkeys(reads))
+        )
+
+
+def _known(raw: Sequence[RawPart], there: Collection[str]) -> dict[str, str]:
+    """Give the ids of parts by all that they may be called; the surer name is taken."""
     known = dict(zip(there, there, strict=True))
     for number, each in enumerate(raw, 1):
         known.setdefault(str(number), each.part.id)
@@ -152,21 +210,25 @@ def _connected(
     for each in reversed(raw):  # of two that have a name the first is meant
         known.update(dict.fromkeys((safe_id(each.given_id), _key(each.given_id)), each.part.id))
     known.update((each.part.id, each.part.id) for each in raw)
-    for each in raw:
-        part = each.part
-        needs: list[str] = []
-        reads = list(part.reads)
-        for other in each.needs:
-            found = known.get(other) or known.get(safe_id(other)) or known.get(_key(other)) or other
-            if is_file_name(other) and other not in part.writes:
-                reads.append(other)
-            if found == part.id:
-                changes.append(f"{part.id}: it does not wait for itself.")
-            elif found != other or not is_file_name(other):
-                needs.append(found)
-        yield replace(
-            part, depends_on=tuple(dict.fromkeys(needs)), reads=tuple(dict.fromkeys(reads))
-        )
+    return known
+
+
+def _like(name: str, part: Subtask, raw: Sequence[RawPart]) -> str:
+    """Find the one other part that a name may mean.
+
+    It writes a file of that name (`totals` for totals.csv), or its id has all words of it (`import`
+    in `import-script`).
+    """
+    others = [each.part for each in raw if each.part.id != part.id]
+    plain = safe_id(name)
+    writing = [
+        one.id
+        for one in others
+        if plain in {safe_id(PurePosixPath(path).stem) for path in one.writes}
+    ]
+    words = set(plain.split("-"))
+    alike = writing or [one.id for one in others if words.issubset(one.id.split("-"))]
+    return alike[0] if len(alike) == 1 else ""
 
 
 def _key(name: str) -> str:

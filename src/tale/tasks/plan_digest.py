@@ -1,4 +1,4 @@
-"""Is the plan to which somebody says yes the one that they saw? Pure.
+"""Is what somebody answers what they saw, the very plan and the very question? Pure.
 
 Above: `tasks.store`, which takes the user's word; `tasks.plan_approval`, which asks for it.
 """
@@ -12,7 +12,7 @@ from typing import Final
 
 from tale.errors import TaskError
 
-__all__ = ["check_seen", "difference", "digest_of"]
+__all__ = ["check_asked", "check_seen", "difference", "digest_of"]
 
 _MOST_LINES: Final = 40
 """Of a difference: what somebody reads in a terminal."""
@@ -54,3 +54,21 @@ def check_seen(seen: str, asked: Iterable[Mapping[str, object]]) -> None:
         more = [f"… and {len(lines) - _MOST_LINES} more lines"] if len(lines) > _MOST_LINES else []
         text = "\n".join([text, *lines[:_MOST_LINES], *more])
     raise TaskError(text, hint="Look at it again (`tale show ID`), and answer then.")
+
+
+def check_asked(seen: str, asked: Iterable[Mapping[str, object]]) -> None:
+    """Make sure that a word is on the question that is asked now.
+
+    Args:
+        seen: The id of the question that the user saw; empty where nobody says.
+        asked: What was asked about the task, the newest first.
+
+    Raises:
+        TaskError: Another one is asked.
+    """
+    now = next(iter(asked), None)
+    if seen and now is not None and seen != now.get("id"):
+        raise TaskError(
+            "What you saw has been answered already; it asks something else now.",
+            hint="`tale show ID` shows what it asks.",
+        )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tale.models.backend import Message
-from tale.prompts import PLAN_AGAIN, PLAN_SYSTEM, REPAIR_SYSTEM
+from tale.prompts import PLAN_AGAIN, PLAN_SYSTEM, REPAIR_SYSTEM, SPLIT_THIS
 from tale.tasks.hands import Question
 from tale.tasks.task import Subtask
 
@@ -27,6 +27,7 @@ __all__ = [
     "repair_plan",
     "repair_schema",
     "shortened",
+    "split_plan",
 ]
 
 _GREEDY, _FREER = 0.0, 0.7
@@ -144,6 +145,41 @@ def repair_plan(
     )
 
 
+def split_plan(
+    request: str,
+    plan: Sequence[Subtask],
+    part: Subtask,
+    *,
+    seen: Seen,
+    window: Window,
+    session: str,
+) -> Question:
+    """Ask for a plan of one part that is too big to be done at once.
+
+    Args:
+        request: What the whole task is about.
+        plan: All its parts, as they stand.
+        part: The one that is to be split.
+        seen: What the workspace holds.
+        window: How much is told.
+        session: As above.
+    """
+    others = [one for one in plan if one.id != part.id and not one.id.startswith("+")]
+    done = [one for one in others if one.state == "done"]
+    waiting = [one for one in others if one.state in {"queued", "running"}]
+    told = [f"The larger task:\n{shortened(request, window.request // 4)}"]
+    told += _lines("Done:", [_done_line(one) for one in done], window)
+    told += _lines("Others do:", [_waiting_line(one) for one in waiting], window)
+    told += _workspace(seen, window)
+    own = [f"Request:\n{shortened(part.text, window.request // 2)}"]
+    if part.writes:
+        own.append(f"Between them the parts write {', '.join(part.writes)}.")
+    if part.check:
+        own.append(f"After the last of them this has to succeed: {part.check}")
+    own.append(SPLIT_THIS)
+    return _question(PLAN_SYSTEM, [*told, "\n".join(own)], plan_schema(), window, session)
+
+
 def again(before: Question, answer: str, faults: Sequence[str], window: Window) -> Question:
     """Ask once more, with what was wrong about the answer; what said nothing is not repeated."""
     listed = [f"- {fault}" for fault in faults[:_MOST_FAULTS]]
@@ -242,7 +278,8 @@ def _done_line(part: Subtask) -> str:
 
 
 def _waiting_line(part: Subtask) -> str:
-    after = f", after {', '.join(part.depends_on)}" if part.depends_on else ""
+    needs = [one for one in part.depends_on if not one.startswith("+")]
+    after = f", after {', '.join(needs)}" if needs else ""
     return f"{_done_line(part)}{after}"
 
 

@@ -1,9 +1,9 @@
-"""The parts of a plan that are tale's own: to make it, to mend it, to look at the whole.
+"""The parts of a plan that are tale's own: to make it, mend it, split a part, look at the whole.
 
 They are done with hands alone, as all parts are, and say beside their result how the plan goes on.
 What they look at is recorded first, so that they come to the same after a crash though others went
 on meanwhile. Above: `tasks.step_work`. Below: `tasks.plan_approval`, `tasks.planner`,
-`tasks.whole`, `tasks.course`.
+`tasks.split_planner`, `tasks.whole`, `tasks.course`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,19 @@ from typing import Final, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from tale.tasks.course import mended, planned
+from tale.tasks.attempts import Limits
+from tale.tasks.course import mended, planned, split_up
 from tale.tasks.durable import Changed, Json, Recorder
 from tale.tasks.hands import Hands
-from tale.tasks.plan import PLAN_PART, WHOLE_PART
+from tale.tasks.plan import PLAN_PART, SPLIT_PART, WHOLE_PART
 from tale.tasks.plan_approval import Expect, plan_with_approval, usually
 from tale.tasks.plan_policy import PlanPolicy
 from tale.tasks.planner import Planned, Rules, repair
 from tale.tasks.recompose import Recompose, failures_of
+from tale.tasks.split_planner import split
+from tale.tasks.splitting import split_by
 from tale.tasks.task import Approve, Step, StepResult, Subtask, Task
+from tale.tasks.too_big import too_big
 from tale.tasks.whole import check_whole
 
 __all__ = ["PlanKeeping", "own_part"]
@@ -42,11 +46,13 @@ class PlanKeeping:
         rules: What each has to satisfy.
         policy: When its user is asked, by what they said of the task.
         expect: How long parts take, by what was learned until now.
+        answer: Tokens that one answer of the model may have: a part that needs more is split.
     """
 
     rules: Rules
     policy: Callable[[Approve | None], PlanPolicy]
     expect: Expect = usually
+    answer: int = Limits().answer
 
 
 async def own_part(
@@ -83,14 +89,28 @@ async def own_part(
         made = await plan_with_approval(
             step, hands, keeping.rules, policy, request=task.text, expect=expect
         )
-        return _result(made, step), planned(made)
+        return _result(made, step), planned(made, keeping.answer)
     plan = await _looked_at(recorder, tuple(parts.values()))
     if part.id.startswith(WHOLE_PART):
         return await check_whole(step, hands, task.text, plan), None
+    if part.id.startswith(SPLIT_PART):
+        big = split_by({one.id: one for one in plan}, part.id)
+        if big is None or not too_big(big, keeping.answer):  # the plan was changed meanwhile
+            return _result(Planned(()), step), split_up(Planned(()), part.id, None, keeping.answer)
+        made = await split(
+            step,
+            hands,
+            keeping.rules,
+            keeping.policy(task.approve),
+            part=big,
+            plan=plan,
+            request=task.text,
+        )
+        return _result(made, step), split_up(made, part.id, big, keeping.answer)
     [failed, *_] = failures_of(plan, part.id)
     why = part.text
     made = await repair(step, hands, keeping.rules, plan, failed=failed, why=why, request=task.text)
-    return _result(made, step), mended(made, part.id)
+    return _result(made, step), mended(made, part.id, keeping.answer)
 
 
 async def _looked_at(recorder: Recorder, plan: tuple[Subtask, ...]) -> tuple[Subtask, ...]:

@@ -2,7 +2,7 @@
 
 The number of times that a task is planned anew is bounded; after that what failed is taken as it
 is, and says so. Above: `tasks.step_work`, `tasks.course`, and `tasks.part_store`, which records
-what comes of it. Below: `merging`, `plan`.
+what comes of it. Below: `merging`, `splitting`, `plan`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Final
 
 from tale.errors import PlanRejected
 from tale.tasks.merging import Merged, merge
-from tale.tasks.plan import PLAN_PART, REPAIR_PART
+from tale.tasks.plan import PLAN_PART, REPAIR_PART, SPLIT_PART
+from tale.tasks.splitting import as_it_is
 from tale.tasks.task import Subtask
 
 __all__ = [
@@ -57,7 +58,8 @@ def accept(plan: Sequence[Subtask], failed: Collection[str], *, why: str = "") -
 def after_failure(plan: Sequence[Subtask], failed: str, *, why: str) -> Merged:
     """Say what follows on a failure: it is planned anew, or taken as it is after `MAX_REPAIRS`.
 
-    Where planning anew fails, what it was about is taken as it is.
+    Where planning anew fails, what it was about is taken as it is; where a split fails, its part
+    is done as it is.
 
     Args:
         plan: As it stands; the part has failed in it.
@@ -70,6 +72,8 @@ def after_failure(plan: Sequence[Subtask], failed: str, *, why: str) -> Merged:
     part = next(one for one in plan if one.id == failed)
     if part.id == PLAN_PART:
         raise PlanRejected(f"The task could not be planned: {why}")
+    if part.id.startswith(SPLIT_PART):
+        return as_it_is(plan, part.id, why)
     if part.kind == "plan":
         merged = accept(plan, part.depends_on, why=why)
         parts = (replace(one, state="cancelled") if one is part else one for one in merged.plan)

@@ -14,13 +14,13 @@ from typing import Final
 
 from tale.errors import PlanRejected, StorageError, TaleError, TaskError
 from tale.storage.database import storable
+from tale.tasks.briefing import Briefing, briefing
 from tale.tasks.course import is_own, without_needless
 from tale.tasks.durable import Changed, Journal, Recorder
 from tale.tasks.equip import Equip
 from tale.tasks.hands import Hands
 from tale.tasks.keeper import Keeper
 from tale.tasks.leave import Asker, Trust
-from tale.tasks.plan import instructions
 from tale.tasks.planning import PlanKeeping, own_part
 from tale.tasks.recompose import Recompose, after_failure, can_be_repaired
 from tale.tasks.recorded_hands import Overtaken, RecordedHands, Workers
@@ -154,9 +154,10 @@ class StepWork:
 
     def _step(self, doing: Doing, past: Past) -> Step:
         task, part, judgement = doing.task, doing.part, doing.judgement
+        told = briefing(task.text, part, doing.parts) if part else Briefing("", task.text)
         return Step(
             task.id,
-            instructions(task.text, part, doing.parts) if part else task.text,
+            told.text,
             task.workspace,
             judgement.role,
             judgement.kind,
@@ -169,6 +170,7 @@ class StepWork:
             permission=task.permission,
             wanted=part.kind if part else None,
             writes=part.writes if part else (),
+            context=told.context,
         )
 
     async def _work(self, step: Step, doing: Doing, recorder: Recorder) -> Ended | None:

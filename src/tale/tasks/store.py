@@ -22,7 +22,7 @@ from tale.storage.database import Database, storable
 from tale.storage.schema import task_events, tasks
 from tale.tasks.leave import Answer, Asked
 from tale.tasks.part_store import PartStore
-from tale.tasks.plan_digest import check_seen
+from tale.tasks.plan_digest import check_asked, check_seen
 from tale.tasks.task import (
     ENDED,
     Approve,
@@ -182,7 +182,7 @@ class TaskStore(PartStore):
         """Record what the user answers to what a task waits for; it goes on then.
 
         Raises:
-            TaskError: It asks for nothing, or about another plan than the user saw.
+            TaskError: It asks for nothing, or something else than what the user saw.
         """
         at = self._now()
         questions = (
@@ -200,6 +200,7 @@ class TaskStore(PartStore):
                 )
             asked = connection.scalars(questions).all()
             check_seen(answer.digest, asked)
+            check_asked(answer.asked, asked)
             kind = "approved" if answer.approved else "rejected"
             data: dict[str, object] = {
                 "id": asked[0].get("id", "") if asked else "",

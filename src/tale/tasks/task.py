@@ -208,6 +208,7 @@ class Step:
     """One thing to do in a task's workspace.
 
     Attributes:
+        text: What is to be done: a part's own instructions.
         role: The model that does it.
         kind: `talk` is answered in words alone; `work` may write files.
         session: The conversation that its task comes from.
@@ -221,6 +222,8 @@ class Step:
         permission: What the user said of this task; None leaves it to the settings.
         wanted: What a part of a plan is, as its plan says; else the text tells.
         writes: The files that such a part is to write.
+        context: What such a part belongs to, and the results that it builds on. Its model is told
+            that too, but nothing in it is what the part is to make.
     """
 
     task: str
@@ -239,6 +242,7 @@ class Step:
     permission: Level | None = None
     wanted: WorkKind | None = None
     writes: tuple[str, ...] = ()
+    context: str = ""
 
     @property
     def id(self) -> str:

@@ -13,7 +13,8 @@ Beside the events of every task these are understood:
     subtask    {id, title, state, model, why, holds, check}              its state changed: queued,
                running, done, failed, cancelled
     acting     {action, what, subtask}                                   the agent does something
-    approval   {text, detail, digest, why, changes, used, notes, seconds}  it waits for the user
+    approval   {id, text, detail, digest, why, changes, used, notes, seconds}
+                                                                         it waits for the user
     approved, rejected, paused                                           what the user said
     restoring  {number, subtasks}                                        its files go back to that
                checkpoint; what is unfinished, and those subtasks, begin anew
@@ -71,9 +72,11 @@ class View:
         tool: What the agent does now beside asking the model; empty where it does not.
         note: What the user was told last.
         question: What the user is asked.
+        detail: What would be done, as far as it is shown; of a plan, all of it.
         plan: The plan that they are asked about, as `plan_text` writes it; empty where it is none.
         digest: Names that plan.
-        proposed: What is known of it.
+        asked: Names the question.
+        proposed: What is known of the plan that is asked about.
         facts: What is known of how the plan was made, and of each change of it, oldest first.
         error: Why it failed.
         began: When work began, for the first time.
@@ -90,8 +93,10 @@ class View:
     tool: str = ""
     note: str = ""
     question: str = ""
+    detail: str = ""
     plan: str = ""
     digest: str = ""
+    asked: str = ""
     proposed: PlanFacts | None = None
     facts: tuple[PlanFacts, ...] = ()
     error: str = ""
@@ -259,8 +264,10 @@ def _asked(view: View, event: TaskEvent) -> View:
         _stopped(view),
         state="approval",
         question=text(event.data, "text"),
+        detail=text(event.data, "detail"),
         plan=text(event.data, "detail") if digest else "",
         digest=digest,
+        asked=text(event.data, "id"),
         proposed=read_facts(event.data) if digest else None,
     )
 
@@ -296,7 +303,7 @@ def _restoring(view: View, event: TaskEvent) -> View:
 
 
 def _unasked(view: View) -> View:
-    return replace(view, question="", plan="", digest="", proposed=None)
+    return replace(view, question="", detail="", plan="", digest="", asked="", proposed=None)
 
 
 def _stopped(view: View) -> View:

@@ -41,7 +41,7 @@ class Workbench:
         hands: Who asks and acts.
         limits: What it may take.
         desk: The files of the step.
-        found: What its text asks for.
+        found: What is asked for.
         session: What its questions have in common, for the prefix cache.
         offered: The external tools that the model is shown.
     """
@@ -51,34 +51,39 @@ class Workbench:
         self.hands = hands
         self.limits = limits
         self.desk = Desk(hands)
-        found = assess(step.text)
+        self._told = f"{step.context}\n\n{self._own()}" if step.context else step.text
+        found = assess(self._told)
         self.found: Assessment = replace(found, kind=step.wanted) if step.wanted else found
         self.session = step.session or step.task
-        self.offered: Choice = choose(step.tools, step.text, step.form)
+        self.offered: Choice = choose(step.tools, self._told, step.form)
         self._can_run: bool | None = None
         """Whether anything can be run here; None until that is known."""
         self._why_not = ""
 
     async def request(self) -> str:
-        """Give the text with the files that it is about, and what it may say in words."""
-        context, mark, own = self.step.text.rpartition(f"\n\n{THIS_PART}\n")
-        is_part = bool(mark and self.step.subtask)
-        parts = [context if is_part else self.step.text]
+        """Give the text with the files that it is about, and what it may say in words.
+
+        What a part belongs to comes first, as it is the same for many; its own text comes last.
+        """
+        parts = [self.step.context or self.step.text]
         listed = await self.hands.act(ListFiles())
         names = [line.strip() for line in listed.text.splitlines() if line.strip()]
         if listed.ok and names and not listed.text.endswith("is empty."):
             more = f"\n… and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
             parts.append("Files in the workspace:\n" + "\n".join(names[:_LISTED]) + more)
             parts += await self._named_files(names)
-        if is_part:
-            parts.append(f"{THIS_PART}\n{own}")
-        if hint := word_hint(self.step.text, self.found.kind, self.found.band):
+        if self.step.context:
+            parts.append(self._own())
+        if hint := word_hint(self._told, self.found.kind, self.found.band):
             parts.append(hint)
         return "\n\n".join(parts)
 
+    def _own(self) -> str:
+        return f"{THIS_PART}\n{self.step.text}"
+
     async def _named_files(self, names: Sequence[str]) -> list[str]:
         """Read the files that the request names, so that the model needn't ask for them."""
-        words = re.findall(r"[\w./\\-]+", self.step.text)
+        words = re.findall(r"[\w./\\-]+", self._told)
         named = dict.fromkeys(word.strip(".") for word in words if is_file_name(word.strip(".")))
         there = [each for each in named if any(name.split()[0] == each for name in names)]
         parts: list[str] = []

@@ -125,6 +125,12 @@ class VerdictRequest(TaskRequest):
         description="The `digest` of the plan that the user saw, where it asked about its plan: "
         "then a yes to one that has changed meanwhile is refused.",
     )
+    asked: str = Field(
+        default="",
+        max_length=500,
+        description="The `asked` of what the user saw: then a word on what was answered "
+        "meanwhile is refused.",
+    )
 
 
 class ShowRequest(TaskRequest):
@@ -192,6 +198,11 @@ class TaskView(Shape):
         "changed, as `text`. Only `show` gives it.",
     )
     digest: str = Field(default="", description="Names that plan. Only `show` gives it.")
+    asked: str = Field(
+        default="",
+        description="Names what its user is asked; `approve` and `reject` take it back. Only "
+        "`show` gives it.",
+    )
     planning: tuple[PlanningView, ...] = Field(
         default=(),
         description="How its plan was made, and how it was changed since, oldest first; the last "
@@ -260,7 +271,8 @@ SHOW = Tool(
     "gateway",
     "show",
     "Show one task: its state and, once it has ended, the answer and the files it wrote, or the "
-    "error. With `wait` it answers as soon as the task ends; where that takes longer, call again.",
+    "error. With `wait` it answers as soon as the task ends, and meanwhile has the client ask its "
+    "user what the task asks, where it can; where that takes longer, call again.",
     ShowRequest,
     TaskView,
     idempotent=True,
