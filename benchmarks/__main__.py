@@ -27,6 +27,7 @@ _ALL = (
     "checkpoints",
     "agent",
     "edges",
+    "memory",
     "chaos",
     "crashes",
     "soak",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,29 +17,18 @@ __all__ = ["Span", "spans"]
 
 _READ: Final = 1000
 """Characters; further on a text tells rather than asks."""
-_MONTHS: Final = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-]
-_DAYS: Final[tuple[str, ...]] = tuple(
-    ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+_MONTHS: Final = (
+    *("january", "february", "march", "april", "may", "june", "july", "august"),
+    *("september", "october", "november", "december"),
 )
+_DAYS: Final[Sequence[str]] = (
+    *("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
+)
+_COUNTED: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBERS: Final = {
-    word: at
-    for at, word in enumerate(
-        ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], start=1
-    )
-} | {"a": 1, "an": 1, "the other": 2, "a couple of": 2, "a few": 3}
+    **{word: at for at, word in enumerate(_COUNTED, start=1)},
+    "a": 1, "an": 1, "the other": 2, "a couple of": 2, "a few": 3,
+}
 _SEASONS: Final = {"spring": 3, "summer": 6, "autumn": 9, "fall": 9}
 
 _MONTH: Final = (

@@ -1,0 +1,349 @@
+"""What memory finds of long conversations, beside plain BM25 in the same run, and how soon.
+
+The conversations of `memory/locomo` in `TALE_BENCH_DATA` are recorded as turns, one database each,
+and every question is asked; the turns that hold its answer are known. Recall at k is the part of
+these among the first k, the mean over all questions; of conversations alike, in the order in which
+their first turn is found. Plain BM25 has the same texts with the names of the speakers, k1 = 1.2,
+b = 0.75, in lower case without stop words.
+
+What each share of the score brings is printed: the recall without it, and the recall where the
+weights are chosen anew on four conversations and the fifth is asked.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import math
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+from sqlalchemy import Connection, insert
+
+from benchmarks.report import Figure, Report
+from tale.config import Settings
+from tale.memory.index import take_in
+from tale.memory.meaning import shipped
+from tale.memory.relevance import Shares
+from tale.memory.retrieval import Found, Retrieval
+from tale.memory.terms import asked, words
+from tale.paths import Paths
+from tale.storage.database import Database
+from tale.storage.schema import sessions, turns
+
+__all__ = ["measure"]
+
+_FIRST: Final = (5, 10, 20)
+_FIRST_SESSIONS: Final = {5: 92.0, 10: 96.0}
+_POINTS: Final = 10
+_READ: Final = 200
+_K1, _B = 1.2, 0.75
+_SIZES: Final = {10_000: 20.0, 100_000: 60.0}
+_QUESTIONS: Final = 200
+_BATCH: Final = 2000
+_SESSION: Final = 40
+_SEED: Final = 7
+_SHARES: Final = tuple(field.name for field in fields(Shares))
+_FACTORS: Final = (0.0, 0.5, 1.0, 1.5, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    session: str
+    seq: int
+    speaker: str
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """`evidence` is where its answer stands."""
+
+    text: str
+    evidence: frozenset[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Talk:
+    """A long conversation, which has many sessions."""
+
+    turns: Sequence[_Turn]
+    questions: Sequence[_Question]
+
+
+Recalls = dict[str, float]
+Order = Sequence[tuple[str, int]]
+
+
+def measure(report: Report) -> None:
+    folder = Path(os.environ.get("TALE_BENCH_DATA", "../shared/data"))
+    file = folder / "memory" / "locomo.jsonl.gz"
+    if not file.exists():
+        report.console.print(f"  skipped: {file} isn't here (set TALE_BENCH_DATA)")
+        return
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        talks = [_talk(json.loads(line)) for line in lines]
+    anyio.run(_measure, report, talks)
+
+
+async def _measure(report: Report, talks: Sequence[_Talk]) -> None:
+    found = [await _ask(talk) for talk in talks]
+    many = sum(len(talk.questions) for talk in talks)
+    ours = _mean(talks, [[_order(one) for one in asked_of] for asked_of in found])
+    plain = _mean(talks, [_plain(talk) for talk in talks])
+    for first in _FIRST:
+        value, beside = ours[f"turns {first}"], plain[f"turns {first}"]
+        report.add(
+            Figure(
+                f"recall of evidence turns at {first}",
+                value,
+                "%",
+                f"≥ plain BM25 + {_POINTS}",
+                value >= beside + _POINTS,
+                "plain BM25",
+                beside,
+                many,
+            )
+        )
+    for first, reach in _FIRST_SESSIONS.items():
+        name = f"sessions {first}"
+        report.add(
+            Figure(
+                f"recall of evidence sessions at {first}",
+                ours[name],
+                "%",
+                f"≥ {reach:g} %",
+                ours[name] >= reach,
+                "plain BM25",
+                plain[name],
+                many,
+            )
+        )
+    _what_each_brings(report, talks, found)
+    for size, reach in _SIZES.items():
+        await _how_soon(report, talks, size, reach)
+
+
+def _talk(row: Mapping[str, Any]) -> _Talk:
+    places: dict[str, tuple[str, int]] = {}
+    counts: Counter[str] = Counter()
+    said: list[_Turn] = []
+    for turn in row["turns"]:
+        session = f"{row['id']}-{turn['session']}"
+        counts[session] += 1
+        begun = datetime.strptime(turn["when"], "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
+        at = begun + timedelta(seconds=counts[session])
+        shown = f" [shows {turn['caption']}]" if turn["caption"] else ""
+        said.append(_Turn(session, counts[session], turn["speaker"], f"{turn['text']}{shown}", at))
+        places[turn["id"]] = (session, counts[session])
+    questions = [
+        _Question(each["question"], frozenset(places[one] for one in each["evidence"]))
+        for each in row["qa"]
+    ]
+    return _Talk(said, questions)
+
+
+@asynccontextmanager
+async def _database() -> Any:
+    with tempfile.TemporaryDirectory(prefix="tale-bench-") as home:
+        paths = Paths.from_environment({"TALE_HOME": home})
+        async with Database.open(paths, Settings()) as database:
+            yield database
+
+
+async def _record(database: Database, said: Sequence[_Turn]) -> None:
+    of_session = Counter(turn.session for turn in said)
+    begun = {turn.session: turn.at for turn in reversed(said)}
+
+    def work(connection: Connection) -> None:
+        connection.execute(
+            insert(sessions),
+            [
+                {"id": name, "title": name, "turns": many, "created": at, "updated": at}
+                for name, many in of_session.items()
+                for at in [begun[name]]
+            ],
+        )
+        connection.execute(
+            insert(turns),
+            [
+                {
+                    "session": turn.session,
+                    "seq": turn.seq,
+                    "speaker": turn.speaker,
+                    "text": turn.text,
+                    "at": turn.at,
+                    "interrupted": False,
+                }
+                for turn in said
+            ],
+        )
+
+    await database.write(work)
+    meaning = shipped()
+    while (await database.write(lambda connection: take_in(connection, meaning, _BATCH))).turns:
+        pass
+
+
+async def _ask(talk: _Talk) -> list[Sequence[Found]]:
+    now = max(turn.at for turn in talk.turns) + timedelta(days=1)
+    async with _database() as database:
+        await _record(database, talk.turns)
+        retrieval = Retrieval(database)
+        return [
+            await retrieval.find(question.text, limit=_READ, now=now) for question in talk.questions
+        ]
+
+
+def _plain(talk: _Talk) -> list[Order]:
+    """Rank all turns by BM25 alone."""
+    documents = [_plain_words(f"{turn.speaker} {turn.text}") for turn in talk.turns]
+    counted = [Counter(document) for document in documents]
+    mean = statistics.mean(map(len, documents))
+    having = Counter(word for count in counted for word in count)
+    orders: list[Order] = []
+    for question in talk.questions:
+        scores = [0.0] * len(documents)
+        for word in dict.fromkeys(_plain_words(question.text)):
+            idf = math.log(1 + (len(documents) - having[word] + 0.5) / (having[word] + 0.5))
+            for at, count in enumerate(counted):
+                if count[word]:
+                    norm = _K1 * (1 - _B + _B * len(documents[at]) / mean)
+                    scores[at] += idf * count[word] * (_K1 + 1) / (count[word] + norm)
+        ranked = sorted(range(len(documents)), key=lambda at: (-scores[at], at))
+        orders.append([(talk.turns[at].session, talk.turns[at].seq) for at in ranked])
+    return orders
+
+
+def _plain_words(text: str) -> list[str]:
+    return [word for word in words(text) if asked(word) == [word] and len(word) > 1]
+
+
+def _order(found: Sequence[Found], factors: Mapping[str, float] | None = None) -> Order:
+    if factors is None:
+        return [(one.session, one.seq) for one in found]
+    weighed = [
+        (-sum(getattr(one.shares, name) * factor for name, factor in factors.items()), at)
+        for at, one in enumerate(found)
+    ]
+    return [(found[at].session, found[at].seq) for _, at in sorted(weighed)]
+
+
+def _recalls(question: _Question, order: Order) -> Iterator[tuple[str, float]]:
+    evidence = question.evidence
+    for first in _FIRST:
+        yield f"turns {first}", len(evidence & {*order[:first]}) / len(evidence)
+    of = {session for session, _ in evidence}
+    in_order = list(dict.fromkeys(session for session, _ in order))
+    for first in _FIRST_SESSIONS:
+        yield f"sessions {first}", len(of & {*in_order[:first]}) / len(of)
+
+
+def _mean(talks: Sequence[_Talk], orders: Sequence[Sequence[Order]]) -> Recalls:
+    every: defaultdict[str, list[float]] = defaultdict(list)
+    for talk, of_talk in zip(talks, orders, strict=True):
+        for question, order in zip(talk.questions, of_talk, strict=True):
+            for name, value in _recalls(question, order):
+                every[name].append(100 * value)
+    return {name: statistics.mean(values) for name, values in every.items()}
+
+
+def _what_each_brings(
+    report: Report, talks: Sequence[_Talk], found: Sequence[Sequence[Sequence[Found]]]
+) -> None:
+    """Print the recall without each share, and with weights that were chosen on other talks."""
+
+    def recalls(factors: Mapping[str, float], at: Sequence[int]) -> Recalls:
+        orders = [[_order(one, factors) for one in found[each]] for each in at]
+        return _mean([talks[each] for each in at], orders)
+
+    def told(what: str, values: Recalls) -> None:
+        numbers = " · ".join(f"{value:.1f}" for value in values.values())
+        report.console.print(f"  {what:42} {numbers}")
+
+    every = range(len(talks))
+    as_set = dict.fromkeys(_SHARES, 1.0)
+    told("all shares", recalls(as_set, every))
+    for name in _SHARES:
+        told(f"without {name}", recalls({**as_set, name: 0.0}, every))
+    for name in ("words", "meaning"):
+        told(f"{name} alone", recalls({name: 1.0}, every))
+    left_out: list[tuple[Recalls, int]] = []
+    for one in every:
+        others = [each for each in every if each != one]
+        factors = dict(as_set)
+        for name, factor in itertools.product(_SHARES[1:], _FACTORS):
+            tried = {**factors, name: factor}
+            if recalls(tried, others)["turns 10"] > recalls(factors, others)["turns 10"]:
+                factors = tried
+        left_out.append((recalls(factors, [one]), len(talks[one].questions)))
+    many = sum(count for _, count in left_out)
+    told(
+        "weights chosen on the other conversations",
+        {
+            name: sum(values[name] * count for values, count in left_out) / many
+            for name in left_out[0][0]
+        },
+    )
+
+
+async def _how_soon(report: Report, talks: Sequence[_Talk], size: int, reach: float) -> None:
+    """Time questions to a memory of so many turns, each spliced from two that were said."""
+    chance = random.Random(_SEED)
+    known = [turn for talk in talks for turn in talk.turns]
+    begun = datetime(2024, 1, 1, tzinfo=UTC)
+    said: list[_Turn] = []
+    for at in range(size):
+        first, second = chance.choice(known), chance.choice(known)
+        cut = len(first.text) // 2, len(second.text) // 2
+        text = f"{first.text[: cut[0]]} {second.text[cut[1] :]} {chance.randrange(size)}"
+        session = f"s-{at // _SESSION}"
+        when = begun + timedelta(minutes=5 * at)
+        said.append(_Turn(session, at % _SESSION + 1, first.speaker, text, when))
+    questions = [question.text for talk in talks for question in talk.questions]
+    chosen = chance.sample(questions, _QUESTIONS)
+    async with _database() as database:
+        started = time.perf_counter()
+        await _record(database, said)
+        taken = time.perf_counter() - started
+        retrieval = Retrieval(database)
+        now = said[-1].at + timedelta(days=1)
+        started = time.perf_counter()
+        await retrieval.find(chosen[0], limit=20, now=now)
+        first_took = time.perf_counter() - started
+        took: list[float] = []
+        for question in chosen:
+            started = time.perf_counter()
+            await retrieval.find(question, limit=20, now=now)
+            took.append(1000 * (time.perf_counter() - started))
+    p95 = statistics.quantiles(took, n=20)[-1]
+    report.console.print(
+        f"  {size:,} turns: taken in at {1000 * taken / size:.2f} ms a turn, first question after"
+        f" a start {1000 * first_took:.0f} ms, median {statistics.median(took):.1f} ms"
+    )
+    report.add(
+        Figure(
+            f"retrieval at {size:,} turns, p95",
+            p95,
+            "ms",
+            f"< {reach:g} ms",
+            p95 < reach,
+            "median",
+            statistics.median(took),
+            len(took),
+            (min(took), max(took)),
+        )
+    )
