@@ -27,7 +27,11 @@ _DAYS: Final[Sequence[str]] = (
 _COUNTED: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBERS: Final = {
     **{word: at for at, word in enumerate(_COUNTED, start=1)},
-    "a": 1, "an": 1, "the other": 2, "a couple of": 2, "a few": 3,
+    "a": 1,
+    "an": 1,
+    "the other": 2,
+    "a couple of": 2,
+    "a few": 3,
 }
 _SEASONS: Final = {"spring": 3, "summer": 6, "autumn": 9, "fall": 9}
 

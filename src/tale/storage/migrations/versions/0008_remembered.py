@@ -1,6 +1,7 @@
 """What memory looks things up by: the words of turns, and what each is about.
 
 Turns already there are marked as pending, so that they are taken into the index little by little.
+A turn that is changed gets a new number: what was loaded by the old one finds nothing then.
 SQLite's full-text table keeps no copy of the texts: it reads them through a view.
 """
 
@@ -34,8 +35,8 @@ _SQLITE = (
        INSERT INTO remembered_words (remembered_words, rowid, speaker, text)
        SELECT 'delete', id, OLD.speaker, OLD.text FROM remembered
        WHERE session = OLD.session AND seq = OLD.seq AND NOT pending;
-       UPDATE remembered SET pending = 1, vector = NULL
-       WHERE session = NEW.session AND seq = NEW.seq;
+       DELETE FROM remembered WHERE session = OLD.session AND seq = OLD.seq;
+       INSERT INTO remembered (session, seq, pending) VALUES (NEW.session, NEW.seq, 1);
        END""",
 )
 # PostgreSQL takes at most a megabyte of words for one text.
@@ -43,12 +44,8 @@ _POSTGRESQL = (
     """CREATE INDEX ix_turns_words ON turns USING gin
        (to_tsvector('english', speaker || ' ' || left(text, 100000)))""",
     """CREATE FUNCTION remembered_said() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-       IF TG_OP = 'INSERT' THEN
-         INSERT INTO remembered (session, seq, pending) VALUES (NEW.session, NEW.seq, true);
-       ELSE
-         UPDATE remembered SET pending = true, vector = NULL
-         WHERE session = NEW.session AND seq = NEW.seq;
-       END IF;
+       DELETE FROM remembered WHERE session = NEW.session AND seq = NEW.seq;
+       INSERT INTO remembered (session, seq, pending) VALUES (NEW.session, NEW.seq, true);
        RETURN NULL; END $$""",
     """CREATE TRIGGER remembered_said AFTER INSERT OR UPDATE OF text ON turns
        FOR EACH ROW EXECUTE FUNCTION remembered_said()""",
