@@ -1,8 +1,9 @@
 """Finds what was said: by its words, its meaning, its place and its time, and says why.
 
 Candidates come from the index, from the vectors and from the days that a question names; what each
-is worth is decided by `relevance`. Reads only, but for `keep_up`. Above: `recalling`, and the
-servers' search. Below: `index`, `vectors`, `relevance`, `dates`, `terms`, `meaning`.
+is worth is decided by `relevance`. Reads only, but for `keep_up` and `make_anew`. Above: `recalling`, and the
+servers' search. Below: `index`, `without_index`, `vectors`, `relevance`,
+`dates`, `terms`, `meaning`.
 """
 
 from __future__ import annotations
@@ -14,17 +15,22 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from tale.memory import index
 from tale.memory.dates import spans
 from tale.memory.index import Row, Taken
 from tale.memory.meaning import Meaning, shipped
-from tale.memory.relevance import Place, Shares, recent, said_then, spread, telling
+from tale.memory.relevance import Hit, Place, Shares, recent, said_then, spread, telling
 from tale.memory.terms import asked
 from tale.memory.vectors import Closeness, Vectors
+from tale.memory.without_index import hits_without_index, is_of_index
 from tale.storage.database import Database
+from tale.telemetry import get_logger
 
 __all__ = ["Found", "Retrieval"]
+
+log = get_logger(__name__)
 
 _HITS: Final = 300
 _NEAREST: Final = 100
@@ -39,6 +45,10 @@ _SPEAKER: Final = 0.1
 _DATE: Final = 0.3
 _TELLING: Final = 0.24
 _RECENCY: Final = 0.05
+
+
+class _DamagedIndex(Exception):
+    """Rolls back what was being written when the index turned out to be damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,8 @@ class Retrieval:
         self._given = meaning
         self._vectors: Vectors | None = None
         self._loading = threading.Lock()
+        self.damaged = False
+        """Whether the index was found to be damaged: somebody should `make_anew`."""
 
     async def find(
         self, question: str, *, limit: int, now: datetime, around: int = 0
@@ -90,7 +102,8 @@ class Retrieval:
             around: Neighbours on either side that come along with each.
 
         Raises:
-            StorageError: The database can't be read, or the index is damaged (`begin_anew`).
+            StorageError: The database can't be read. Where only the index can't, words are looked
+                up in the newest turns instead, and `damaged` says so.
         """
 
         def work(connection: Connection) -> Sequence[Found]:
@@ -99,10 +112,26 @@ class Retrieval:
         return await self._database.read(work)
 
     async def keep_up(self) -> Taken:
-        """Take in some turns that aren't in the index yet; call it until none waits."""
-        return await self._database.write(
-            lambda connection: index.take_in(connection, self._meaning, _AT_ONCE)
-        )
+        """Take in some turns that aren't in the index yet; call it until it took none.
+
+        Raises:
+            StorageError: The database can't be written. Where only the index can't, nothing is
+                taken in, and `damaged` says so.
+        """
+
+        def work(connection: Connection) -> Taken:
+            try:
+                return index.take_in(connection, self._meaning, _AT_ONCE)
+            except DBAPIError as error:
+                if not is_of_index(error):
+                    raise
+                raise _DamagedIndex from error
+
+        try:
+            return await self._database.write(work)
+        except _DamagedIndex:
+            self._found_damaged()
+            return Taken(0, 0)
 
     async def make_anew(self, progress: Callable[[Taken], None] = lambda _: None) -> None:
         """Throw the index away and make it anew; what is in it again is found meanwhile.
@@ -113,6 +142,7 @@ class Retrieval:
         await self._database.write(index.begin_anew)
         with self._loading:
             self._vectors = None
+        self.damaged = False
         while (taken := await self.keep_up()).turns:
             progress(taken)
 
@@ -124,7 +154,7 @@ class Retrieval:
         self, connection: Connection, question: str, limit: int, now: datetime, around: int
     ) -> Sequence[Found]:
         words = asked(question)
-        hits = index.hits(connection, words, _HITS)
+        hits = self._hits(connection, words)
         near = spread(hits)
         then = spans(question, now)
         closeness = self._closeness(connection, question)
@@ -153,6 +183,21 @@ class Retrieval:
         ]
         scored.sort(key=lambda one: (-one[0].total, -one[1].id))
         return _with_texts(connection, scored[:limit], around)
+
+    def _hits(self, connection: Connection, words: Sequence[str]) -> list[Hit]:
+        if not self.damaged:
+            try:
+                return index.hits(connection, words, _HITS)
+            except DBAPIError as error:
+                if not is_of_index(error):
+                    raise
+                self._found_damaged()
+        return hits_without_index(connection, words, _HITS)
+
+    def _found_damaged(self) -> None:
+        if not self.damaged:
+            log.warning("memory.index_damaged")
+        self.damaged = True
 
     def _closeness(self, connection: Connection, question: str) -> Closeness | None:
         vector = self._meaning.of(question)
