@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, text, update
 
 from tale.config import Settings
-from tale.errors import StorageError
 from tale.memory.index import Taken
 from tale.memory.retrieval import Found, Retrieval
 from tale.memory.turns import NewTurn, TurnStore
@@ -169,17 +168,18 @@ async def test_a_damaged_index_loses_no_turn_and_is_made_anew(
 ) -> None:
     await say(store, *TALK)
     await keep_up(retrieval)
-    await database.write(
-        lambda c: c.execute(text("UPDATE remembered_words_data SET block = x'00'"))
-    )
-    with pytest.raises(StorageError):
-        await retrieval.find("Lisbon", limit=1, now=NOON)
+    spoilt = text("UPDATE remembered_words_data SET block = x'00'")
+    await database.write(lambda c: c.execute(spoilt))
     await say(store, "The turn that is said now is recorded all the same.")
+    assert (await retrieval.find("Lisbon", limit=1, now=NOON))[0].text == TALK[0]
+    assert retrieval.damaged
+    assert (await retrieval.keep_up()).turns == 0
     steps: list[Taken] = []
     await retrieval.make_anew(steps.append)
     assert sum(step.turns for step in steps) == 5
     assert steps[-1].waiting == 0
     assert (await find(retrieval, "Lisbon"))[0].text == TALK[0]
+    assert not retrieval.damaged
 
 
 async def test_a_turn_of_a_megabyte_is_found_and_given_whole(

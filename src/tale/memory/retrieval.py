@@ -1,8 +1,8 @@
 """Finds what was said: by its words, its meaning, its place and its time, and says why.
 
 Candidates come from the index, from the vectors and from the days that a question names; what each
-is worth is decided by `relevance`. Reads only, but for `keep_up` and `make_anew`. Above: `recalling`, and the
-servers' search. Below: `index`, `without_index`, `vectors`, `relevance`,
+is worth is decided by `relevance`. Reads only, but for `keep_up` and `make_anew`. Above:
+`recalling`, and the servers' search. Below: `index`, `without_index`, `vectors`, `relevance`,
 `dates`, `terms`, `meaning`.
 """
 
