@@ -22,7 +22,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, insert
 
 from benchmarks.report import Figure, Report
@@ -56,7 +58,8 @@ _BATCH: Final = 2000
 _SESSION: Final = 40
 _SEED: Final = 7
 _SHARES: Final = tuple(field.name for field in fields(Shares))
-_FACTORS: Final = (0.0, 0.5, 1.0, 1.5, 2.0)
+_FACTORS: Final = (0.0, 0.5, 1.5, 2.0)
+_CHOSEN_BY: Final = "turns 10"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,7 @@ def _talk(row: Mapping[str, Any]) -> _Talk:
 
 
 @asynccontextmanager
-async def _database() -> Any:
+async def _database() -> AsyncGenerator[Database]:
     with tempfile.TemporaryDirectory(prefix="tale-bench-") as home:
         paths = Paths.from_environment({"TALE_HOME": home})
         async with Database.open(paths, Settings()) as database:
@@ -232,14 +235,8 @@ def _plain_words(text: str) -> list[str]:
     return [word for word in words(text) if asked(word) == [word] and len(word) > 1]
 
 
-def _order(found: Sequence[Found], factors: Mapping[str, float] | None = None) -> Order:
-    if factors is None:
-        return [(one.session, one.seq) for one in found]
-    weighed = [
-        (-sum(getattr(one.shares, name) * factor for name, factor in factors.items()), at)
-        for at, one in enumerate(found)
-    ]
-    return [(found[at].session, found[at].seq) for _, at in sorted(weighed)]
+def _order(found: Sequence[Found]) -> Order:
+    return [(one.session, one.seq) for one in found]
 
 
 def _recalls(question: _Question, order: Order) -> Iterator[tuple[str, float]]:
@@ -261,43 +258,64 @@ def _mean(talks: Sequence[_Talk], orders: Sequence[Sequence[Order]]) -> Recalls:
     return {name: statistics.mean(values) for name, values in every.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class _Weighed:
+    """What was found for a question, to be put in order anew: a row of shares for each find."""
+
+    question: _Question
+    places: Order
+    shares: NDArray[np.float64]
+
+    def recalls(self, factors: Mapping[str, float]) -> Recalls:
+        """Give the recalls where each share is multiplied so."""
+        totals = self.shares @ np.array([factors.get(name, 0.0) for name in _SHARES])
+        order = np.argsort(-totals, kind="stable")
+        return dict(_recalls(self.question, [self.places[int(at)] for at in order]))
+
+
 def _what_each_brings(
     report: Report, talks: Sequence[_Talk], found: Sequence[Sequence[Sequence[Found]]]
 ) -> None:
     """Print the recall without each share, and with weights that were chosen on other talks."""
+    weighed = [
+        [
+            _Weighed(
+                question,
+                _order(one),
+                np.array([[getattr(each.shares, name) for name in _SHARES] for each in one]),
+            )
+            for question, one in zip(talk.questions, of_talk, strict=True)
+            if one
+        ]
+        for talk, of_talk in zip(talks, found, strict=True)
+    ]
 
-    def recalls(factors: Mapping[str, float], at: Sequence[int]) -> Recalls:
-        orders = [[_order(one, factors) for one in found[each]] for each in at]
-        return _mean([talks[each] for each in at], orders)
+    def recalls(factors: Mapping[str, float], at: Iterable[int]) -> Recalls:
+        every = [one.recalls(factors) for each in at for one in weighed[each]]
+        return {name: 100 * statistics.mean(one[name] for one in every) for name in every[0]}
 
     def told(what: str, values: Recalls) -> None:
         numbers = " · ".join(f"{value:.1f}" for value in values.values())
         report.console.print(f"  {what:42} {numbers}")
 
-    every = range(len(talks))
+    all_talks = range(len(talks))
     as_set = dict.fromkeys(_SHARES, 1.0)
-    told("all shares", recalls(as_set, every))
+    told("all shares", recalls(as_set, all_talks))
     for name in _SHARES:
-        told(f"without {name}", recalls({**as_set, name: 0.0}, every))
+        told(f"without {name}", recalls({**as_set, name: 0.0}, all_talks))
     for name in ("words", "meaning"):
-        told(f"{name} alone", recalls({name: 1.0}, every))
-    left_out: list[tuple[Recalls, int]] = []
-    for one in every:
-        others = [each for each in every if each != one]
-        factors = dict(as_set)
+        told(f"{name} alone", recalls({name: 1.0}, all_talks))
+    left_out: list[Recalls] = []
+    for one in all_talks:
+        others = [each for each in all_talks if each != one]
+        factors, best = as_set, recalls(as_set, others)[_CHOSEN_BY]
         for name, factor in itertools.product(_SHARES[1:], _FACTORS):
             tried = {**factors, name: factor}
-            if recalls(tried, others)["turns 10"] > recalls(factors, others)["turns 10"]:
-                factors = tried
-        left_out.append((recalls(factors, [one]), len(talks[one].questions)))
-    many = sum(count for _, count in left_out)
-    told(
-        "weights chosen on the other conversations",
-        {
-            name: sum(values[name] * count for values, count in left_out) / many
-            for name in left_out[0][0]
-        },
-    )
+            if (value := recalls(tried, others)[_CHOSEN_BY]) > best:
+                factors, best = tried, value
+        left_out += [each.recalls(factors) for each in weighed[one]]
+    chosen = {name: 100 * statistics.mean(one[name] for one in left_out) for name in left_out[0]}
+    told("weights chosen on the other conversations", chosen)
 
 
 async def _how_soon(report: Report, talks: Sequence[_Talk], size: int, reach: float) -> None:

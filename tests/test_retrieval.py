@@ -122,11 +122,8 @@ async def test_a_date_in_a_question_finds_what_was_said_then(
     clock.now = NOON - timedelta(days=90)
     await say(store, "We painted the kitchen.", "In which colour?")
     best = (await find(retrieval, "what did I tell you last Tuesday?"))[0]
-    assert best.session != there  # of now, Tuesday, the last one is a week ago
-    clock.now = NOON - timedelta(days=6)
-    found = await retrieval.find("what did I tell you last Tuesday?", limit=1, now=NOON)
-    assert found[0].session == there
-    assert found[0].shares.date > 0
+    assert best.session == there
+    assert best.shares.date > 0
 
 
 async def test_a_turn_is_taken_in_once_and_only_new_ones_later(
