@@ -12,11 +12,7 @@ weights are chosen anew on four conversations and the fifth is asked.
 
 from __future__ import annotations
 
-import gzip
 import itertools
-import json
-import math
-import os
 import random
 import statistics
 import tempfile
@@ -26,21 +22,20 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, insert
 
+from benchmarks.long_talks import LongTalk, LongTurn, Order, Question, long_talks, plain_bm25
 from benchmarks.report import Figure, Report
 from tale.config import Settings
 from tale.memory.index import take_in
 from tale.memory.meaning import shipped
 from tale.memory.relevance import Shares
 from tale.memory.retrieval import Found, Retrieval
-from tale.memory.terms import asked, words
 from tale.paths import Paths
 from tale.storage.database import Database
 from tale.storage.schema import sessions, turns
@@ -51,7 +46,6 @@ _FIRST: Final = (5, 10, 20)
 _FIRST_SESSIONS: Final = {5: 92.0, 10: 96.0}
 _POINTS: Final = 10
 _READ: Final = 200
-_K1, _B = 1.2, 0.75
 _SIZES: Final = {10_000: 20.0, 100_000: 60.0}
 _QUESTIONS: Final = 200
 _BATCH: Final = 2000
@@ -62,51 +56,23 @@ _FACTORS: Final = (0.0, 0.5, 1.5, 2.0)
 _CHOSEN_BY: Final = "turns 10"
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    session: str
-    seq: int
-    speaker: str
-    text: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """`evidence` is where its answer stands."""
-
-    text: str
-    evidence: frozenset[tuple[str, int]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Talk:
-    """A long conversation, which has many sessions."""
-
-    turns: Sequence[_Turn]
-    questions: Sequence[_Question]
-
-
 Recalls = dict[str, float]
-Order = Sequence[tuple[str, int]]
 
 
 def measure(report: Report) -> None:
-    folder = Path(os.environ.get("TALE_BENCH_DATA", "../shared/data"))
-    file = folder / "memory" / "locomo.jsonl.gz"
-    if not file.exists():
-        report.console.print(f"  skipped: {file} isn't here (set TALE_BENCH_DATA)")
+    try:
+        talks = long_talks()
+    except FileNotFoundError as missing:
+        report.console.print(f"  skipped: {missing.filename} isn't here (set TALE_BENCH_DATA)")
         return
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
-        talks = [_talk(json.loads(line)) for line in lines]
     anyio.run(_measure, report, talks)
 
 
-async def _measure(report: Report, talks: Sequence[_Talk]) -> None:
+async def _measure(report: Report, talks: Sequence[LongTalk]) -> None:
     found = [await _ask(talk) for talk in talks]
     many = sum(len(talk.questions) for talk in talks)
     ours = _mean(talks, [[_order(one) for one in asked_of] for asked_of in found])
-    plain = _mean(talks, [_plain(talk) for talk in talks])
+    plain = _mean(talks, [plain_bm25(talk) for talk in talks])
     for first in _FIRST:
         value, beside = ours[f"turns {first}"], plain[f"turns {first}"]
         report.add(
@@ -140,25 +106,6 @@ async def _measure(report: Report, talks: Sequence[_Talk]) -> None:
         await _how_soon(report, talks, size, reach)
 
 
-def _talk(row: Mapping[str, Any]) -> _Talk:
-    places: dict[str, tuple[str, int]] = {}
-    counts: Counter[str] = Counter()
-    said: list[_Turn] = []
-    for turn in row["turns"]:
-        session = f"{row['id']}-{turn['session']}"
-        counts[session] += 1
-        begun = datetime.strptime(turn["when"], "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
-        at = begun + timedelta(seconds=counts[session])
-        shown = f" [shows {turn['caption']}]" if turn["caption"] else ""
-        said.append(_Turn(session, counts[session], turn["speaker"], f"{turn['text']}{shown}", at))
-        places[turn["id"]] = (session, counts[session])
-    questions = [
-        _Question(each["question"], frozenset(places[one] for one in each["evidence"]))
-        for each in row["qa"]
-    ]
-    return _Talk(said, questions)
-
-
 @asynccontextmanager
 async def _database() -> AsyncGenerator[Database]:
     with tempfile.TemporaryDirectory(prefix="tale-bench-") as home:
@@ -167,7 +114,7 @@ async def _database() -> AsyncGenerator[Database]:
             yield database
 
 
-async def _record(database: Database, said: Sequence[_Turn]) -> None:
+async def _record(database: Database, said: Sequence[LongTurn]) -> None:
     of_session = Counter(turn.session for turn in said)
     begun = {turn.session: turn.at for turn in reversed(said)}
 
@@ -201,7 +148,7 @@ async def _record(database: Database, said: Sequence[_Turn]) -> None:
         pass
 
 
-async def _ask(talk: _Talk) -> list[Sequence[Found]]:
+async def _ask(talk: LongTalk) -> list[Sequence[Found]]:
     now = max(turn.at for turn in talk.turns) + timedelta(days=1)
     async with _database() as database:
         await _record(database, talk.turns)
@@ -211,35 +158,11 @@ async def _ask(talk: _Talk) -> list[Sequence[Found]]:
         ]
 
 
-def _plain(talk: _Talk) -> list[Order]:
-    """Rank all turns by BM25 alone."""
-    documents = [_plain_words(f"{turn.speaker} {turn.text}") for turn in talk.turns]
-    counted = [Counter(document) for document in documents]
-    mean = statistics.mean(map(len, documents))
-    having = Counter(word for count in counted for word in count)
-    orders: list[Order] = []
-    for question in talk.questions:
-        scores = [0.0] * len(documents)
-        for word in dict.fromkeys(_plain_words(question.text)):
-            idf = math.log(1 + (len(documents) - having[word] + 0.5) / (having[word] + 0.5))
-            for at, count in enumerate(counted):
-                if count[word]:
-                    norm = _K1 * (1 - _B + _B * len(documents[at]) / mean)
-                    scores[at] += idf * count[word] * (_K1 + 1) / (count[word] + norm)
-        ranked = sorted(range(len(documents)), key=lambda at: (-scores[at], at))
-        orders.append([(talk.turns[at].session, talk.turns[at].seq) for at in ranked])
-    return orders
-
-
-def _plain_words(text: str) -> list[str]:
-    return [word for word in words(text) if asked(word) == [word] and len(word) > 1]
-
-
 def _order(found: Sequence[Found]) -> Order:
     return [(one.session, one.seq) for one in found]
 
 
-def _recalls(question: _Question, order: Order) -> Iterator[tuple[str, float]]:
+def _recalls(question: Question, order: Order) -> Iterator[tuple[str, float]]:
     evidence = question.evidence
     for first in _FIRST:
         yield f"turns {first}", len(evidence & {*order[:first]}) / len(evidence)
@@ -249,7 +172,7 @@ def _recalls(question: _Question, order: Order) -> Iterator[tuple[str, float]]:
         yield f"sessions {first}", len(of & {*in_order[:first]}) / len(of)
 
 
-def _mean(talks: Sequence[_Talk], orders: Sequence[Sequence[Order]]) -> Recalls:
+def _mean(talks: Sequence[LongTalk], orders: Sequence[Sequence[Order]]) -> Recalls:
     every: defaultdict[str, list[float]] = defaultdict(list)
     for talk, of_talk in zip(talks, orders, strict=True):
         for question, order in zip(talk.questions, of_talk, strict=True):
@@ -262,7 +185,7 @@ def _mean(talks: Sequence[_Talk], orders: Sequence[Sequence[Order]]) -> Recalls:
 class _Weighed:
     """What was found for a question, to be put in order anew: a row of shares for each find."""
 
-    question: _Question
+    question: Question
     places: Order
     shares: NDArray[np.float64]
 
@@ -274,7 +197,7 @@ class _Weighed:
 
 
 def _what_each_brings(
-    report: Report, talks: Sequence[_Talk], found: Sequence[Sequence[Sequence[Found]]]
+    report: Report, talks: Sequence[LongTalk], found: Sequence[Sequence[Sequence[Found]]]
 ) -> None:
     """Print the recall without each share, and with weights that were chosen on other talks."""
     weighed = [
@@ -318,19 +241,19 @@ def _what_each_brings(
     told("weights chosen on the other conversations", chosen)
 
 
-async def _how_soon(report: Report, talks: Sequence[_Talk], size: int, reach: float) -> None:
+async def _how_soon(report: Report, talks: Sequence[LongTalk], size: int, reach: float) -> None:
     """Time questions to a memory of so many turns, each spliced from two that were said."""
     chance = random.Random(_SEED)
     known = [turn for talk in talks for turn in talk.turns]
     begun = datetime(2024, 1, 1, tzinfo=UTC)
-    said: list[_Turn] = []
+    said: list[LongTurn] = []
     for at in range(size):
         first, second = chance.choice(known), chance.choice(known)
         cut = len(first.text) // 2, len(second.text) // 2
         text = f"{first.text[: cut[0]]} {second.text[cut[1] :]} {chance.randrange(size)}"
         session = f"s-{at // _SESSION}"
         when = begun + timedelta(minutes=5 * at)
-        said.append(_Turn(session, at % _SESSION + 1, first.speaker, text, when))
+        said.append(LongTurn(session, at % _SESSION + 1, first.speaker, text, when))
     questions = [question.text for talk in talks for question in talk.questions]
     chosen = chance.sample(questions, _QUESTIONS)
     async with _database() as database:
