@@ -30,6 +30,8 @@ Order = Sequence[tuple[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class LongTurn:
+    """What somebody said, and in which of their sessions."""
+
     session: str
     seq: int
     speaker: str
