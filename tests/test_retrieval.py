@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, text, update
+from sqlalchemy import Connection, delete, text, update
 
 from tale.config import Settings
-from tale.memory.index import Taken
+from tale.memory.index import Taken, purge
 from tale.memory.retrieval import Found, Retrieval
 from tale.memory.turns import NewTurn, TurnStore
 from tale.paths import Paths
@@ -147,6 +147,24 @@ async def test_what_is_forgotten_is_gone_from_the_index(
     for table in ("remembered", "remembered_words_docsize"):
         query = text(f"SELECT count(*) FROM {table}")  # noqa: S608
         assert await database.read(lambda c, query=query: c.scalar(query)) == 0
+
+
+async def test_no_word_of_what_was_forgotten_is_left_in_the_index(
+    store: TurnStore, retrieval: Retrieval, database: Database
+) -> None:
+    session = await say(store, "My password is xylophone.", "I won't tell.")
+    await say(store, *TALK)
+    await keep_up(retrieval)
+
+    def forget(connection: Connection) -> None:
+        connection.execute(delete(sessions).where(sessions.c.id == session))
+        purge(connection)
+
+    await database.write(forget)
+    query = text("SELECT block FROM remembered_words_data")
+    blocks = await database.read(lambda c: list(c.scalars(query)))
+    assert any(b"lisbon" in block for block in blocks)
+    assert not any(b"xylophon" in block for block in blocks)
 
 
 async def test_a_turn_that_is_corrected_is_found_by_its_new_words_only(

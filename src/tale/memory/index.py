@@ -39,6 +39,7 @@ __all__ = [
     "begin_anew",
     "hits",
     "places_of",
+    "purge",
     "rows_at",
     "said_between",
     "take_in",
@@ -211,6 +212,18 @@ def take_in(connection: Connection, meaning: Meaning, limit: int) -> Taken:
         connection.execute(done.values(pending=False, vector=bindparam("vector")), vectors)
     left = select(func.count()).select_from(remembered).where(remembered.c.pending)
     return Taken(len(found), connection.scalar(left) or 0)
+
+
+def purge(connection: Connection) -> None:
+    """Take the words of what was forgotten out of the index for good; until then some lie in it.
+
+    The triggers only mark them as gone. It writes the whole index: some seconds for a million
+    turns.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.execute(
+            text("INSERT INTO remembered_words (remembered_words) VALUES ('optimize')")
+        )
 
 
 def begin_anew(connection: Connection) -> None:
