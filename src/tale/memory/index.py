@@ -55,7 +55,7 @@ _FEW: Final = 2000
 looked up only if all words are so common."""
 _AT_ONCE: Final = 400
 """Places in one statement: SQLite takes 32,766 values, and its parser a depth of 1,000."""
-_PIECE: Final = 4000
+_PIECE: Final = 1000
 """Characters of a turn that are read where only a look at it is needed."""
 # As the migration has it, or PostgreSQL's planner doesn't see that it has an index of it.
 _POSTGRESQL_WORDS: Final = "to_tsvector('english', speaker || ' ' || left(text, 100000))"
