@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tale.memory.terms import asked, words
+from tale.memory.terms import carries, words
 
 __all__ = ["LongTalk", "LongTurn", "Order", "Question", "long_talks", "plain_bm25"]
 
@@ -87,7 +87,7 @@ def plain_bm25(talk: LongTalk) -> list[Order]:
 
 
 def _plain_words(text: str) -> list[str]:
-    return [word for word in words(text) if asked(word) == [word] and len(word) > 1]
+    return [word for word in words(text) if carries(word)]
 
 
 def _talk(row: Mapping[str, Any]) -> LongTalk:

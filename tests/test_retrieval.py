@@ -178,13 +178,15 @@ async def test_a_turn_that_is_corrected_is_found_by_its_new_words_only(
     assert (await find(retrieval, "Porto"))[0].seq == 1
 
 
+@pytest.mark.parametrize(
+    "damage", ["DELETE FROM remembered_words_data", "DROP TABLE remembered_words_idx"]
+)
 async def test_a_damaged_index_loses_no_turn_and_is_made_anew(
-    store: TurnStore, retrieval: Retrieval, database: Database
+    damage: str, store: TurnStore, retrieval: Retrieval, database: Database
 ) -> None:
     await say(store, *TALK)
     await keep_up(retrieval)
-    spoilt = text("UPDATE remembered_words_data SET block = x'00'")
-    await database.write(lambda c: c.execute(spoilt))
+    await database.write(lambda c: c.execute(text(damage)))
     await say(store, "The turn that is said now is recorded all the same.")
     assert (await retrieval.find("Lisbon", limit=1, now=NOON))[0].text == TALK[0]
     assert retrieval.damaged

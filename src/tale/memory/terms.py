@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["asked", "match_any", "match_one", "words"]
+__all__ = ["asked", "carries", "match_any", "match_one", "words"]
 
 _MOST: Final = 24
 """Words that are looked up; a pasted page is asked about by its beginning."""
@@ -40,13 +40,18 @@ def words(text: str) -> list[str]:
     return _WORD.findall(plain)
 
 
+def carries(word: str) -> bool:
+    """Tell whether a word says what a text is about, as "harbour" does and "about" doesn't."""
+    return word not in _EMPTY
+
+
 def asked(question: str) -> list[str]:
     """Give the words that a question is about, each once; all of them where none carries anything.
 
     "What did I say?" is about nothing, but an answer to it can still only be found by its words.
     """
     every = list(dict.fromkeys(words(question[:_READ])))
-    return [word for word in every if word not in _EMPTY][:_MOST] or every[:_MOST]
+    return [word for word in every if carries(word)][:_MOST] or every[:_MOST]
 
 
 def match_one(word: str) -> str:

@@ -29,14 +29,16 @@ _STEM: Final = 5
 def is_of_index(error: DBAPIError) -> bool:
     """Tell whether what failed is SQLite's full-text table rather than the database.
 
-    A module of SQLite's says by a code of its own that its tables are corrupt; their own structure
-    may be gone too, and then it can't make sense of them at all.
+    A module of SQLite's says by a code of its own that its tables are corrupt; where one of them is
+    gone it only fails. What is wrong with the words themselves shows in neither.
     """
     fault = error.orig
     if not isinstance(fault, sqlite3.Error):
         return False
     code = getattr(fault, "sqlite_errorcode", None)
-    return code == sqlite3.SQLITE_CORRUPT_VTAB or "remembered_words" in str(fault)
+    if code == sqlite3.SQLITE_CORRUPT_VTAB:
+        return True
+    return code == sqlite3.SQLITE_ERROR and "remembered_words" in (error.statement or "")
 
 
 def hits_without_index(connection: Connection, words: Sequence[str], limit: int) -> list[Hit]:
