@@ -71,7 +71,7 @@ class Found:
 
     @property
     def score(self) -> float:
-        """How relevant it is: of 1 and more it surely has to do with the question."""
+        """How relevant it is; comparable between questions, since no share is of the best find."""
         return self.shares.total
 
 
