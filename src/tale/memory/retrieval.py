@@ -128,6 +128,8 @@ class Retrieval:
                     raise
                 raise _DamagedIndex from error
 
+        if self.damaged:
+            return Taken(0, 0)
         try:
             return await self._database.write(work)
         except _DamagedIndex:
