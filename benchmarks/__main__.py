@@ -28,6 +28,7 @@ _ALL = (
     "agent",
     "plans",
     "edges",
+    "memory",
     "chaos",
     "crashes",
     "soak",

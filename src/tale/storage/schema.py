@@ -1,7 +1,8 @@
 """The tables as the code sees them: SQLAlchemy Core, SQLite and PostgreSQL alike.
 
 The migrations create them; this module only describes their present shape, and a test compares the
-two. Above: `tasks.task_rows`, `tasks.records`, `tasks.adopted`, `memory.turns` and `memory.outbox`.
+two. Above: `tasks.task_rows`, `tasks.records`, `tasks.adopted`, `memory.turns`,
+`memory.index` and `memory.outbox`.
 """
 
 from __future__ import annotations
@@ -16,20 +17,25 @@ from sqlalchemy import (
     Column,
     Dialect,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
 )
+from sqlalchemy import text as sql_text
 
 __all__ = [
     "Instant",
     "adopted_steps",
     "metadata",
     "outbox",
+    "remembered",
     "sessions",
     "subtasks",
     "task_events",
@@ -171,6 +177,31 @@ turns = Table(
     Column("task", String(32)),
     # The answer stops where its reader went away or its model failed.
     Column("interrupted", Boolean, nullable=False, default=False),
+    Index(None, "at"),
+)
+
+# The database makes a row of it for each turn; where it has full-text tables of its own beside it,
+# the migration says so.
+remembered = Table(
+    "remembered",
+    metadata,
+    # Never given again, so that what was loaded by it is not taken for something else.
+    Column("id", Integer, primary_key=True),
+    Column("session", String(32), nullable=False),
+    Column("seq", Integer, nullable=False),
+    # Not in the index yet.
+    Column("pending", Boolean, nullable=False),
+    # What the turn is about; none where no word of it is known.
+    Column("vector", LargeBinary),
+    ForeignKeyConstraint(["session", "seq"], ["turns.session", "turns.seq"], ondelete="CASCADE"),
+    UniqueConstraint("session", "seq"),
+    Index(
+        "ix_remembered_pending",
+        "id",
+        sqlite_where=sql_text("pending"),
+        postgresql_where=sql_text("pending"),
+    ),
+    sqlite_autoincrement=True,
 )
 
 outbox = Table(
