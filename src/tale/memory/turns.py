@@ -72,10 +72,22 @@ class TurnStore:
     """The one place that reads and writes conversations."""
 
     def __init__(
-        self, database: Database, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        database: Database,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        also: Callable[[Connection, Turn], None] = lambda connection, turn: None,
     ) -> None:
+        """Make one.
+
+        Args:
+            database: Where they are kept.
+            now: The time.
+            also: What else is recorded with a turn, in the same transaction.
+        """
         self._database = database
         self._now = now
+        self._also = also
 
     async def add(self, session: str | None, new: NewTurn) -> Turn:
         """Record a turn, in a new session where none is given.
@@ -84,7 +96,13 @@ class TurnStore:
             SessionNotFound: There is no such session.
         """
         at = self._now()
-        return await self._database.write(lambda connection: add_turn(connection, session, new, at))
+
+        def record(connection: Connection) -> Turn:
+            turn = add_turn(connection, session, new, at)
+            self._also(connection, turn)
+            return turn
+
+        return await self._database.write(record)
 
     async def get(self, identity: str) -> Session:
         """Look up a session.

@@ -1,7 +1,8 @@
 """The tables as the code sees them: SQLAlchemy Core, SQLite and PostgreSQL alike.
 
 The migrations create them; this module only describes their present shape, and a test compares the
-two. Above: `tasks.task_rows`, `tasks.records`, `tasks.adopted`, `memory.turns` and `memory.outbox`.
+two. Above: `tasks.task_rows`, `tasks.records`, `tasks.adopted`, `memory.turns`,
+`memory.notes` and `memory.outbox`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -28,7 +30,9 @@ from sqlalchemy import (
 __all__ = [
     "Instant",
     "adopted_steps",
+    "distilled",
     "metadata",
+    "notes",
     "outbox",
     "sessions",
     "subtasks",
@@ -171,6 +175,39 @@ turns = Table(
     Column("task", String(32)),
     # The answer stops where its reader went away or its model failed.
     Column("interrupted", Boolean, nullable=False, default=False),
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("text", Text, nullable=False),
+    # The words that say what it is about, in a form in which two notes' can be compared.
+    Column("subject", Text, nullable=False),
+    # The words of what it says to hold no longer, likewise.
+    Column("replaces", Text, nullable=False),
+    Column("importance", Float, nullable=False),
+    Column("pinned", Boolean, nullable=False),
+    Column("said", Instant, nullable=False),
+    Column("recorded", Instant, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("session", String(32), ForeignKey("sessions.id", ondelete="CASCADE")),
+    # Numbers of the turns that it came from.
+    Column("turns", JSON, nullable=False),
+    Column("task", String(32)),
+    Column("superseded_by", String(32)),
+    Column("superseded_at", Instant),
+    Index(None, "subject"),
+    Index(None, "session"),
+)
+
+distilled = Table(
+    "distilled",
+    metadata,
+    Column("session", String(32), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    # The last turn that was gone through.
+    Column("through", Integer, nullable=False),
 )
 
 outbox = Table(
