@@ -10,6 +10,7 @@ takes work a `TaskGateway`, and an `Outbox` while that is away. Above: `servers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -78,6 +79,8 @@ class Conversations:
         gateway: TaskGateway,
         outbox: Outbox,
         windows: Windows,
+        *,
+        on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         """Make one.
 
@@ -87,12 +90,14 @@ class Conversations:
             gateway: Where work goes.
             outbox: Where it is kept while the gateway is away.
             windows: What a model is sent of a conversation.
+            on_turn: Told when the user has said something, and when it was answered.
         """
         self._turns = turns
         self._models = models
         self._gateway = gateway
         self._outbox = outbox
         self._windows = windows
+        self._on_turn = on_turn
         self._facts = TaskFacts(turns, gateway)
         self._asked = LastAsked()
         self._talking: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
@@ -113,13 +118,17 @@ class Conversations:
             TaleError: No model answers, or work is refused.
         """
         new = NewTurn("user", text)
-        if session is None:
-            turn = await self._turns.add(None, new)
-            async with self._alone(turn.session):
+        self._on_turn()
+        try:
+            if session is None:
+                turn = await self._turns.add(None, new)
+                async with self._alone(turn.session):
+                    return await self._answer(turn, workspace, report)
+            async with self._alone(session):
+                turn = await self._turns.add(session, new)
                 return await self._answer(turn, workspace, report)
-        async with self._alone(session):
-            turn = await self._turns.add(session, new)
-            return await self._answer(turn, workspace, report)
+        finally:
+            self._on_turn()
 
     def _alone(self, session: str) -> anyio.Lock:
         lock = self._talking.get(session)

@@ -251,7 +251,7 @@ def _others(connection: Connection, note: Note) -> Sequence[Note]:
     if note.subject:
         near.append(notes.c.subject == note.subject)
     if note.replaces:
-        near.append((notes.c.kind == note.kind) & notes.c.superseded_at.is_(None))
+        near.append(notes.c.superseded_at.is_(None))
     rows = connection.execute(select(notes).where(or_(*near)).order_by(notes.c.id)).mappings()
     return [note_of(row) for row in rows]
 

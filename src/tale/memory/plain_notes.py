@@ -83,6 +83,12 @@ _RULES: Final = (
         r"^(?:we|i|the team)(?:'ve| have)? (?:now |finally |just )?"
         r"(?:decided|agreed|settled|chose|have chosen)\b \S",
     ),
+    _rule("decision", 0.7, r"^(?:we|i) no longer \S"),
+    _rule(
+        "decision",
+        0.7,
+        r"^(?:we|i) (?:don't|do not|won't|will not) [^.]{2,80} any ?(?:more|longer)\b",
+    ),
     _rule("decision", 0.8, r"^(?:our|the|my) decision (?:is|was)\b \S"),
     _rule("decision", 0.7, r"^(?:let's|we(?:'ll| will)) (?:go with|use|stick with) \S"),
 )

@@ -56,11 +56,14 @@ _USE: Final = re.compile(
 )
 _ALIKE: Final = {"called": "name", "named": "name", "on": "", "scheduled": "due", "planned": "due"}
 _REPLACED: Final = re.compile(
-    rf"\b(?:instead of|rather than|in place of|no longer|not)\s+(?P<what>[^.,;:!?]{{2,{_MEASURE}}}?)"
+    r"(?:\b(?:instead of|rather than|in place of|no longer|not)|n't)"
+    rf"\s+(?P<what>[^.,;:!?]{{2,{_MEASURE}}}?)"
     r"(?=\s+(?:any ?more|any longer|but|for|as|and)\b|[.,;:!?]|$)",
     re.IGNORECASE,
 )
-_NOT_ANY_MORE: Final = re.compile(r"\bnot\b[^.,;:!?]{1,60}\bany ?(?:more|longer)\b", re.IGNORECASE)
+_NOT_ANY_MORE: Final = re.compile(
+    r"(?:\bnot|n't)\b[^.,;:!?]{1,60}\bany ?(?:more|longer)\b", re.IGNORECASE
+)
 
 
 class About(Protocol):
@@ -132,7 +135,7 @@ def replaced_in(text: str) -> str:
     found = _REPLACED.search(text)
     if not found:
         return ""
-    if found[0].lower().startswith("not") and not _NOT_ANY_MORE.search(text):
+    if found[0].lower().startswith(("not", "n't")) and not _NOT_ANY_MORE.search(text):
         return ""
     return _key(found["what"])
 
@@ -149,7 +152,7 @@ def supersedes(newer: About, older: About) -> bool:
     gone = newer.replaces.split()
     return (
         bool(gone)
-        and newer.kind == older.kind
+        and (newer.kind == older.kind or len(gone) > 1)
         and set(gone) <= content_words(older.text) - set(older.replaces.split())
     )
 

@@ -18,7 +18,7 @@ from tale.ids import next_id
 from tale.storage.database import Database, storable
 from tale.storage.schema import sessions, turns
 
-__all__ = ["NewTurn", "Session", "Turn", "TurnStore", "add_turn"]
+__all__ = ["NewTurn", "Session", "Turn", "TurnStore", "add_turn", "turn_of"]
 
 Speaker = Literal["user", "assistant"]
 
@@ -128,7 +128,7 @@ class TurnStore:
 
         def work(connection: Connection) -> list[Turn]:
             rows = connection.execute(last).mappings().all()
-            return [_turn(row) for row in reversed(rows)]
+            return [turn_of(row) for row in reversed(rows)]
 
         return await self._database.read(work)
 
@@ -184,5 +184,6 @@ def _load(connection: Connection, identity: str, *, lock: bool = False) -> Sessi
     return Session(**row)
 
 
-def _turn(row: RowMapping) -> Turn:
+def turn_of(row: RowMapping) -> Turn:
+    """Read a turn from its row."""
     return Turn(**row)
