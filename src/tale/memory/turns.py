@@ -1,7 +1,7 @@
 """Conversations in the database: sessions and their turns, durable from the moment they are told.
 
-Turns of a session count from 1 without a gap. Only the ux server writes here. Above:
-`conversation` and `outbox`, and `servers.ux` to list them. Below: `storage.database`.
+Turns of a session count from 1; a gap is where some were forgotten. Only the ux server writes here.
+Above: `conversation` and `outbox`, and `servers.ux` to list them. Below: `storage.database`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tale.ids import next_id
 from tale.storage.database import Database, storable
 from tale.storage.schema import sessions, turns
 
-__all__ = ["NewTurn", "Session", "Turn", "TurnStore", "add_turn", "turn_of"]
+__all__ = ["NewTurn", "Session", "Turn", "TurnStore", "add_turn", "title_of", "turn_of"]
 
 Speaker = Literal["user", "assistant"]
 
@@ -28,7 +28,7 @@ _TITLE_CHARACTERS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A conversation; `title` is the beginning of its first turn, `turns` how many it has."""
+    """A conversation; `title` is the beginning of its first turn, `turns` the last one's number."""
 
     id: str
     title: str
@@ -164,12 +164,16 @@ def add_turn(connection: Connection, session: str | None, new: NewTurn, at: date
 
 def _create(connection: Connection, text: str, at: datetime) -> str:
     identity = next_id(_PREFIX, at, connection.scalar(select(func.max(sessions.c.id))))
-    line = " ".join(text.split())
-    short = line if len(line) <= _TITLE_CHARACTERS else f"{line[: _TITLE_CHARACTERS - 1]}…"
     connection.execute(
-        insert(sessions).values(id=identity, title=short, turns=0, created=at, updated=at)
+        insert(sessions).values(id=identity, title=title_of(text), turns=0, created=at, updated=at)
     )
     return identity
+
+
+def title_of(text: str) -> str:
+    """Call a session after one of its turns."""
+    line = " ".join(text.split())
+    return line if len(line) <= _TITLE_CHARACTERS else f"{line[: _TITLE_CHARACTERS - 1]}…"
 
 
 def _load(connection: Connection, identity: str, *, lock: bool = False) -> Session:
