@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
@@ -18,7 +18,7 @@ from tale.ids import next_id
 from tale.storage.database import Database, storable
 from tale.storage.schema import sessions, turns
 
-__all__ = ["NewTurn", "Session", "Turn", "TurnStore", "add_turn", "title_of", "turn_of"]
+__all__ = ["NewTurn", "Session", "Turn", "TurnStore", "Turns", "add_turn", "title_of", "turn_of"]
 
 Speaker = Literal["user", "assistant"]
 
@@ -66,6 +66,22 @@ class Turn:
     model: str | None = None
     task: str | None = None
     interrupted: bool = False
+
+
+class Turns(Protocol):
+    """Where the turns of conversations are; see `TurnStore`."""
+
+    async def add(self, session: str | None, new: NewTurn) -> Turn:
+        """Record a turn, in a new session where none is given."""
+        ...
+
+    async def turns(self, identity: str, *, after: int = 0, limit: int | None = None) -> list[Turn]:
+        """Read the turns of a session."""
+        ...
+
+    async def tasks(self, identity: str, limit: int) -> list[str]:
+        """List the tasks that came of a session's turns, the newest first."""
+        ...
 
 
 class TurnStore:
