@@ -7,9 +7,9 @@ without an index. Above: `servers.memory_tools`. Below: `same_subject` (words), 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Literal, Protocol
 
 from sqlalchemy import Connection, func, or_, select
@@ -54,15 +54,13 @@ class Found:
 class Finder(Protocol):
     """Finds what the memory holds about a question."""
 
-    async def find(
-        self, question: str, *, limit: int, now: datetime | None = None
-    ) -> Sequence[Found]:
+    async def find(self, question: str, *, limit: int, now: datetime) -> Sequence[Found]:
         """Give what fits best, the best first.
 
         Args:
             question: Any text.
             limit: At most so many.
-            now: The present time, for what "last Tuesday" is; the clock's if missing.
+            now: The present time, in the zone of whoever asks, for what "last Tuesday" is.
         """
         ...
 
@@ -70,15 +68,10 @@ class Finder(Protocol):
 class PlainFinder:
     """Finds by words alone."""
 
-    def __init__(
-        self, database: Database, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._now = now
 
-    async def find(
-        self, question: str, *, limit: int, now: datetime | None = None
-    ) -> Sequence[Found]:
+    async def find(self, question: str, *, limit: int, now: datetime) -> Sequence[Found]:
         """See `Finder`."""
         del now
         wanted = sorted(content_words(question))[:_MOST_WORDS]

@@ -7,6 +7,7 @@ The wire on this side, `memory` on the other. Above: `servers.ux`. Below: `memor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -105,7 +106,8 @@ class MemoryTools:
     async def search(self, request: SearchRequest, progress: Progress) -> FoundList:
         """Find turns and notes."""
         del progress
-        found = await self._finder.find(request.text, limit=request.limit)
+        now = datetime.now(UTC).astimezone()
+        found = await self._finder.find(request.text, limit=request.limit, now=now)
         return FoundList(found=tuple(map(_found_view, found)))
 
     async def notes(self, request: NotesRequest, progress: Progress) -> NoteList:
