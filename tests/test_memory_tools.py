@@ -90,8 +90,11 @@ class World:
         del data
         await anyio.lowlevel.checkpoint()
 
-    async def say(self, text: str, session: str | None = None, **more: bool) -> ChatReply:
-        return await self.ux.chat(ChatRequest(text=text, session=session, **more), self.progress)
+    async def say(
+        self, text: str, session: str | None = None, *, private: bool = False
+    ) -> ChatReply:
+        request = ChatRequest(text=text, session=session, private=private)
+        return await self.ux.chat(request, self.progress)
 
     async def rows(self) -> dict[str, int]:
         def count(connection: Connection) -> dict[str, int]:
