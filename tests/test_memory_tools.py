@@ -284,7 +284,7 @@ async def test_only_the_last_private_conversations_are_held() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("text", ["x" * (1 << 20), "\0\1\2\3" * 99, "\ud800 is half a letter"])
+@pytest.mark.parametrize("text", ["x" * (1 << 20), "\0\1\2\3" * 99])
 async def test_a_turn_that_is_too_large_or_no_text_is_refused_whole(
     world: World, text: str
 ) -> None:
