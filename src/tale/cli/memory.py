@@ -141,7 +141,8 @@ def forget(
     """Forget for good: turns, what was noted of them, and their place in the index.
 
     A note goes with the turns that it came from and the answers to them. Tasks, their workspaces
-    and the logs are not touched.
+    and the logs are not touched. What the model has computed of it leaves its prompt cache once
+    other conversations take its place there.
     """
     screen = Screen.detect()
     given = {"id": identity, "session": session, "matching": matching}
