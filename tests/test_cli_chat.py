@@ -88,6 +88,17 @@ class TestPiped:
         assert (code, out, err) == (0, "You said: one\nYou said: two\n", "")
         assert daemon.calls_of("chat") == [{"text": "one"}, {"text": "two", "session": "s1"}]
 
+    def test_a_private_conversation_is_private_with_every_turn(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        assert chat(b"one\ntwo\n", "--private")[0] == 0
+        first, second = daemon.calls_of("chat")
+        assert first == {"text": "one", "private": True}
+        assert second == {"text": "two", "session": "s1", "private": True}
+        code, _, err = chat(b"three\n", "--private", "--session", "s1")
+        assert code == 2
+        assert "nothing is kept" in err
+
     def test_the_end_waits_for_tasks_and_prints_their_results(
         self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]], tmp_path: Path
     ) -> None:

@@ -56,6 +56,10 @@ COMMANDS: tuple[CommandSpec, ...] = (
         ("sessions", "sessions", "List conversations, or show one."),
     ),
     *_panel(
+        "Memory",
+        ("memory", "memory", "Search what was said; show, add or forget what is remembered."),
+    ),
+    *_panel(
         "Models",
         ("models", "models", "Show the models; pull, load or unload one."),
         ("usage", "usage", "Show the tokens spent, and what was saved."),

@@ -60,8 +60,24 @@ class Heard:
 class Conversation:
     """Turns of one conversation; the first one begins it unless it is continued."""
 
-    def __init__(self, connection: Connection, session: str | None, workspace: Path | None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        session: str | None,
+        workspace: Path | None,
+        *,
+        private: bool = False,
+    ) -> None:
+        """Make one.
+
+        Args:
+            connection: The daemon.
+            session: The conversation that is continued.
+            workspace: Where work that comes of it is done.
+            private: Whether nothing of it is to be kept.
+        """
         self.session = session
+        self.private = private
         self._connection = connection
         self._workspace = workspace
 
@@ -81,6 +97,8 @@ class Conversation:
             arguments["session"] = self.session
         if self._workspace is not None:
             arguments["workspace"] = str(self._workspace.expanduser().absolute())
+        if self.private:
+            arguments["private"] = True
 
         def on_progress(said: Record) -> None:
             self.session = said.text("session") or self.session

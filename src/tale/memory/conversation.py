@@ -10,6 +10,7 @@ takes work a `TaskGateway`, and an `Outbox` while that is away. Above: `servers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -29,9 +30,9 @@ from tale.memory.exchange import (
     TaskGateway,
     Work,
 )
-from tale.memory.outbox import Outbox, is_passing
+from tale.memory.outbox import Keeper, is_passing
 from tale.memory.standing import TaskFacts
-from tale.memory.turns import NewTurn, Turn, TurnStore
+from tale.memory.turns import NewTurn, Turn, Turns
 from tale.memory.windows import Windows
 from tale.models.assess import assess
 from tale.models.backend import ChatRequest, Role, Usage
@@ -39,7 +40,7 @@ from tale.models.caller import ModelCaller, Purpose
 from tale.models.runaway import before_rambling
 from tale.telemetry import get_logger
 
-__all__ = ["ANSWER_TOKENS", "Conversations"]
+__all__ = ["ANSWER_TOKENS", "BEGUN", "Conversations"]
 
 log = get_logger(__name__)
 
@@ -49,7 +50,7 @@ _ANSWER_SECONDS: Final = 300.0
 _TEMPERATURE: Final = 0.3
 _CHECK_CHARACTERS: Final = 128
 """How much is said between two looks at whether it still says something."""
-_BEGUN: Final = "I'm on it."
+BEGUN: Final = "I'm on it."
 """Fixed words: they cost no token, are there at once, and a small model's were no better."""
 _KEPT: Final = (
     "The part of tale that runs tasks is not there just now. The work is kept, and starts by "
@@ -73,11 +74,14 @@ class Conversations:
 
     def __init__(
         self,
-        turns: TurnStore,
+        turns: Turns,
         models: ModelCaller,
         gateway: TaskGateway,
-        outbox: Outbox,
+        outbox: Keeper,
         windows: Windows,
+        *,
+        on_turn: Callable[[], None] = lambda: None,
+        begun: str = BEGUN,
     ) -> None:
         """Make one.
 
@@ -87,12 +91,16 @@ class Conversations:
             gateway: Where work goes.
             outbox: Where it is kept while the gateway is away.
             windows: What a model is sent of a conversation.
+            on_turn: Told when the user has said something, and when it was answered.
+            begun: What is said where work was handed over.
         """
         self._turns = turns
         self._models = models
         self._gateway = gateway
         self._outbox = outbox
         self._windows = windows
+        self._on_turn = on_turn
+        self._begun = begun
         self._facts = TaskFacts(turns, gateway)
         self._asked = LastAsked()
         self._talking: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
@@ -113,13 +121,17 @@ class Conversations:
             TaleError: No model answers, or work is refused.
         """
         new = NewTurn("user", text)
-        if session is None:
-            turn = await self._turns.add(None, new)
-            async with self._alone(turn.session):
+        self._on_turn()
+        try:
+            if session is None:
+                turn = await self._turns.add(None, new)
+                async with self._alone(turn.session):
+                    return await self._answer(turn, workspace, report)
+            async with self._alone(session):
+                turn = await self._turns.add(session, new)
                 return await self._answer(turn, workspace, report)
-        async with self._alone(session):
-            turn = await self._turns.add(session, new)
-            return await self._answer(turn, workspace, report)
+        finally:
+            self._on_turn()
 
     def _alone(self, session: str) -> anyio.Lock:
         lock = self._talking.get(session)
@@ -178,7 +190,7 @@ class Conversations:
         task: str | None = None
         with anyio.CancelScope(shield=True):
             task = await self._submit(work)
-        said, kept = (_KEPT, work.key) if task is None else (_BEGUN, None)
+        said, kept = (_KEPT, work.key) if task is None else (self._begun, None)
         await report(Kept(work.key) if task is None else HandedOver(task))
         await report(Said(said))
         return Answer(turn.session, said, "", "ux", task, Usage(), kept)
@@ -193,7 +205,7 @@ class Conversations:
             log.warning("handover.kept", session=work.session, reason=error.message)
             await self._outbox.keep(work, NewTurn("assistant", _KEPT))
             return None
-        await self._turns.add(work.session, NewTurn("assistant", _BEGUN, task=task))
+        await self._turns.add(work.session, NewTurn("assistant", self._begun, task=task))
         return task
 
     async def _speak(

@@ -35,7 +35,7 @@ class Work:
     Attributes:
         text: What is to be done.
         workspace: The folder in which; None leaves it to the gateway.
-        session: The conversation in which it came up.
+        session: The conversation in which it came up; empty where nobody is to know.
         key: Tells the turn; handed over twice, it is one task.
     """
 

@@ -10,7 +10,7 @@ only: after a restart it is where it would be had everything been computed in ti
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 import anyio
@@ -87,6 +87,12 @@ class Windows:
         self._grown.pop(session, None)
         self._grown[session] = turns
         self._stirred.set()
+
+    def forget(self, sessions: Iterable[str]) -> None:
+        """Hear that turns of these conversations are gone."""
+        for session in sessions:
+            self._begins.pop(session, None)
+            self._grown.pop(session, None)
 
     async def run(self) -> None:
         """Compute the windows that conversations will move to, until cancelled."""

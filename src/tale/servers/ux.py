@@ -1,13 +1,14 @@
 """The ux server: conversations as MCP tools.
 
 `chat`, `kept_task`, `sessions`, `session`: the wire on this side, `memory.conversation` on the
-other; beside them the outbox is emptied. Above: the command line, any MCP client. Below: `memory`
+other; `memory_tools` has those for what is remembered. Beside them the outbox is emptied, and notes
+are distilled. Above: the command line, any MCP client. Below: `memory`
 here, models by way of the models server, tasks by way of the gateway.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -15,6 +16,7 @@ import anyio
 from starlette.applications import Starlette
 
 from tale.memory.conversation import ANSWER_TOKENS, Conversations
+from tale.memory.distilling import Distilling
 from tale.memory.exchange import (
     Answer,
     Event,
@@ -27,13 +29,22 @@ from tale.memory.exchange import (
     TaskGateway,
     Work,
 )
+from tale.memory.forgetting import Forgetting
+from tale.memory.hearing import note_plainly
+from tale.memory.index import purge
+from tale.memory.indexing import Indexing
 from tale.memory.outbox import Outbox, deliver
-from tale.memory.turns import Session, Turn, TurnStore
+from tale.memory.private import PREFIX as PRIVATE
+from tale.memory.private import PRIVATE_BEGUN, Discreet, NoOutbox, PrivateTurns
+from tale.memory.retrieval import Retrieval
+from tale.memory.searching import MemoryFinder
+from tale.memory.turns import Session, TurnStore
 from tale.memory.windows import Windows
 from tale.models.caller import ModelCaller
 from tale.models.client import ModelClient, models_url
 from tale.prompts import CHAT_SYSTEM
 from tale.servers.mcp_app import McpApp, Progress
+from tale.servers.memory_tools import MemoryTools, turn_view
 from tale.servers.runner import ServerContext, run_server
 from tale.servers.steps import ToolCaller
 from tale.storage.database import Database
@@ -52,7 +63,6 @@ from tale.wire.chat_contracts import (
     SessionsRequest,
     SessionTurns,
     SessionView,
-    TurnView,
 )
 from tale.wire.contracts import (
     SHOW,
@@ -85,7 +95,10 @@ class RemoteGateway:
     async def submit(self, work: Work) -> str:
         """Record a task there and give its id."""
         request = SubmitRequest(
-            text=work.text, workspace=work.workspace, session=work.session, key=work.key
+            text=work.text,
+            workspace=work.workspace,
+            session=work.session or None,
+            key=work.key,
         )
         return (await self._services.call(SUBMIT, request, deadline=self._deadline)).id
 
@@ -107,6 +120,9 @@ class Ux:
         gateway: TaskGateway,
         outbox: Outbox,
         windows: Windows,
+        *,
+        memory: MemoryTools | None = None,
+        on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         """Make one.
 
@@ -116,10 +132,18 @@ class Ux:
             gateway: Where work goes.
             outbox: Where it is kept while the gateway is away.
             windows: What a model is sent of a conversation.
+            memory: The tools for what is remembered.
+            on_turn: Told when the user has said something, and when it was answered.
         """
         self._turns = turns
-        self._conversations = Conversations(turns, models, gateway, outbox, windows)
+        self._conversations = Conversations(
+            turns, models, gateway, outbox, windows, on_turn=on_turn
+        )
+        self._private = Conversations(
+            PrivateTurns(), models, Discreet(gateway), NoOutbox(), windows, begun=PRIVATE_BEGUN
+        )
         self._outbox = outbox
+        self._memory = memory
 
     def app(self) -> Starlette:
         """Build the application that serves them."""
@@ -128,6 +152,8 @@ class Ux:
         app.add(KEPT_TASK, self.kept_task)
         app.add(SESSIONS, self.sessions)
         app.add(SESSION, self.session)
+        if self._memory is not None:
+            self._memory.add_to(app)
         return app.build()
 
     async def chat(self, request: ChatRequest, progress: Progress) -> ChatReply:
@@ -137,7 +163,9 @@ class Ux:
             await progress(_write(event))
 
         text = check_prompt(request.text)
-        answer = await self._conversations.say(text, request.session, request.workspace, report)
+        private = request.private or (request.session or "").startswith(PRIVATE)
+        conversations = self._private if private else self._conversations
+        answer = await conversations.say(text, request.session, request.workspace, report)
         return _reply(answer)
 
     async def kept_task(self, request: KeptRequest, progress: Progress) -> KeptReply:
@@ -156,7 +184,7 @@ class Ux:
         del progress
         session = await self._turns.get(request.id)
         turns = await self._turns.turns(request.id, limit=request.limit)
-        return SessionTurns(session=_session_view(session), turns=tuple(map(_turn_view, turns)))
+        return SessionTurns(session=_session_view(session), turns=tuple(map(turn_view, turns)))
 
 
 @asynccontextmanager
@@ -176,8 +204,27 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
         room = context.settings.models.ux.context - ANSWER_TOKENS
         windows = Windows(client, CHAT_SYSTEM, budget=min(_WINDOW_TOKENS, room))
         tasks.start_soon(windows.run)
+        distilling = Distilling(database, client)
+        tasks.start_soon(distilling.run)
+        retrieval = Retrieval(database)
+        indexing = Indexing(retrieval)
+        tasks.start_soon(indexing.run)
+        memory = MemoryTools(
+            database,
+            MemoryFinder(database, retrieval),
+            Forgetting(database, [lambda connection, _: purge(connection)]),
+            typed=context.paths.data / "chat_history",
+            on_forgotten=windows.forget,
+            indexing=indexing,
+        )
         gateway = RemoteGateway(services, deadline=_SUBMIT_SECONDS)
-        ux = Ux(TurnStore(database), client, gateway, outbox, windows)
+        turns = TurnStore(database, also=note_plainly)
+
+        def on_turn() -> None:
+            distilling.said()
+            indexing.stir()
+
+        ux = Ux(turns, client, gateway, outbox, windows, memory=memory, on_turn=on_turn)
         yield ux.app()
         tasks.cancel_scope.cancel()
 
@@ -222,18 +269,6 @@ def _session_view(session: Session) -> SessionView:
         turns=session.turns,
         created=session.created,
         updated=session.updated,
-    )
-
-
-def _turn_view(turn: Turn) -> TurnView:
-    return TurnView(
-        seq=turn.seq,
-        speaker=turn.speaker,
-        text=turn.text,
-        at=turn.at,
-        model=turn.model,
-        task=turn.task,
-        interrupted=turn.interrupted,
     )
 
 

@@ -39,6 +39,9 @@ _WRITES: Final = "tale_writes"
 _BLOCKED_SECONDS: Final = 0.2
 """How long a transaction waits for a lock that the one before it has waited for in vain."""
 
+_SCRUB_TRIES: Final = 3
+"""Each waits for readers as long as a write waits for a lock."""
+
 
 class Database:
     """An open database at the newest schema.
@@ -144,6 +147,28 @@ class Database:
         self._blocked = False
         return result
 
+    async def scrub(self) -> bool:
+        """Take what was deleted out of the log of writes and the free space, too.
+
+        Returns:
+            Whether that is done; somebody who reads for long may keep it from being done now.
+        """
+
+        def run() -> bool:
+            with self._faults(), self._writer.connect() as connection:
+                raw = connection.connection.dbapi_connection
+                if isinstance(raw, sqlite3.Connection):
+                    # Outside of SQLAlchemy's transaction: in one there is no checkpoint.
+                    for _ in range(_SCRUB_TRIES):
+                        if raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0:
+                            return True
+                    return False
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+                connection.exec_driver_sql("VACUUM")
+                return True
+
+        return await anyio.to_thread.run_sync(run, limiter=self._writers)
+
 
 def storable(text: str) -> str:
     """Replace what databases refuse in text: NUL, and halves of surrogate pairs."""
@@ -230,6 +255,8 @@ def _prepare(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
     connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    # What is forgotten is overwritten, not only taken out of the tree.
+    connection.execute("PRAGMA secure_delete = ON")
 
 
 def _begin(connection: Connection) -> None:

@@ -2,7 +2,7 @@
 
 The migrations create them; this module only describes their present shape, and a test compares the
 two. Above: `tasks.task_rows`, `tasks.records`, `tasks.adopted`, `memory.turns`,
-`memory.index` and `memory.outbox`.
+`memory.index`, `memory.notes` and `memory.outbox`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Dialect,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -33,7 +34,9 @@ from sqlalchemy import text as sql_text
 __all__ = [
     "Instant",
     "adopted_steps",
+    "distilled",
     "metadata",
+    "notes",
     "outbox",
     "remembered",
     "sessions",
@@ -202,6 +205,39 @@ remembered = Table(
         postgresql_where=sql_text("pending"),
     ),
     sqlite_autoincrement=True,
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("text", Text, nullable=False),
+    # The words that say what it is about, in a form in which two notes' can be compared.
+    Column("subject", Text, nullable=False),
+    # The words of what it says to hold no longer, likewise.
+    Column("replaces", Text, nullable=False),
+    Column("importance", Float, nullable=False),
+    Column("pinned", Boolean, nullable=False),
+    Column("said", Instant, nullable=False),
+    Column("recorded", Instant, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("session", String(32), ForeignKey("sessions.id", ondelete="CASCADE")),
+    # Numbers of the turns that it came from.
+    Column("turns", JSON, nullable=False),
+    Column("task", String(32)),
+    Column("superseded_by", String(32)),
+    Column("superseded_at", Instant),
+    Index(None, "subject"),
+    Index(None, "session"),
+)
+
+distilled = Table(
+    "distilled",
+    metadata,
+    Column("session", String(32), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    # The last turn that was gone through.
+    Column("through", Integer, nullable=False),
 )
 
 outbox = Table(

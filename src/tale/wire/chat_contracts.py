@@ -43,6 +43,10 @@ class ChatRequest(Shape):
     workspace: str | None = Field(
         default=None, description="Where work that comes out of it is done."
     )
+    private: bool = Field(
+        default=False,
+        description="Keep nothing of it; a new private conversation, or the private `session`.",
+    )
 
 
 class ChatReply(Shape):
