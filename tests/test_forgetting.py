@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import AsyncGenerator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 
-from memory_database import KINDS, opened
+from memory_database import KINDS, opened, paths_in
+from tale.config import Settings
 from tale.errors import NoteNotFound, SessionNotFound
 from tale.memory.exchange import Work
 from tale.memory.forgetting import (
@@ -202,6 +205,22 @@ async def test_no_byte_of_it_is_left_beside_the_database(tmp_path: Path) -> None
 
 def everything(home: Path) -> bytes:
     return b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
+
+
+@pytest.mark.anyio
+async def test_who_reads_meanwhile_keeps_the_log_of_writes_and_that_is_said(
+    tmp_path: Path,
+) -> None:
+    async with Database.open(paths_in(tmp_path), Settings(), busy_seconds=0.05) as database:
+        world = World(database)
+        session = await world.say("My name is Ada")
+        assert database.file is not None
+        with closing(sqlite3.connect(database.file, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM turns").fetchone()
+            [left] = (await world.forgetting.forget(BySession(session))).left
+        assert "log of writes" in left
+        assert await database.scrub()
 
 
 @pytest.mark.anyio

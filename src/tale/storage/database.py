@@ -39,9 +39,6 @@ _WRITES: Final = "tale_writes"
 _BLOCKED_SECONDS: Final = 0.2
 """How long a transaction waits for a lock that the one before it has waited for in vain."""
 
-_SCRUB_TRIES: Final = 3
-"""Each waits for readers as long as a write waits for a lock."""
-
 
 class Database:
     """An open database at the newest schema.
@@ -69,6 +66,7 @@ class Database:
             **{_WRITES: min(busy_seconds, _BLOCKED_SECONDS)}
         )
         self._blocked = False
+        self._patience = busy_seconds
         self._where = where
         # SQLite has one writer at a time: queue here, fairly, rather than in its busy loop. And
         # each table has one writing process, whose writes look first and then insert: one by one
@@ -158,11 +156,10 @@ class Database:
             with self._faults(), self._writer.connect() as connection:
                 raw = connection.connection.dbapi_connection
                 if isinstance(raw, sqlite3.Connection):
-                    # Outside of SQLAlchemy's transaction: in one there is no checkpoint.
-                    for _ in range(_SCRUB_TRIES):
-                        if raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0:
-                            return True
-                    return False
+                    # Past SQLAlchemy's transactions: within one there is no checkpoint.
+                    raw.execute(f"PRAGMA busy_timeout = {round(self._patience * 1000)}")
+                    busy, *_ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                    return busy == 0
                 connection.execution_options(isolation_level="AUTOCOMMIT")
                 connection.exec_driver_sql("VACUUM")
                 return True
