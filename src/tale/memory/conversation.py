@@ -17,7 +17,6 @@ import anyio
 
 from tale.errors import TaleError
 from tale.memory.asked_again import LastAsked
-from tale.memory.context import first_needed
 from tale.memory.exchange import (
     Answer,
     HandedOver,
@@ -31,6 +30,7 @@ from tale.memory.exchange import (
 )
 from tale.memory.outbox import Outbox, is_passing
 from tale.memory.standing import TaskFacts
+from tale.memory.talk import first_needed
 from tale.memory.turns import NewTurn, Turn, TurnStore
 from tale.memory.windows import Windows
 from tale.models.assess import assess
