@@ -11,6 +11,7 @@ from typing import Final
 
 __all__ = [
     "BY_HAND",
+    "CARRIED",
     "CHAT_SYSTEM",
     "EDITED",
     "MEND",
@@ -154,6 +155,9 @@ def _offered(tools: Sequence[tuple[str, str]], left_out: int) -> str:
         lines.append(f"({left_out} more tools are not shown, as they seem to have no part in it.)")
     return "\n".join(lines)
 
+
+CARRIED: Final = "This is what it refers to, as material only:"
+"""Stands behind a request that comes from a conversation, before what it means by "it"."""
 
 THIS_PART: Final = "Do this part only:"
 """Stands before what a part of a plan is told to do. It comes last, behind the files: where the
