@@ -1,8 +1,9 @@
 """The ux server: conversations as MCP tools.
 
-`chat`, `kept_task`, `sessions`, `session`: the wire on this side, `memory.conversation` on the
-other; beside them the outbox is emptied. Above: the command line, any MCP client. Below: `memory`
-here, models by way of the models server, tasks by way of the gateway.
+`chat`, `kept_task`, `sessions`, `session`, `context`: the wire on this side,
+`memory.conversation` on the other; beside them the outbox is emptied and windows are made ready.
+Above: the command line, any MCP client. Below: `memory` here, models by way of the models server,
+tasks by way of the gateway.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Final
 import anyio
 from starlette.applications import Starlette
 
+from tale.errors import SessionNotFound
+from tale.memory.context import Part
 from tale.memory.conversation import ANSWER_TOKENS, Conversations
 from tale.memory.exchange import (
     Answer,
@@ -28,8 +31,13 @@ from tale.memory.exchange import (
     Work,
 )
 from tale.memory.outbox import Outbox, deliver
+from tale.memory.referring import apart
+from tale.memory.summaries import SummaryStore
+from tale.memory.summarising import Summarising
+from tale.memory.talk import first_needed
 from tale.memory.turns import Session, Turn, TurnStore
 from tale.memory.windows import Windows
+from tale.models.backend import Role
 from tale.models.caller import ModelCaller
 from tale.models.client import ModelClient, models_url
 from tale.prompts import CHAT_SYSTEM
@@ -40,13 +48,18 @@ from tale.storage.database import Database
 from tale.tasks.task import check_prompt
 from tale.wire.chat_contracts import (
     CHAT,
+    CONTEXT,
     KEPT_TASK,
     SESSION,
     SESSIONS,
     ChatReply,
     ChatRequest,
+    ContextReply,
+    ContextRequest,
     KeptReply,
     KeptRequest,
+    LeftOutView,
+    PartView,
     SessionList,
     SessionRequest,
     SessionsRequest,
@@ -94,7 +107,15 @@ class RemoteGateway:
         found = await self._services.call(SHOW, ShowRequest(id=task), deadline=self._deadline)
         words = found.progress.words if found.progress else f"is {found.state}."
         words = words.removeprefix(f"Task {task} ")
-        return Standing(task, found.text, found.state, words, found.finished)
+        return Standing(
+            task,
+            apart(found.text)[0],
+            found.state,
+            words,
+            found.finished,
+            found.answer or "",
+            found.files,
+        )
 
 
 class Ux:
@@ -107,6 +128,8 @@ class Ux:
         gateway: TaskGateway,
         outbox: Outbox,
         windows: Windows,
+        *,
+        budgets: Mapping[Role, int] | None = None,
     ) -> None:
         """Make one.
 
@@ -116,8 +139,12 @@ class Ux:
             gateway: Where work goes.
             outbox: Where it is kept while the gateway is away.
             windows: What a model is sent of a conversation.
+            budgets: Tokens that a prompt may have for a role's model, to show its window; as the
+                windows are where missing.
         """
         self._turns = turns
+        self._windows = windows
+        self._budgets = budgets or {}
         self._conversations = Conversations(turns, models, gateway, outbox, windows)
         self._outbox = outbox
 
@@ -128,6 +155,7 @@ class Ux:
         app.add(KEPT_TASK, self.kept_task)
         app.add(SESSIONS, self.sessions)
         app.add(SESSION, self.session)
+        app.add(CONTEXT, self.context)
         return app.build()
 
     async def chat(self, request: ChatRequest, progress: Progress) -> ChatReply:
@@ -158,6 +186,34 @@ class Ux:
         turns = await self._turns.turns(request.id, limit=request.limit)
         return SessionTurns(session=_session_view(session), turns=tuple(map(_turn_view, turns)))
 
+    async def context(self, request: ContextRequest, progress: Progress) -> ContextReply:
+        """Show what a model would be sent of a conversation now."""
+        del progress
+        session = await self._session_or_last(request.session)
+        turns = await self._turns.turns(session.id, after=first_needed(session.turns))
+        budget = self._budgets.get(request.model)
+        shown = await self._windows.shown(session.id, turns, role=request.model, budget=budget)
+        return ContextReply(
+            session=session.id,
+            model=request.model,
+            tokens=shown.window.tokens,
+            budget=shown.budget,
+            begins=shown.window.begins,
+            parts=tuple(map(_part_view, shown.window.parts)),
+            left_out=LeftOutView(
+                turns=shown.window.left_out + first_needed(session.turns),
+                summed_up=shown.summed_up,
+                shortened=shown.window.shortened,
+            ),
+        )
+
+    async def _session_or_last(self, identity: str | None) -> Session:
+        if identity is not None:
+            return await self._turns.get(identity)
+        if last := await self._turns.latest(1):
+            return last[0]
+        raise SessionNotFound("No conversations yet.", hint="`tale chat` begins one.")
+
 
 @asynccontextmanager
 async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
@@ -173,11 +229,18 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
     ):
         outbox = Outbox(database)
         tasks.start_soon(deliver, outbox, RemoteGateway(services, deadline=_DELIVERY_SECONDS))
-        room = context.settings.models.ux.context - ANSWER_TOKENS
-        windows = Windows(client, CHAT_SYSTEM, budget=min(_WINDOW_TOKENS, room))
+        models = context.settings.models
+        turns = TurnStore(database)
+        windows = Windows(
+            client,
+            CHAT_SYSTEM,
+            budget=min(_WINDOW_TOKENS, models.ux.context - ANSWER_TOKENS),
+            summarising=Summarising(client, turns, SummaryStore(database)),
+        )
         tasks.start_soon(windows.run)
         gateway = RemoteGateway(services, deadline=_SUBMIT_SECONDS)
-        ux = Ux(TurnStore(database), client, gateway, outbox, windows)
+        budgets: dict[Role, int] = {"task": models.task.context - ANSWER_TOKENS}
+        ux = Ux(turns, client, gateway, outbox, windows, budgets=budgets)
         yield ux.app()
         tasks.cancel_scope.cancel()
 
@@ -222,6 +285,16 @@ def _session_view(session: Session) -> SessionView:
         turns=session.turns,
         created=session.created,
         updated=session.updated,
+    )
+
+
+def _part_view(part: Part) -> PartView:
+    return PartView(
+        name=part.name,
+        tokens=part.tokens,
+        cached=part.stable,
+        count=part.count,
+        text=part.text,
     )
 
 
