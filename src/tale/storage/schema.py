@@ -1,8 +1,8 @@
 """The tables as the code sees them: SQLAlchemy Core, SQLite and PostgreSQL alike.
 
 The migrations create them; this module only describes their present shape, and a test compares the
-two. Above: `tasks.task_rows`, `tasks.records`, `tasks.adopted`, `memory.turns`,
-`memory.index`, `memory.notes` and `memory.outbox`.
+two. Above: `tasks.task_rows`, `tasks.records`, `tasks.adopted`, and in `memory` `turns`, `outbox`,
+`index`, `notes`, `summaries` and `recalled`.
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ __all__ = [
     "metadata",
     "notes",
     "outbox",
+    "recalled",
     "remembered",
     "sessions",
     "subtasks",
+    "summaries",
     "task_events",
     "tasks",
     "turns",
@@ -256,4 +258,32 @@ outbox = Table(
     # What became of it; while both are missing it waits.
     Column("task", String(32)),
     Column("refusal", Text),
+)
+
+summaries = Table(
+    "summaries",
+    metadata,
+    Column("session", String(32), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("first", Integer, primary_key=True, autoincrement=False),
+    Column("last", Integer, nullable=False),
+    Column("prose", Text, nullable=False),
+    # Lists of kind, key and text.
+    Column("kept", JSON, nullable=False),
+    Column("made", Instant, nullable=False),
+)
+
+recalled = Table(
+    "recalled",
+    metadata,
+    Column("session", String(32), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    # The turn that asked.
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    # Where it was said; no foreign key: whoever forgets that forgets this by the index.
+    Column("source", String(32), nullable=False),
+    Column("source_seq", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("score", Float, nullable=False),
+    Index(None, "source", "source_seq"),
 )
