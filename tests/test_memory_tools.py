@@ -84,7 +84,15 @@ class World:
             on_forgotten=windows.forget,
         )
         outbox = Outbox(database)
-        self.ux = Ux(self.turns, self.models, self.gateway, outbox, windows, memory=self.tools)
+        self.ux = Ux(
+            self.turns,
+            self.models,
+            self.gateway,
+            outbox,
+            windows,
+            private=windows,
+            memory=self.tools,
+        )
 
     async def progress(self, data: Mapping[str, object]) -> None:
         del data

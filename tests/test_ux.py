@@ -88,7 +88,14 @@ class World:
         self.seen: list[Mapping[str, object]] = []
         self.outbox = Outbox(database)
         self.windows = Windows(self.models, CHAT_SYSTEM, budget=6144)
-        self.ux = Ux(TurnStore(database), self.models, self.gateway, self.outbox, self.windows)
+        self.ux = Ux(
+            TurnStore(database),
+            self.models,
+            self.gateway,
+            self.outbox,
+            self.windows,
+            private=self.windows,
+        )
 
     async def progress(self, data: Mapping[str, object]) -> None:
         await anyio.lowlevel.checkpoint()
@@ -249,7 +256,14 @@ async def test_work_that_can_not_even_be_kept_is_refused_in_words(database: Data
     world = World(database)
     world.gateway.error = ServiceUnavailable("gateway went away")
     outbox = FullOutbox(database)
-    world.ux = Ux(TurnStore(database), world.models, world.gateway, outbox, world.windows)
+    world.ux = Ux(
+        TurnStore(database),
+        world.models,
+        world.gateway,
+        outbox,
+        world.windows,
+        private=world.windows,
+    )
     with anyio.fail_after(20), pytest.raises(StorageReadOnly, match="disk is full"):
         await world.say(WORK)
     assert await world.told() == [("user", WORK, False)]
@@ -429,7 +443,14 @@ async def test_work_reaches_the_gateway_with_a_key_that_tells_the_turn(database:
     caller = Caller()
     world = World(database)
     gateway = RemoteGateway(caller, deadline=2)
-    ux = Ux(TurnStore(database), world.models, gateway, world.outbox, world.windows)
+    ux = Ux(
+        TurnStore(database),
+        world.models,
+        gateway,
+        world.outbox,
+        world.windows,
+        private=world.windows,
+    )
     reply = await ux.chat(ChatRequest(text=WORK, workspace="/w"), world.progress)
     assert reply.task == "t-9"
     key = f"{reply.session}/1"
