@@ -234,9 +234,9 @@ async def settled(world: Remembering) -> None:
 async def test_what_leaves_the_window_is_summed_up_before_it_moves(database: Database) -> None:
     world = Remembering(database)
     async with world.running():
-        before: tuple[Message, ...] = ()
+        before = await world.say()
         moves = 0
-        for _ in range(16):
+        for _ in range(15):
             computed = len(world.models.ahead)
             now = await world.say()
             moves += before != now[: len(before)]
@@ -254,6 +254,7 @@ async def test_nobody_waits_for_a_summary(database: Database) -> None:
     world = Remembering(database)
     world.written.missing = ServiceUnavailable("away")
     async with world.running():
+        sent = await world.say()
         for _ in range(16):
             sent = await world.say()
             await settled(world)
