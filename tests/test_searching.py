@@ -9,13 +9,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tale.config import Settings
+from memory_database import KINDS, opened
+from tale.memory.forgetting import BySession, Forgetting
+from tale.memory.index import purge
 from tale.memory.indexing import Indexing
 from tale.memory.notes import Draft, NoteStore
 from tale.memory.retrieval import Retrieval
 from tale.memory.searching import MemoryFinder
 from tale.memory.turns import NewTurn, TurnStore
-from tale.paths import Paths
 from tale.storage.database import Database
 
 pytestmark = pytest.mark.anyio
@@ -23,11 +24,10 @@ pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncGenerator[Database]:
-    paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
-    async with Database.open(paths, Settings()) as opened:
-        yield opened
+@pytest.fixture(params=KINDS)
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Database]:
+    async with opened(request.param, tmp_path) as database:
+        yield database
 
 
 async def indexed(database: Database, retrieval: Retrieval) -> None:
@@ -42,6 +42,18 @@ async def indexed(database: Database, retrieval: Retrieval) -> None:
         ):
             await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
+
+
+async def test_what_was_forgotten_is_not_found(database: Database) -> None:
+    turns = TurnStore(database)
+    first = await turns.add(None, NewTurn("user", "The safe opens with 4711."))
+    retrieval = Retrieval(database)
+    await indexed(database, retrieval)
+    await Forgetting(database, [lambda connection, _: purge(connection)]).forget(
+        BySession(first.session)
+    )
+    finder = MemoryFinder(database, retrieval)
+    assert await finder.find("How does the safe open?", limit=5, now=NOW) == []
 
 
 async def test_turns_and_notes_are_found_on_one_scale(database: Database) -> None:
@@ -59,6 +71,7 @@ async def test_turns_and_notes_are_found_on_one_scale(database: Database) -> Non
         assert one.score == pytest.approx(sum(one.shares.values()))
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_what_a_damaged_index_lost_is_taken_in_anew(database: Database) -> None:
     turns = TurnStore(database)
     await turns.add(None, NewTurn("user", "The spare key lies under the blue pot."))
