@@ -67,6 +67,13 @@ RUNTIME = Runtime(
 NO_PORTS = Settings.model_validate({"gateway": {"port": 0}, "model_server": {"port": 0}})
 
 
+@pytest.fixture(autouse=True)
+def any_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the usual ports to a tale that runs on this machine."""
+    monkeypatch.setenv("TALE_GATEWAY__PORT", "0")
+    monkeypatch.setenv("TALE_MODEL_SERVER__PORT", "0")
+
+
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
     return Paths.from_environment({"TALE_HOME": str(tmp_path / "home")})
