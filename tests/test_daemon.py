@@ -67,7 +67,7 @@ RUNTIME = Runtime(
 NO_PORTS = Settings.model_validate({"gateway": {"port": 0}, "model_server": {"port": 0}})
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def any_port(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the usual ports to a tale that runs on this machine."""
     monkeypatch.setenv("TALE_GATEWAY__PORT", "0")
@@ -263,6 +263,7 @@ async def serving(paths: Paths, *specs: ServerSpec) -> AsyncGenerator[Running]:
 
 
 @pytest.mark.anyio
+@pytest.mark.usefixtures("any_port")
 class TestControl:
     async def test_status_tells_of_every_server(self, paths: Paths) -> None:
         async with serving(paths, spec("gateway"), spec("ux")) as running:

@@ -117,7 +117,7 @@ def _idf(count: int, total: int) -> float:
 
 def _hits_of_postgresql(connection: Connection, words: Sequence[str], limit: int) -> list[Hit]:
     query = text(
-        f"SELECT session, seq, ts_rank_cd({_POSTGRESQL_WORDS}, wanted, 1 | 32) AS score"  # noqa: S608 - a constant
+        f"SELECT session, seq, ts_rank_cd({_POSTGRESQL_WORDS}, wanted, 1 | 32) AS score"  # nosec B608  # noqa: S608 - a constant
         f" FROM turns, to_tsquery('english', :words) AS wanted WHERE {_POSTGRESQL_WORDS} @@ wanted"
         " ORDER BY score DESC, turns.at DESC LIMIT :limit"
     )
