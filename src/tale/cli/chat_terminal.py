@@ -23,6 +23,7 @@ from tale.cli.answer import AnswerWriter
 from tale.cli.chat_word import WORDS, Word
 from tale.cli.connection import Connection
 from tale.cli.conversation import Conversation, HandedOver, Heard, Outcome
+from tale.cli.follow import PATIENCE_SECONDS
 from tale.cli.keyboard import unechoed
 from tale.cli.record import Record
 from tale.cli.render import Screen, clean, plural
@@ -114,7 +115,9 @@ class TerminalChat:
         self._hushed = hushed
         self._board = _Board(write_above)
         self._word = Word(connection, screen)
-        self.handed = HandedOver(connection, self._on_event, self._on_end)
+        self.handed = HandedOver(
+            connection, self._on_event, self._on_end, on_gap=self._on_gap, patience=PATIENCE_SECONDS
+        )
 
     def run(self, prompt: Prompt, around: Callable[[], AbstractContextManager[object]]) -> None:
         """Converse until the person leaves.
@@ -227,6 +230,9 @@ class TerminalChat:
                 self._tell_question(text, plan=bool(event.data.text("digest")))
             else:
                 self._board.tell([self._dim(text)])
+
+    def _on_gap(self, text: str) -> None:
+        self._board.tell([self._dim(text)])
 
     def _tell_question(self, text: str, *, plan: bool) -> None:
         edit = ", /edit" if plan else ""
