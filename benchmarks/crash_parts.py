@@ -122,6 +122,12 @@ class _Model:
         del messages, target, deadline_s
         return True
 
+    async def in_spare_time(
+        self, request: ChatRequest, target: str, deadline_s: float
+    ) -> str | None:
+        del request, target, deadline_s
+        return None
+
 
 class _Answer:
     def __init__(self, name: str) -> None:

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tale.models.ahead import strides
-from tale.models.backend import ChatRequest, Message
+from tale.models.ahead import SpareAnswer, strides
+from tale.models.backend import ChatRequest, Chunk, Message, Usage
 from tale.models.memory_backend import InMemoryBackend
 from tale.models.model_pool import ModelPool
 from tale.models.pool_policy import Policy
+from tale.servers.recording import own_entry
 
 CALM = Policy(pulse_seconds=3600, check_seconds=3600, wait_seconds=60)
 LONG = (Message("system", "be kind"), Message("user", "long " * 200))
@@ -70,6 +71,68 @@ async def test_it_gives_way_to_whoever_asks() -> None:
         ux.mend()
         assert [chunk.text async for chunk in answer.chunks][-1] == ""
         assert await pool.compute_ahead("ux", LONG)
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_nobody_waits_for_is_given_up_as_soon_as_somebody_asks() -> None:
+    ux = InMemoryBackend("small")
+    asked = ChatRequest((Message("user", "one two three four five six"),), max_tokens=20)
+    async with pool_of(ux) as pool:
+        answer = await pool.answer_in_spare_time("ux", asked)
+        assert answer is not None
+        assert "one two three" in answer.text
+        assert (answer.model, answer.role, answer.finish) == ("small", "ux", "stop")
+        assert (await pool.status()).models[0].requests == 0, "nobody asked for anything"
+        ux.inject("stall", times=1)
+        waited_for = await pool.chat("ux", ChatRequest((Message("user", "hello there"),)))
+        assert await pool.answer_in_spare_time("ux", asked) is None
+        ux.mend()
+        assert [chunk.text async for chunk in waited_for.chunks][-1] == ""
+
+
+def test_what_tale_asked_for_itself_is_counted_as_its_own() -> None:
+    answer = SpareAnswer("three", "small", "ux", "stop", Usage(8, 1, 3))
+    entry = own_entry(ChatRequest(LONG), answer, 100.0, 2.5)
+    assert (entry.own, entry.model, entry.usage, entry.seconds) == (
+        True,
+        "small",
+        answer.usage,
+        2.5,
+    )
+    assert entry.error == ""
+
+
+class Slow(InMemoryBackend):
+    """Waits in the middle of the answer that was asked for in spare time."""
+
+    def __init__(self) -> None:
+        super().__init__("small")
+        self.begun, self.go = anyio.Event(), anyio.Event()
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
+        async for chunk in super().chat(request):
+            yield chunk
+            if request.max_tokens == 20:
+                self.begun.set()
+                await self.go.wait()
+
+
+@pytest.mark.anyio
+async def test_it_gives_way_in_the_middle_of_an_answer_too() -> None:
+    ux = Slow()
+    asked = ChatRequest((Message("user", "one two three four five six"),), max_tokens=20)
+    given: list[object] = []
+    async with pool_of(ux) as pool, anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            given.append(await pool.answer_in_spare_time("ux", asked))
+
+        tasks.start_soon(ask)
+        await ux.begun.wait()
+        waited_for = await pool.chat("ux", ChatRequest((Message("user", "hello there"),)))
+        ux.go.set()
+        assert "hello" in "".join([chunk.text async for chunk in waited_for.chunks])
+    assert given == [None]
 
 
 @pytest.mark.anyio

@@ -620,6 +620,41 @@ class TestSessions:
         assert daemon.calls_of("session")[0] == {"id": "s1", "limit": 20}
 
 
+class TestContext:
+    def test_each_part_is_shown_with_its_tokens_and_what_is_left_out(
+        self, tale: Tale, daemon: FakeDaemon
+    ) -> None:
+        parts = [
+            {"name": "system", "tokens": 70, "cached": True, "count": 1, "text": "be kind"},
+            {"name": "turns", "tokens": 1200, "cached": True, "count": 2, "text": "user: hi"},
+            {"name": "request", "tokens": 1, "cached": False, "count": 1, "text": "and?"},
+        ]
+        reply = {
+            "session": "s1",
+            "model": "ux",
+            "tokens": 1271,
+            "budget": 6144,
+            "begins": 5,
+            "parts": parts,
+            "left_out": {"turns": 4, "summed_up": True, "shortened": [7]},
+        }
+        daemon.tools["context"] = lambda arguments, say: reply
+        assert tale("context", "show").out == (
+            "s1 for ux: 1,271 of 6,144 tokens, 1,270 of them cached\n\n"
+            "system: 70 tokens, cached\nbe kind\n\n"
+            "turns (2 turns): 1,200 tokens, cached\nuser: hi\n\n"
+            "request: 1 token, new\nand?\n\n"
+            "Left out: 4 turns before number 5; the summary tells of them.\n"
+            "Without their middle: turns 7.\n"
+        )
+        done = tale("context", "show", "--session", "s1", "--model", "task", "--json")
+        assert done.json == reply
+        assert daemon.calls_of("context") == [
+            {"session": None, "model": "ux"},
+            {"session": "s1", "model": "task"},
+        ]
+
+
 class TestModels:
     def test_they_are_shown_with_real_figures(self, tale: Tale, daemon: FakeDaemon) -> None:
         out = tale("models").out

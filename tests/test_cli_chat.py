@@ -88,6 +88,17 @@ class TestPiped:
         assert (code, out, err) == (0, "You said: one\nYou said: two\n", "")
         assert daemon.calls_of("chat") == [{"text": "one"}, {"text": "two", "session": "s1"}]
 
+    def test_a_private_conversation_is_private_with_every_turn(
+        self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]]
+    ) -> None:
+        assert chat(b"one\ntwo\n", "--private")[0] == 0
+        first, second = daemon.calls_of("chat")
+        assert first == {"text": "one", "private": True}
+        assert second == {"text": "two", "session": "s1", "private": True}
+        code, _, err = chat(b"three\n", "--private", "--session", "s1")
+        assert code == 2
+        assert "nothing is kept" in err
+
     def test_the_end_waits_for_tasks_and_prints_their_results(
         self, daemon: FakeDaemon, chat: Callable[..., tuple[int, str, str]], tmp_path: Path
     ) -> None:
@@ -245,6 +256,8 @@ class _Talk:
     def __init__(self, daemon: FakeDaemon) -> None:
         self.out, self.err = io.StringIO(), io.StringIO()
         self.above: list[str] = []
+        self.heard: Callable[[str], None] = lambda text: None
+        self.began = threading.Event()
         self.told = threading.Event()
         self.asked = threading.Event()
         screen = Screen(self.out, self.err, out_is_terminal=True, err_is_terminal=False)
@@ -256,6 +269,8 @@ class _Talk:
 
     def _write_above(self, text: str) -> None:
         self.above.append(text)
+        self.heard(text)
+        self.began.set()
         if "done" in text or "failed" in text or "No task" in text:
             self.told.set()
         if "waits for your word" in text:
@@ -509,6 +524,26 @@ class TestTerminal:
         assert "stopped\n" in talk.err.getvalue()
         assert talk.out.getvalue().endswith("You said: go on\n\n")
         assert daemon.calls_of("chat")[1] == {"text": "go on", "session": "s9"}
+
+    def test_a_task_is_told_on_when_the_daemon_is_back(self, tmp_path: Path) -> None:
+        daemon, again = FakeDaemon(tmp_path), FakeDaemon(tmp_path)
+        daemon.breaks = [2]
+        talk = _Talk(daemon)
+        with contextlib.ExitStack() as back:
+
+            def come_back(text: str) -> None:
+                if "`tale serve` brings it back" in text:
+                    back.enter_context(again.running())
+
+            def follow() -> None:
+                with daemon.running():
+                    talk.chat.handed.follow("t1")
+                    assert talk.began.wait(20)
+                talk.wait()
+
+            talk.heard = come_back
+            talk.run(follow)
+        assert "It is back." in "".join(talk.above)
 
     def test_ctrl_c_twice_leaves_and_once_does_not(self, daemon: FakeDaemon) -> None:
         talk = _Talk(daemon)

@@ -68,6 +68,13 @@ NO_PORTS = Settings.model_validate({"gateway": {"port": 0}, "model_server": {"po
 
 
 @pytest.fixture
+def any_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the usual ports to a tale that runs on this machine."""
+    monkeypatch.setenv("TALE_GATEWAY__PORT", "0")
+    monkeypatch.setenv("TALE_MODEL_SERVER__PORT", "0")
+
+
+@pytest.fixture
 def paths(tmp_path: Path) -> Paths:
     return Paths.from_environment({"TALE_HOME": str(tmp_path / "home")})
 
@@ -256,6 +263,7 @@ async def serving(paths: Paths, *specs: ServerSpec) -> AsyncGenerator[Running]:
 
 
 @pytest.mark.anyio
+@pytest.mark.usefixtures("any_port")
 class TestControl:
     async def test_status_tells_of_every_server(self, paths: Paths) -> None:
         async with serving(paths, spec("gateway"), spec("ux")) as running:

@@ -148,6 +148,12 @@ async def test_a_file_that_lost_its_journal_mode_gets_it_back(paths: Paths) -> N
     assert mode == "wal"
 
 
+def is_of_the_schema(name: str | None, kind: str, parents: object) -> bool:
+    """Pass over the tables that SQLite makes for its full-text search."""
+    del parents
+    return kind != "table" or not (name or "").startswith("remembered_words")
+
+
 @pytest.mark.parametrize("start", ["blank", *VERSIONS])
 def test_every_earlier_schema_is_brought_to_what_the_code_expects(
     start: str, tmp_path: Path
@@ -157,7 +163,8 @@ def test_every_earlier_schema_is_brought_to_what_the_code_expects(
         upgrade(engine, "old", to=start)
     upgrade(engine, "old")
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        opts = {"compare_type": True, "include_name": is_of_the_schema}
+        context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, metadata) == []
         assert current_revision(connection) == newest_revision()
     engine.dispose()

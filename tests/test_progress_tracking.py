@@ -178,6 +178,7 @@ def test_what_is_planned_anew_takes_the_place_of_what_failed_and_goes_back_with_
     log.add(62, "plan", subtasks=[failed, repair, SUBTASKS[1]], why="it failed")
     assert log.view.setbacks == 0
     before, progress = outlook(log.view, expect, now=START + timedelta(seconds=62))
+    assert before.parts[0].elapsed > 0
     again = {"id": "a-2", "title": "Write it again"}
     log.add(70, "subtask", id="+repair-1", state="done")
     log.add(

@@ -12,7 +12,7 @@ import pytest
 
 from tale.errors import ContextExceeded
 from tale.models.assess import Band
-from tale.models.backend import Message, Usage
+from tale.models.backend import ChatRequest, Message, Usage
 from tale.models.client import ModelClient
 from tale.models.entry import Entry
 from tale.models.ledger import Ledger
@@ -173,6 +173,16 @@ async def test_a_prompts_beginning_is_computed_ahead(served: Served) -> None:
         beginning = (Message("system", "be kind"), Message("assistant", "I was."))
         assert await client.compute_ahead(beginning, "ux", 5)
     assert served.ux.requests[-1].messages == beginning
+
+
+async def test_a_request_is_answered_in_spare_time(served: Served) -> None:
+    async with ModelClient(served.url, "") as client:
+        asked = ChatRequest((Message("user", "hello there"),), max_tokens=9, temperature=0)
+        assert await client.in_spare_time(asked, "ux", 5) == "hello there"
+        assert await client.in_spare_time(asked, "nobody", 5) is None
+        served.ux.inject("fail", times=2)
+        assert await client.in_spare_time(asked, "ux", 5) is None
+    assert served.ux.requests[1].max_tokens == 9
 
 
 async def test_tokens_are_counted_by_the_models_own_tokenizer(served: Served) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from tale.errors import ServiceUnavailable
-from tale.memory.context import estimate_tokens
+from tale.memory.talk import estimate_tokens
 from tale.memory.token_counts import TokenCounts
 from tale.models.caller import ScriptedModels
 

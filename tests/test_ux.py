@@ -28,6 +28,7 @@ from tale.errors import (
 )
 from tale.memory.exchange import Standing, Work
 from tale.memory.outbox import Outbox
+from tale.memory.referring import Exchange, with_context
 from tale.memory.turns import NewTurn, Turn, TurnStore
 from tale.memory.windows import Windows
 from tale.models.caller import Purpose, Script, ScriptedModels
@@ -39,6 +40,7 @@ from tale.storage.database import Database
 from tale.wire.chat_contracts import (
     ChatReply,
     ChatRequest,
+    ContextRequest,
     KeptRequest,
     SessionRequest,
     SessionsRequest,
@@ -86,7 +88,14 @@ class World:
         self.seen: list[Mapping[str, object]] = []
         self.outbox = Outbox(database)
         self.windows = Windows(self.models, CHAT_SYSTEM, budget=6144)
-        self.ux = Ux(TurnStore(database), self.models, self.gateway, self.outbox, self.windows)
+        self.ux = Ux(
+            TurnStore(database),
+            self.models,
+            self.gateway,
+            self.outbox,
+            self.windows,
+            private=self.windows,
+        )
 
     async def progress(self, data: Mapping[str, object]) -> None:
         await anyio.lowlevel.checkpoint()
@@ -247,7 +256,14 @@ async def test_work_that_can_not_even_be_kept_is_refused_in_words(database: Data
     world = World(database)
     world.gateway.error = ServiceUnavailable("gateway went away")
     outbox = FullOutbox(database)
-    world.ux = Ux(TurnStore(database), world.models, world.gateway, outbox, world.windows)
+    world.ux = Ux(
+        TurnStore(database),
+        world.models,
+        world.gateway,
+        outbox,
+        world.windows,
+        private=world.windows,
+    )
     with anyio.fail_after(20), pytest.raises(StorageReadOnly, match="disk is full"):
         await world.say(WORK)
     assert await world.told() == [("user", WORK, False)]
@@ -394,8 +410,20 @@ async def test_what_is_no_text_is_refused_and_nothing_is_recorded(
 class Caller:
     """Takes calls of the gateway's tools."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, text: str = "x", *, answer: str | None = None, files: tuple[str, ...] = ()
+    ) -> None:
         self.requests: list[BaseModel] = []
+        created = datetime(2026, 5, 4, tzinfo=UTC)
+        self.task = TaskView(
+            id="t-9",
+            text=text,
+            state="queued",
+            workspace="/w",
+            created=created,
+            answer=answer,
+            files=files,
+        )
 
     async def call(
         self,
@@ -408,16 +436,21 @@ class Caller:
         assert deadline > 0
         assert on_progress is None
         self.requests.append(request)
-        created = datetime(2026, 5, 4, tzinfo=UTC)
-        view = TaskView(id="t-9", text="x", state="queued", workspace="/w", created=created)
-        return tool.reply.model_validate(view.model_dump())
+        return tool.reply.model_validate(self.task.model_dump())
 
 
 async def test_work_reaches_the_gateway_with_a_key_that_tells_the_turn(database: Database) -> None:
     caller = Caller()
     world = World(database)
     gateway = RemoteGateway(caller, deadline=2)
-    ux = Ux(TurnStore(database), world.models, gateway, world.outbox, world.windows)
+    ux = Ux(
+        TurnStore(database),
+        world.models,
+        gateway,
+        world.outbox,
+        world.windows,
+        private=world.windows,
+    )
     reply = await ux.chat(ChatRequest(text=WORK, workspace="/w"), world.progress)
     assert reply.task == "t-9"
     key = f"{reply.session}/1"
@@ -434,3 +467,60 @@ def test_the_server_offers_its_tools(tmp_path: Path) -> None:
             assert "/mcp" in [getattr(route, "path", "") for route in routes]
 
     anyio.run(build)
+
+
+# -- what is sent, and what is handed over ---------------------------------------------------------
+
+
+async def test_work_that_refers_back_takes_along_what_it_means(database: Database) -> None:
+    world = World(database, Script(["A heap is a tree."]))
+    first = await world.say(WORK)
+    await world.say("what is a heap?", first.session)
+    world.gateway.standing["t-1"] = Standing(
+        "t-1", WORK, "done", "is done.", answer="It parses dates.", files=("dates.py",)
+    )
+    again = await world.say("Write it again but in Rust, with tests", first.session)
+    assert again.task == "t-2"
+    text = world.gateway.taken[1].text
+    assert text.startswith("Write it again but in Rust, with tests\n\n")
+    assert f"user: {WORK}\nresult: It parses dates.\nfiles: dates.py" in text
+    assert "tale: A heap is a tree." in text
+    assert (await world.turns(first.session))[4].text == "Write it again but in Rust, with tests"
+
+
+async def test_a_result_that_can_not_be_learned_is_left_out(database: Database) -> None:
+    world = World(database)
+    first = await world.say(WORK)
+    await world.say("Write it again but in Rust, with tests", first.session)
+    assert f"user: {WORK}\n</data>" in world.gateway.taken[1].text
+
+
+async def test_a_task_is_known_by_what_was_asked_alone() -> None:
+    text = with_context("do it again", [Exchange(1, "Write a poem", "Roses")])
+    caller = Caller(text, answer="Done.", files=("a.txt",))
+    stands = await RemoteGateway(caller, deadline=1).stands("t-1")
+    assert (stands.text, stands.answer, stands.files) == ("do it again", "Done.", ("a.txt",))
+
+
+async def test_what_would_be_sent_is_shown_part_by_part(database: Database) -> None:
+    world = World(database, Script(["Hello!"]))
+    session = (await world.say("hello, I am Bob")).session
+    shown = await world.ux.context(ContextRequest(), world.progress)
+    assert shown.session == session
+    assert [(part.name, part.cached, part.count) for part in shown.parts] == [
+        ("system", True, 1),
+        ("turns", True, 2),
+    ]
+    assert shown.parts[1].text == "user: hello, I am Bob\nassistant: Hello!"
+    assert shown.tokens == sum(part.tokens for part in shown.parts) <= shown.budget == 6144
+    assert (shown.begins, shown.left_out.turns) == (1, 0)
+    named = await world.ux.context(ContextRequest(session=session, model="task"), world.progress)
+    assert named.parts == shown.parts
+
+
+async def test_without_a_conversation_there_is_nothing_to_show(database: Database) -> None:
+    world = World(database)
+    with pytest.raises(SessionNotFound, match="No conversations yet"):
+        await world.ux.context(ContextRequest(), world.progress)
+    with pytest.raises(SessionNotFound, match="s-none"):
+        await world.ux.context(ContextRequest(session="s-none"), world.progress)

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import anyio
 import pytest
+from sqlalchemy import Connection
 
+from tale.config import Settings
 from tale.errors import ServiceUnavailable
-from tale.memory.turns import Turn
+from tale.memory.recalling import Recalling, forget_recalled
+from tale.memory.summaries import SummaryStore
+from tale.memory.summarising import Summarising
+from tale.memory.turns import NewTurn, Turn, TurnStore
 from tale.memory.windows import Windows
-from tale.models.backend import Message
+from tale.models.backend import ChatRequest, Message
 from tale.models.caller import ScriptedModels
+from tale.paths import Paths
+from tale.storage.database import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -114,3 +123,217 @@ async def test_after_a_restart_a_window_begins_where_it_would_have_moved_to() ->
             await world.answer(turns)
         before = await world.windows.of("s-1", talk(17))
     assert await World().windows.of("s-1", talk(17)) == before
+
+
+# -- with a memory -------------------------------------------------------------------------------
+
+
+class Written:
+    """Sums up in fixed words."""
+
+    def __init__(self) -> None:
+        self.busy = 0
+        self.missing: ServiceUnavailable | None = None
+        self.asked = 0
+
+    async def in_spare_time(
+        self, request: ChatRequest, target: str, deadline_s: float
+    ) -> str | None:
+        self.asked += 1
+        if self.missing:
+            raise self.missing
+        self.busy -= 1
+        return None if self.busy >= 0 else f"Summary number {self.asked}."
+
+
+@dataclass(frozen=True)
+class Find:
+    seq: int
+    text: str
+    session: str = "s-other"
+    speaker: str = "user"
+    at: datetime = NOW
+    score: float = 1.0
+
+
+class Memory:
+    def __init__(self, *finds: Find) -> None:
+        self.finds = finds
+        self.asked: list[str] = []
+
+    async def find(self, question: str, *, limit: int, now: datetime) -> Sequence[Find]:
+        self.asked.append(question)
+        return self.finds[:limit]
+
+
+class Facts:
+    async def facts(self, session: str) -> Sequence[str]:
+        return ["The user is called Ada.", "x" * 5000]
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncGenerator[Database]:
+    paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
+    async with Database.open(paths, Settings()) as opened:
+        yield opened
+
+
+class Remembering:
+    """A conversation of turns with some 20 tokens each, whose windows have a memory."""
+
+    def __init__(self, database: Database, *finds: Find, session: str = "") -> None:
+        self.models = ScriptedModels()
+        self.written = Written()
+        self.turns = TurnStore(database, now=lambda: NOW)
+        self.memory = Memory(*finds)
+        self.pauses = 0
+        self.session = session
+        self.windows = Windows(
+            self.models,
+            "be kind",
+            budget=BUDGET,
+            summarising=Summarising(self.written, self.turns, SummaryStore(database)),
+            recalling=Recalling(database, self.memory, least=0.5, now=lambda: NOW),
+            pinned=Facts(),
+            pause=self._pause,
+        )
+
+    async def _pause(self, seconds: float) -> None:
+        self.pauses += 1
+        self.written.busy = 0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.windows.run)
+            yield
+            tasks.cancel_scope.cancel()
+
+    async def say(self, text: str = "") -> tuple[Message, ...]:
+        """Say something and have it answered; gives what the model was sent."""
+        number = 1 + len(await self.turns.turns(self.session))
+        text = text or f"turn {number} is about door {number * 1111} and so on"
+        turn = await self.turns.add(self.session or None, NewTurn("user", text))
+        self.session = turn.session
+        said = await self.turns.turns(self.session)
+        sent = await self.windows.of(self.session, said)
+        answer = await self.turns.add(
+            self.session, NewTurn("assistant", "word " * 12 + str(number))
+        )
+        self.windows.grown(self.session, [*said, answer])
+        await anyio.wait_all_tasks_blocked()
+        return sent
+
+
+async def settled(world: Remembering) -> None:
+    """Wait until what goes on in the background has come to its end."""
+    with anyio.fail_after(20):
+        await world.windows.caught_up()
+
+
+async def test_what_leaves_the_window_is_summed_up_before_it_moves(database: Database) -> None:
+    world = Remembering(database)
+    async with world.running():
+        before = await world.say()
+        moves = 0
+        for _ in range(15):
+            computed = len(world.models.ahead)
+            now = await world.say()
+            moves += before != now[: len(before)]
+            assert moves == computed, "each was computed before it was needed"
+            before = now
+            await settled(world)
+    head = before[1].content
+    assert moves >= 1
+    assert "Summary number" in head
+    assert "1111" in head, "what the model left out is added"
+    assert "The user is called Ada." in head
+
+
+async def test_nobody_waits_for_a_summary(database: Database) -> None:
+    world = Remembering(database)
+    world.written.missing = ServiceUnavailable("away")
+    async with world.running():
+        sent = await world.say()
+        for _ in range(16):
+            sent = await world.say()
+            await settled(world)
+            assert sum(len(one.content.split()) + 5 for one in sent) <= BUDGET
+        assert "Earlier in this conversation" not in sent[1].content
+        world.written.missing = None
+        await world.say()
+        await settled(world)
+        assert "Earlier in this conversation" in (await world.say())[1].content
+
+
+async def test_it_is_tried_again_when_somebody_needed_the_model(database: Database) -> None:
+    world = Remembering(database)
+    world.written.busy = 1
+    async with world.running():
+        for _ in range(16):
+            await world.say()
+            await settled(world)
+    assert world.pauses == 1
+
+
+async def test_after_a_restart_the_window_is_as_it_was(database: Database) -> None:
+    world = Remembering(database)
+    async with world.running():
+        for _ in range(16):
+            await world.say()
+            await settled(world)
+        world.memory.finds = (Find(7, "Maja lives in Oslo."),)
+        before = await world.say("where does Maja live?")
+        await settled(world)
+    again = Remembering(database, session=world.session)
+    after = await again.say("and her brother?")
+    assert after[: len(before)] == before
+    assert "Maja lives in Oslo." in before[-1].content
+
+
+async def test_what_is_recalled_stays_with_its_turn_and_is_not_recalled_again(
+    database: Database,
+) -> None:
+    world = Remembering(database, Find(7, "Maja lives in Oslo."))
+    first = await world.say("where does Maja live?")
+    second = await world.say("is Maja happy there?")
+    assert second[: len(first)] == first
+    assert "Maja lives in Oslo." in first[-1].content
+    assert second[-1].content == "is Maja happy there?"
+    assert world.memory.asked == ["where does Maja live?", "is Maja happy there?"]
+
+
+async def test_thanks_is_not_looked_up(database: Database) -> None:
+    world = Remembering(database, Find(7, "Maja lives in Oslo."))
+    assert (await world.say("thank you!"))[-1].content.endswith("thank you!")
+    assert world.memory.asked == []
+
+
+async def test_what_is_forgotten_is_in_no_window(database: Database) -> None:
+    world = Remembering(database, Find(7, "Maja lives in Oslo."))
+    await world.say("where does Maja live?")
+
+    def forget(connection: Connection) -> None:
+        forget_recalled(connection, "s-other", 1, 9)
+
+    await database.write(forget)
+    world.windows.forget()
+    world.memory.finds = ()
+    sent = await world.say("is Maja happy there?")
+    assert not any("Oslo" in one.content for one in sent)
+
+
+async def test_what_is_shown_is_what_would_be_sent(database: Database) -> None:
+    world = Remembering(database)
+    async with world.running():
+        for _ in range(16):
+            await world.say()
+            await settled(world)
+        turns = await world.turns.turns(world.session)
+        shown = await world.windows.shown(world.session, turns)
+        sent = await world.say()
+    assert shown.window.messages == sent[:-1]
+    assert shown.summed_up
+    assert shown.window.left_out == shown.window.begins - 1 > 0
+    wide = await world.windows.shown(world.session, turns, role="task", budget=100_000)
+    assert wide.window.left_out == 0

@@ -34,6 +34,7 @@ one of these at the boundary where it enters, and crosses process borders by its
     │   ├── TaskNotFound
     │   ├── SandboxUnavailable   programs can't be run safely here
     │   ├── SessionNotFound
+    │   ├── NoteNotFound         nothing of that id is remembered
     │   ├── CheckpointNotFound
     │   ├── ExportRefused        a task file is damaged, newer, or hostile
     │   ├── TaskFileUnusable     no task file can be written, or read, there
@@ -72,6 +73,7 @@ __all__ = [
     "ModelError",
     "ModelFileDamaged",
     "ModelForbidden",
+    "NoteNotFound",
     "PlanRejected",
     "PortInUse",
     "PromptRejected",
@@ -334,6 +336,14 @@ class SessionNotFound(TaskError):
     """No conversation has that id."""
 
     code = "session_not_found"
+    exit_code = 2
+    status = 404
+
+
+class NoteNotFound(TaskError):
+    """Nothing that is remembered has that id."""
+
+    code = "note_not_found"
     exit_code = 2
     status = 404
 

@@ -72,7 +72,10 @@ async def follow(url: str, task: str, after: int = 0) -> list[Event]:
     ]
 
 
-async def test_a_task_survives_the_kill_of_its_gateway(tmp_path: Path) -> None:
+async def test_a_task_survives_the_kill_of_its_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALE_MODELS__TASK__SLOTS", "1")  # so that the second task waits
     model, source = Model(), FixedPeers()
     with anyio.fail_after(100):
         async with (

@@ -54,6 +54,11 @@ COMMANDS: tuple[CommandSpec, ...] = (
         ("export", "portable", "Write a task to a file, to go on elsewhere."),
         ("import", "portable", "Take over a task from a file."),
         ("sessions", "sessions", "List conversations, or show one."),
+        ("context", "context", "Show what a model is sent of a conversation."),
+    ),
+    *_panel(
+        "Memory",
+        ("memory", "memory", "Search what was said; show, add or forget what is remembered."),
     ),
     *_panel(
         "Models",

@@ -43,6 +43,9 @@ def chat(
         Path | None,
         typer.Option("--workspace", "-w", file_okay=False, help="Folder for files of its tasks."),
     ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Keep nothing of it; work is still a task.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print an object a line: each reply, then each task.")
     ] = False,
@@ -51,9 +54,11 @@ def chat(
 
     In a pipe each line is a turn, and the end waits for the tasks.
     """
+    if private and session is not None:
+        raise typer.BadParameter("a private conversation can't be continued: nothing is kept.")
     screen = Screen.detect()
     connection = Connection.open(screen, service="ux")
-    conversation = Conversation(connection, session, workspace)
+    conversation = Conversation(connection, session, workspace, private=private)
     if screen.out_is_terminal and sys.stdin.isatty() and not as_json:
         from tale.cli.chat_terminal import terminal_chat  # noqa: PLC0415 - 0.4 s, for people only
 

@@ -16,13 +16,14 @@ from typing import Protocol
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.formatted_text import StyleAndTextTuples
-from prompt_toolkit.history import FileHistory
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.patch_stdout import patch_stdout
 
 from tale.cli.answer import AnswerWriter
 from tale.cli.chat_word import WORDS, Word
 from tale.cli.connection import Connection
 from tale.cli.conversation import Conversation, HandedOver, Heard, Outcome
+from tale.cli.follow import PATIENCE_SECONDS
 from tale.cli.keyboard import unechoed
 from tale.cli.record import Record
 from tale.cli.render import Screen, clean, plural
@@ -114,7 +115,9 @@ class TerminalChat:
         self._hushed = hushed
         self._board = _Board(write_above)
         self._word = Word(connection, screen)
-        self.handed = HandedOver(connection, self._on_event, self._on_end)
+        self.handed = HandedOver(
+            connection, self._on_event, self._on_end, on_gap=self._on_gap, patience=PATIENCE_SECONDS
+        )
 
     def run(self, prompt: Prompt, around: Callable[[], AbstractContextManager[object]]) -> None:
         """Converse until the person leaves.
@@ -167,7 +170,9 @@ class TerminalChat:
                 self._screen.note(f"  tale watch {task}")
         if self.handed.kept:
             self._screen.note("Work that is kept starts by itself; `tale tasks` shows it then.")
-        if self._conversation.session:
+        if self._conversation.private:
+            self._screen.note("Nothing of this conversation is kept.")
+        elif self._conversation.session:
             self._screen.note(f"`tale chat --session {self._conversation.session}` continues.")
 
     def _turn(self, text: str) -> None:
@@ -226,6 +231,9 @@ class TerminalChat:
             else:
                 self._board.tell([self._dim(text)])
 
+    def _on_gap(self, text: str) -> None:
+        self._board.tell([self._dim(text)])
+
     def _tell_question(self, text: str, *, plan: bool) -> None:
         edit = ", /edit" if plan else ""
         here = self._dim(f"So do /approve{edit} and /reject here.")
@@ -265,13 +273,12 @@ def terminal_chat(connection: Connection, screen: Screen, conversation: Conversa
         screen.print()
     else:
         screen.note("Enter sends, /help explains, Ctrl-D leaves.")
+    if conversation.private:
+        screen.note("Nothing of this conversation is kept, but for work that becomes a task.")
     chat = TerminalChat(connection, screen, conversation, write_above=_write_above, hushed=unechoed)
     chat.take_up(turn.text("task") for turn in before.records("turns"))
-    history = connection.paths.data / "chat_history"
-    history.parent.mkdir(parents=True, exist_ok=True)
-    history.touch(mode=0o600)
     session: PromptSession[str] = PromptSession(
-        history=FileHistory(str(history)),
+        history=_history(connection, conversation),
         completer=WordCompleter(_COMMANDS, sentence=True),
         complete_while_typing=False,  # a menu would cover what tasks tell
     )
@@ -282,6 +289,16 @@ def terminal_chat(connection: Connection, screen: Screen, conversation: Conversa
 
     chat.run(prompt, lambda: patch_stdout(raw=True))
     chat.farewell()
+
+
+def _history(connection: Connection, conversation: Conversation) -> History:
+    """Give where what is typed is kept; of a private conversation nothing is."""
+    if conversation.private:
+        return InMemoryHistory()
+    history = connection.paths.data / "chat_history"
+    history.parent.mkdir(parents=True, exist_ok=True)
+    history.touch(mode=0o600)
+    return FileHistory(str(history))
 
 
 def _write_above(text: str) -> None:

@@ -60,8 +60,24 @@ class Heard:
 class Conversation:
     """Turns of one conversation; the first one begins it unless it is continued."""
 
-    def __init__(self, connection: Connection, session: str | None, workspace: Path | None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        session: str | None,
+        workspace: Path | None,
+        *,
+        private: bool = False,
+    ) -> None:
+        """Make one.
+
+        Args:
+            connection: The daemon.
+            session: The conversation that is continued.
+            workspace: Where work that comes of it is done.
+            private: Whether nothing of it is to be kept.
+        """
         self.session = session
+        self.private = private
         self._connection = connection
         self._workspace = workspace
 
@@ -81,6 +97,8 @@ class Conversation:
             arguments["session"] = self.session
         if self._workspace is not None:
             arguments["workspace"] = str(self._workspace.expanduser().absolute())
+        if self.private:
+            arguments["private"] = True
 
         def on_progress(said: Record) -> None:
             self.session = said.text("session") or self.session
@@ -128,17 +146,24 @@ class HandedOver:
         connection: Connection,
         on_event: Callable[[Event], None],
         on_end: Callable[[Outcome], None],
+        *,
+        on_gap: Callable[[str], None] = lambda text: None,
+        patience: float = 0.0,
     ) -> None:
-        """Keep whom to tell; both are called in the followers' threads.
+        """Keep whom to tell; all are called in the followers' threads.
 
         Args:
             connection: The daemon.
             on_event: Gets every event but tokens.
             on_end: Gets how a task ended.
+            on_gap: Told when nothing can be heard of a task, and when it can be again.
+            patience: Seconds for which a daemon that was stopped is waited for.
         """
         self._connection = connection
         self._on_event = on_event
         self._on_end = on_end
+        self._on_gap = on_gap
+        self._patience = patience
         self._threads: dict[str, threading.Thread] = {}
         self._tasks: dict[str, str] = {}
         """The tasks that became of kept work, by its key."""
@@ -193,7 +218,14 @@ class HandedOver:
 
     def _run(self, task: str, after: int = 0) -> None:
         try:
-            for event in events_of(self._connection, task, after=after):
+            events = events_of(
+                self._connection,
+                task,
+                after=after,
+                on_gap=self._on_gap,
+                patience=self._patience,
+            )
+            for event in events:
                 if event.kind != "token":
                     self._on_event(event)
             outcome = Outcome(task, show_task(self._connection, task))

@@ -23,12 +23,12 @@ from tale.cli.task_calls import show_task
 from tale.cli.task_lines import check_line, event_line, file_lines, summary_line
 from tale.cli.views import Event, Progress, Task
 
-__all__ = ["background_hint", "follow_answer", "follow_events", "tell_end"]
+__all__ = ["PATIENCE_SECONDS", "background_hint", "follow_answer", "follow_events", "tell_end"]
 
 
 _DRAWN = {"queued", "subtask", "tool", "plan"}
 """Kinds that the bars show; the others are lines above them."""
-_PATIENCE_SECONDS = 3600.0
+PATIENCE_SECONDS = 3600.0
 """A person at a terminal sees that the daemon is gone, and can leave; a program should be told."""
 
 
@@ -156,7 +156,7 @@ def follow_events(
                 after=after,
                 progress=True,
                 on_gap=bars.note,
-                patience=_PATIENCE_SECONDS,
+                patience=PATIENCE_SECONDS,
             )
             for event in events:
                 _draw(event, bars, asking)

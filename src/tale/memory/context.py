@@ -1,154 +1,231 @@
-"""What a model is sent of a conversation: a window of its turns, under a budget of tokens.
+"""What a model is sent of a conversation: a window, under a budget of tokens.
 
-Pure. The system prompt comes first and the window begins at the same turn for many turns in a row,
-because a prompt whose beginning did not change is answered from the prefix cache. Where it moves,
-it does so after an answer and before it is full, so that the next one can be computed meanwhile
-(see `windows`). Long-term memory and summaries will be further parts, between the two. Above:
-`windows`.
+Pure. In this order, so that what changes stands behind what doesn't and the prefix cache has all
+but the end: the system prompt; the facts that are always there and the summary of what was said
+before, quoted in front of the first turn; the turns, each with what was recalled for it when it was
+asked, for good; the request. The window begins at the same turn for many turns in a row. Where it
+moves, it does so after an answer and before it is full, so that the next one can be computed
+meanwhile (see `windows`). Above: `windows`. Below: `talk`, `shares`, `quoting`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Literal, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
+from tale.memory.quoting import quoted
+from tale.memory.shares import Shares
+from tale.memory.talk import (
+    JOINT_TOKENS,
+    MESSAGE_TOKENS,
+    CountTokens,
+    Said,
+    cost_of,
+    estimate_tokens,
+    fitting,
+    room_after,
+    talk_of,
+)
 from tale.models.backend import Message
 
-__all__ = [
-    "MESSAGE_TOKENS",
-    "CountTokens",
-    "Said",
-    "beginning",
-    "estimate_tokens",
-    "first_needed",
-    "room_after",
-    "tokens_from",
-    "window",
-]
+__all__ = ["Head", "Part", "PartName", "Window", "assemble"]
 
-CountTokens = Callable[[str], int]
-
-_KEPT_SHARE: Final = 2
-"""A full window is emptied to one part in so many, so that it next moves only after as many turns
-as fill the rest, instead of at every turn."""
-_SPARE_SHARE: Final = 4
-"""One part in so many is left for what is said while the window that follows is being computed."""
-MESSAGE_TOKENS: Final = 5
-"""What a chat template adds to each message: <|im_start|>, the role, <|im_end|>, line breaks."""
-_BYTES_PER_TOKEN: Final = 3
-"""Prose has about 4 bytes a token in Qwen's tokenizer, code and other scripts about 3."""
-_BLOCK: Final = 256
+PartName = Literal["system", "facts", "summary", "turns", "recalled", "request"]
 
 
-class Said(Protocol):
-    """A turn, as far as the window looks at it."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What stands before the turns of a window, until it moves.
 
-    @property
-    def seq(self) -> int:
-        """Its number in the conversation, from 1."""
-        ...
-
-    @property
-    def speaker(self) -> Literal["user", "assistant"]:
-        """Who said it."""
-        ...
-
-    @property
-    def text(self) -> str:
-        """What was said."""
-        ...
-
-    @property
-    def task(self) -> str | None:
-        """The task that tale, in this turn, said it has begun."""
-        ...
-
-
-def estimate_tokens(text: str) -> int:
-    """Estimate how many tokens a text has, rather too many than too few."""
-    return len(text.encode(errors="replace")) // _BYTES_PER_TOKEN + 1
-
-
-def first_needed(turns: int) -> int:
-    """Tell after which turn of a conversation of so many the window has to be computed.
-
-    It moves in large steps: computed from another beginning the window may begin elsewhere too.
+    Attributes:
+        begins: Number of the turn that the window begins with; 0 for the first.
+        facts: Facts, preferences and decisions that are always there, in lines.
+        summary: What was said before that turn.
     """
-    return max(0, turns // _BLOCK - 1) * _BLOCK
+
+    begins: int = 0
+    facts: str = ""
+    summary: str = ""
+
+    @property
+    def block(self) -> str:
+        """The quote in front of the first turn; empty where nothing is remembered."""
+        facts = f"What is known:\n{self.facts}" if self.facts else ""
+        summary = f"Earlier in this conversation:\n{self.summary}" if self.summary else ""
+        return quoted([facts, summary])
 
 
-def room_after(system: str, budget: int, count_tokens: CountTokens = estimate_tokens) -> int:
-    """Give the tokens that a conversation has after a system prompt, of `budget` for the prompt."""
-    return budget - MESSAGE_TOKENS - count_tokens(system)
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a window.
 
-
-def beginning(
-    turns: Sequence[Said], *, room: int, count_tokens: CountTokens = estimate_tokens
-) -> int:
-    """Say with which turn the window begins; it then has at most `room` tokens.
-
-    After an answer it moves already where less than a quarter of the room is left: there is time
-    then. The last turn is always in it, whatever it takes.
-
-    Args:
-        turns: The conversation, oldest first.
-        room: Tokens that its turns may have.
-        count_tokens: Counts the tokens of a text.
-
-    Returns:
-        The number of that turn.
+    Attributes:
+        name: Which one.
+        tokens: How many it has, with what the chat template adds.
+        stable: It was there at the last answer already, so that the prefix cache has it.
+        text: What it says, as it is sent.
+        count: How many turns it is made of.
     """
-    said = _said(turns)
-    costs = [_cost(one, count_tokens) for one in said]
-    start, used = 0, 0
-    for position, cost in enumerate(costs):
-        used += cost
-        answered = said[position].speaker == "assistant"
-        if used > (room - room // _SPARE_SHARE if answered else room):
-            while start < position and used > room // _KEPT_SHARE:
-                used -= costs[start]
-                start += 1
-    while start < len(said) - 1 and said[start].speaker != "user":
-        start += 1
-    return said[start].seq
+
+    name: PartName
+    tokens: int
+    stable: bool
+    text: str
+    count: int = 1
 
 
-def tokens_from(
-    begins: int, turns: Sequence[Said], count_tokens: CountTokens = estimate_tokens
-) -> int:
-    """Count the tokens of the window that begins with this turn, the system prompt apart."""
-    return sum(_cost(one, count_tokens) for one in _said(turns) if one.seq >= begins)
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a model is sent.
+
+    Attributes:
+        messages: The prompt.
+        parts: What it is made of, in its order.
+        begins: Number of the first turn in it.
+        left_out: Turns before that one, of which at most the summary tells.
+        shortened: Numbers of the turns whose middle is left out.
+        tokens: Of the whole prompt.
+    """
+
+    messages: tuple[Message, ...]
+    parts: tuple[Part, ...]
+    begins: int
+    left_out: int
+    shortened: tuple[int, ...]
+    tokens: int
 
 
-def window(system: str, turns: Sequence[Said], *, begins: int = 0) -> tuple[Message, ...]:
-    """Give what a model is sent: the system prompt, and the turns from the one numbered `begins`.
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A turn as it is sent."""
+
+    said: Said
+    text: str
+    quote: str
+    tokens: int
+
+    @property
+    def whole(self) -> str:
+        return f"{self.quote}\n\n{self.text}" if self.quote else self.text
+
+
+@dataclass(slots=True)
+class _Room:
+    """Tokens that are left while a window is put together."""
+
+    left: int
+    count: CountTokens
+    turn: int
+    quotes: Mapping[int, str] = field(default_factory=dict[int, str])
+
+    def request(self, said: Said) -> _Told:
+        """Take room for the request, which is sent whatever else has to go."""
+        most = self.turn
+        told = self._told(said, most, "")
+        while told.tokens > self.left and most:
+            most = min(most // 2, max(0, self.left))
+            told = self._told(said, most, "")
+        self.left -= told.tokens
+        return told
+
+    def recent(self, said: Sequence[Said]) -> list[_Told]:
+        """Take room for as many of the last turns as it has, beginning with one of the user's."""
+        taken: list[_Told] = []
+        for one in reversed(said):
+            told = self._told(one, self.turn, self.quotes.get(one.seq, ""))
+            if told.tokens > self.left:
+                break
+            self.left -= told.tokens
+            taken.append(told)
+        while taken and taken[-1].said.speaker != "user":
+            self.left += taken.pop().tokens
+        return taken[::-1]
+
+    def quote(self, text: str) -> str:
+        """Take room for a quote; an empty text where there is none for it."""
+        cost = self.cost(text)
+        if cost > self.left:
+            return ""
+        self.left -= cost
+        return text
+
+    def cost(self, quote: str) -> int:
+        return self.count(quote) + JOINT_TOKENS if quote else 0
+
+    def _told(self, said: Said, most: int, quote: str) -> _Told:
+        text = fitting(said.text, most)
+        return _Told(said, text, quote, cost_of(text, quote, self.count))
+
+
+def assemble(
+    system: str,
+    turns: Sequence[Said],
+    *,
+    budget: int,
+    sizes: Shares,
+    head: Head | None = None,
+    quotes: Mapping[int, str] | None = None,
+    count_tokens: CountTokens = estimate_tokens,
+) -> Window:
+    """Put a window together; it has at most `budget` tokens, if the system prompt leaves any room.
+
+    What has no room is left out, in this order: the oldest turns, what was recalled for the
+    request, the summary with the facts, the middle of the request.
 
     Args:
         system: The system prompt.
-        turns: The conversation, oldest first; the last one is the user's, to be answered.
-        begins: As `beginning` gave it.
+        turns: The conversation, oldest first. Where the last one is the user's, it is the request.
+        budget: Tokens that the whole prompt may have.
+        sizes: What each part may have of it.
+        head: Where the window begins, and what stands before.
+        quotes: What was recalled for turns, by their numbers; each is quoted in front of its turn.
+        count_tokens: Counts the tokens of a text.
     """
-    messages = [Message(one.speaker, one.text) for one in _said(turns) if one.seq >= begins]
-    return (Message("system", system), *_alternating(messages))
+    head, quotes = head or Head(), quotes or {}
+    room = _Room(room_after(system, budget, count_tokens), count_tokens, sizes.turn, quotes)
+    said = [one for one in talk_of(turns) if one.seq >= head.begins]
+    asked = room.request(said.pop()) if said and said[-1].speaker == "user" else None
+    block = room.quote(head.block)
+    recalled = room.quote(quotes.get(asked.said.seq, "")) if asked else ""
+    told = room.recent(said)
+    parts = [Part("system", MESSAGE_TOKENS + count_tokens(system), True, system)]
+    parts += _remembered(head, block, room)
+    if told:
+        text = "\n".join(f"{one.said.speaker}: {one.whole}" for one in told)
+        parts.append(Part("turns", sum(one.tokens for one in told), True, text, len(told)))
+    if recalled:
+        parts.append(Part("recalled", room.cost(recalled), False, recalled))
+    if asked:
+        parts.append(Part("request", asked.tokens, False, asked.text))
+        told.append(_Told(asked.said, asked.text, recalled, asked.tokens))
+    messages = [Message(one.said.speaker, one.whole) for one in told]
+    if messages and block:
+        first = messages[0]
+        messages[0] = Message(first.role, f"{block}\n\n{first.content}")
+    begins = told[0].said.seq if told else head.begins
+    return Window(
+        (Message("system", system), *_alternating(messages)),
+        tuple(parts),
+        begins,
+        sum(one.seq < begins for one in turns),
+        tuple(one.said.seq for one in told if one.text != one.said.text),
+        sum(part.tokens for part in parts),
+    )
 
 
-def _cost(one: Said, count_tokens: CountTokens) -> int:
-    return MESSAGE_TOKENS + count_tokens(one.text)
-
-
-def _said(turns: Sequence[Said]) -> list[Said]:
-    """Leave out the requests that became tasks, and what was said to them.
-
-    Small models take the acknowledgements in their window for an example: after six of them the
-    0.5B "had started on" the questions and texts that came next, too. The tasks have a list of
-    their own, and each has its whole request.
-    """
-    last = len(turns) - 1
-    return [
-        turn
-        for position, turn in enumerate(turns)
-        if turn.task is None and (position == last or turns[position + 1].task is None)
-    ]
+def _remembered(head: Head, block: str, room: _Room) -> list[Part]:
+    """Describe the quote in front of the turns, of which the facts are the first part."""
+    if not block:
+        return []
+    whole = room.cost(block)
+    facts = min(whole, room.cost(Head(facts=head.facts).block)) if head.summary else whole
+    parts: list[Part] = []
+    if head.facts:
+        parts.append(Part("facts", facts, True, head.facts))
+    if head.summary:
+        parts.append(Part("summary", whole - facts, True, head.summary))
+    return parts
 
 
 def _alternating(said: Iterable[Message]) -> Iterable[Message]:

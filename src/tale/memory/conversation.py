@@ -5,11 +5,13 @@ How far work is that was handed over is answered from its facts (`standing`), wi
 What the user says is recorded before anything is done about it, and what tale said is recorded also
 where its reader went away in the middle. It knows no server: who answers is a `ModelCaller`, who
 takes work a `TaskGateway`, and an `Outbox` while that is away. Above: `servers.ux`. Below: `turns`,
-`outbox`, `windows`, and the assessment; what passes between them is in `exchange`.
+`outbox`, `windows`, `referring`, and the assessment; what passes between them is in `exchange`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -17,7 +19,6 @@ import anyio
 
 from tale.errors import TaleError
 from tale.memory.asked_again import LastAsked
-from tale.memory.context import first_needed
 from tale.memory.exchange import (
     Answer,
     HandedOver,
@@ -29,9 +30,17 @@ from tale.memory.exchange import (
     TaskGateway,
     Work,
 )
-from tale.memory.outbox import Outbox, is_passing
+from tale.memory.outbox import Keeper, is_passing
+from tale.memory.referring import (
+    Exchange,
+    exchanges,
+    referred_to,
+    refers_back,
+    with_context,
+)
 from tale.memory.standing import TaskFacts
-from tale.memory.turns import NewTurn, Turn, TurnStore
+from tale.memory.talk import first_needed
+from tale.memory.turns import NewTurn, Turn, Turns
 from tale.memory.windows import Windows
 from tale.models.assess import assess
 from tale.models.backend import ChatRequest, Role, Usage
@@ -39,7 +48,7 @@ from tale.models.caller import ModelCaller, Purpose
 from tale.models.runaway import before_rambling
 from tale.telemetry import get_logger
 
-__all__ = ["ANSWER_TOKENS", "Conversations"]
+__all__ = ["ANSWER_TOKENS", "BEGUN", "Conversations"]
 
 log = get_logger(__name__)
 
@@ -49,7 +58,11 @@ _ANSWER_SECONDS: Final = 300.0
 _TEMPERATURE: Final = 0.3
 _CHECK_CHARACTERS: Final = 128
 """How much is said between two looks at whether it still says something."""
-_BEGUN: Final = "I'm on it."
+_LOOKED_BACK: Final = 24
+"""Turns in which is looked for what a request refers to."""
+_WORK_BYTES: Final = 200_000
+"""As `tasks.task.MAX_PROMPT_BYTES`, which the gateway takes."""
+BEGUN: Final = "I'm on it."
 """Fixed words: they cost no token, are there at once, and a small model's were no better."""
 _KEPT: Final = (
     "The part of tale that runs tasks is not there just now. The work is kept, and starts by "
@@ -73,11 +86,14 @@ class Conversations:
 
     def __init__(
         self,
-        turns: TurnStore,
+        turns: Turns,
         models: ModelCaller,
         gateway: TaskGateway,
-        outbox: Outbox,
+        outbox: Keeper,
         windows: Windows,
+        *,
+        on_turn: Callable[[], None] = lambda: None,
+        begun: str = BEGUN,
     ) -> None:
         """Make one.
 
@@ -87,12 +103,16 @@ class Conversations:
             gateway: Where work goes.
             outbox: Where it is kept while the gateway is away.
             windows: What a model is sent of a conversation.
+            on_turn: Told when the user has said something, and when it was answered.
+            begun: What is said where work was handed over.
         """
         self._turns = turns
         self._models = models
         self._gateway = gateway
         self._outbox = outbox
         self._windows = windows
+        self._on_turn = on_turn
+        self._begun = begun
         self._facts = TaskFacts(turns, gateway)
         self._asked = LastAsked()
         self._talking: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
@@ -113,13 +133,17 @@ class Conversations:
             TaleError: No model answers, or work is refused.
         """
         new = NewTurn("user", text)
-        if session is None:
-            turn = await self._turns.add(None, new)
-            async with self._alone(turn.session):
+        self._on_turn()
+        try:
+            if session is None:
+                turn = await self._turns.add(None, new)
+                async with self._alone(turn.session):
+                    return await self._answer(turn, workspace, report)
+            async with self._alone(session):
+                turn = await self._turns.add(session, new)
                 return await self._answer(turn, workspace, report)
-        async with self._alone(session):
-            turn = await self._turns.add(session, new)
-            return await self._answer(turn, workspace, report)
+        finally:
+            self._on_turn()
 
     def _alone(self, session: str) -> anyio.Lock:
         lock = self._talking.get(session)
@@ -177,11 +201,35 @@ class Conversations:
         work = Work(turn.text, workspace, turn.session, key=f"{turn.session}/{turn.seq}")
         task: str | None = None
         with anyio.CancelScope(shield=True):
+            work = replace(work, text=await self._with_what_it_means(turn))
             task = await self._submit(work)
-        said, kept = (_KEPT, work.key) if task is None else (_BEGUN, None)
+        said, kept = (_KEPT, work.key) if task is None else (self._begun, None)
         await report(Kept(work.key) if task is None else HandedOver(task))
         await report(Said(said))
         return Answer(turn.session, said, "", "ux", task, Usage(), kept)
+
+    async def _with_what_it_means(self, turn: Turn) -> str:
+        """Give a request with what it refers to, where it doesn't say all by itself."""
+        if not refers_back(turn.text):
+            return turn.text
+        said = await self._turns.turns(turn.session, after=max(0, turn.seq - 1 - _LOOKED_BACK))
+        means = referred_to(turn.text, exchanges([one for one in said if one.seq < turn.seq]))
+        means = [await self._with_result(one) for one in means]
+        taken = with_context(turn.text, means)
+        log.info("handover.refers_back", session=turn.session, turns=[one.seq for one in means])
+        # What it means must not make a request too long that was not.
+        return taken if len(taken.encode(errors="replace")) <= _WORK_BYTES else turn.text
+
+    async def _with_result(self, exchange: Exchange) -> Exchange:
+        """Add what a task came to; what can't be learned now is left out."""
+        if exchange.task is None:
+            return exchange
+        try:
+            stands = await self._gateway.stands(exchange.task)
+        except TaleError as error:
+            log.info("handover.result_missing", task=exchange.task, reason=error.message)
+            return exchange
+        return replace(exchange, answer=stands.answer, files=stands.files)
 
     async def _submit(self, work: Work) -> str | None:
         """Give the task that was begun, None where it begins later; either is recorded as said."""
@@ -193,7 +241,7 @@ class Conversations:
             log.warning("handover.kept", session=work.session, reason=error.message)
             await self._outbox.keep(work, NewTurn("assistant", _KEPT))
             return None
-        await self._turns.add(work.session, NewTurn("assistant", _BEGUN, task=task))
+        await self._turns.add(work.session, NewTurn("assistant", self._begun, task=task))
         return task
 
     async def _speak(

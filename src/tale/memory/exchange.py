@@ -33,9 +33,9 @@ class Work:
     """What is handed over.
 
     Attributes:
-        text: What is to be done.
+        text: What is to be done; behind it, what it refers to (`referring.with_context`).
         workspace: The folder in which; None leaves it to the gateway.
-        session: The conversation in which it came up.
+        session: The conversation in which it came up; empty where nobody is to know.
         key: Tells the turn; handed over twice, it is one task.
     """
 
@@ -54,6 +54,8 @@ class Standing:
         state: As `tasks.task.State` has it.
         words: What is known of how far it is: "is being worked on: 40 % are done."
         ended: When it came to its end; None while it has not.
+        answer: Its result in words, once it is done.
+        files: What it wrote.
     """
 
     task: str
@@ -61,6 +63,8 @@ class Standing:
     state: str
     words: str
     ended: datetime | None = None
+    answer: str = ""
+    files: tuple[str, ...] = ()
 
 
 class TaskTaker(Protocol):

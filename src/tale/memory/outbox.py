@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 from sqlalchemy import Connection, RowMapping, insert, select, update
@@ -23,7 +23,7 @@ from tale.storage.database import Database, storable
 from tale.storage.schema import outbox, turns
 from tale.telemetry import get_logger
 
-__all__ = ["Outbox", "Waiting", "deliver", "is_passing"]
+__all__ = ["Keeper", "Outbox", "Waiting", "deliver", "is_passing"]
 
 log = get_logger(__name__)
 
@@ -38,6 +38,14 @@ class Waiting:
 
     work: Work
     turn: int
+
+
+class Keeper(Protocol):
+    """Who keeps work; see `Outbox`."""
+
+    async def keep(self, work: Work, told: NewTurn) -> Turn:
+        """Record work together with the turn that tells the user of it."""
+        ...
 
 
 class Outbox:

@@ -14,7 +14,7 @@ from tale.errors import TaleError, TaskNotFound
 from tale.memory.exchange import Standing, TaskGateway
 from tale.memory.how_far import asked_how_far
 from tale.memory.outbox import is_passing
-from tale.memory.turns import TurnStore
+from tale.memory.turns import Turns
 from tale.telemetry import get_logger
 
 __all__ = ["TaskFacts", "in_a_sentence", "meant"]
@@ -37,7 +37,7 @@ class TaskFacts:
 
     def __init__(
         self,
-        turns: TurnStore,
+        turns: Turns,
         gateway: TaskGateway,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),

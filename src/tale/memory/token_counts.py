@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from tale.errors import TaleError
-from tale.memory.context import CountTokens, estimate_tokens
+from tale.memory.talk import CountTokens, estimate_tokens
 from tale.models.backend import Role
 from tale.models.caller import ModelCaller
 from tale.telemetry import get_logger

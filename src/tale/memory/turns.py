@@ -1,7 +1,7 @@
 """Conversations in the database: sessions and their turns, durable from the moment they are told.
 
-Turns of a session count from 1 without a gap. Only the ux server writes here. Above:
-`conversation` and `outbox`, and `servers.ux` to list them. Below: `storage.database`.
+Turns of a session count from 1; a gap is where some were forgotten. Only the ux server writes here.
+Above: `conversation` and `outbox`, and `servers.ux` to list them. Below: `storage.database`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
@@ -18,7 +18,7 @@ from tale.ids import next_id
 from tale.storage.database import Database, storable
 from tale.storage.schema import sessions, turns
 
-__all__ = ["NewTurn", "Session", "Turn", "TurnStore", "add_turn"]
+__all__ = ["NewTurn", "Session", "Turn", "TurnStore", "Turns", "add_turn", "title_of", "turn_of"]
 
 Speaker = Literal["user", "assistant"]
 
@@ -28,7 +28,7 @@ _TITLE_CHARACTERS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A conversation; `title` is the beginning of its first turn, `turns` how many it has."""
+    """A conversation; `title` is the beginning of its first turn, `turns` the last one's number."""
 
     id: str
     title: str
@@ -68,14 +68,42 @@ class Turn:
     interrupted: bool = False
 
 
+class Turns(Protocol):
+    """Where the turns of conversations are; see `TurnStore`."""
+
+    async def add(self, session: str | None, new: NewTurn) -> Turn:
+        """Record a turn, in a new session where none is given."""
+        ...
+
+    async def turns(self, identity: str, *, after: int = 0, limit: int | None = None) -> list[Turn]:
+        """Read the turns of a session."""
+        ...
+
+    async def tasks(self, identity: str, limit: int) -> list[str]:
+        """List the tasks that came of a session's turns, the newest first."""
+        ...
+
+
 class TurnStore:
     """The one place that reads and writes conversations."""
 
     def __init__(
-        self, database: Database, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        database: Database,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        also: Callable[[Connection, Turn], None] = lambda connection, turn: None,
     ) -> None:
+        """Make one.
+
+        Args:
+            database: Where they are kept.
+            now: The time.
+            also: What else is recorded with a turn, in the same transaction.
+        """
         self._database = database
         self._now = now
+        self._also = also
 
     async def add(self, session: str | None, new: NewTurn) -> Turn:
         """Record a turn, in a new session where none is given.
@@ -84,7 +112,13 @@ class TurnStore:
             SessionNotFound: There is no such session.
         """
         at = self._now()
-        return await self._database.write(lambda connection: add_turn(connection, session, new, at))
+
+        def record(connection: Connection) -> Turn:
+            turn = add_turn(connection, session, new, at)
+            self._also(connection, turn)
+            return turn
+
+        return await self._database.write(record)
 
     async def get(self, identity: str) -> Session:
         """Look up a session.
@@ -110,7 +144,7 @@ class TurnStore:
 
         def work(connection: Connection) -> list[Turn]:
             rows = connection.execute(last).mappings().all()
-            return [_turn(row) for row in reversed(rows)]
+            return [turn_of(row) for row in reversed(rows)]
 
         return await self._database.read(work)
 
@@ -146,12 +180,16 @@ def add_turn(connection: Connection, session: str | None, new: NewTurn, at: date
 
 def _create(connection: Connection, text: str, at: datetime) -> str:
     identity = next_id(_PREFIX, at, connection.scalar(select(func.max(sessions.c.id))))
-    line = " ".join(text.split())
-    short = line if len(line) <= _TITLE_CHARACTERS else f"{line[: _TITLE_CHARACTERS - 1]}…"
     connection.execute(
-        insert(sessions).values(id=identity, title=short, turns=0, created=at, updated=at)
+        insert(sessions).values(id=identity, title=title_of(text), turns=0, created=at, updated=at)
     )
     return identity
+
+
+def title_of(text: str) -> str:
+    """Call a session after one of its turns."""
+    line = " ".join(text.split())
+    return line if len(line) <= _TITLE_CHARACTERS else f"{line[: _TITLE_CHARACTERS - 1]}…"
 
 
 def _load(connection: Connection, identity: str, *, lock: bool = False) -> Session:
@@ -166,5 +204,6 @@ def _load(connection: Connection, identity: str, *, lock: bool = False) -> Sessi
     return Session(**row)
 
 
-def _turn(row: RowMapping) -> Turn:
+def turn_of(row: RowMapping) -> Turn:
+    """Read a turn from its row."""
     return Turn(**row)

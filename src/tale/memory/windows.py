@@ -1,28 +1,37 @@
 """The windows of all conversations: where each begins now, and the next one computed ahead.
 
 A window that has moved has a beginning that no model has computed: two thousand tokens take the
-embedded ux model twenty seconds. So the old one is used as long as it fits, and the new one
-computed meanwhile, whenever the model has nothing to do. Where a window begins is kept in memory
-only: after a restart it is where it would be had everything been computed in time. Above:
-`conversation`; `servers.ux` runs it. Below: `context` (decides), the models server.
+embedded ux model twenty seconds. So the old one is used as long as it fits, while what the next one
+leaves out is summed up and the next one computed, whenever the model has nothing to do. Where a
+window begins is kept in memory only: after a restart it is where it would be had everything been
+computed in time. Above: `conversation`; `servers.ux` runs it. Below: `talk` and `context` (decide),
+`summarising`, `recalling`, the models server.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 import anyio
 
 from tale.errors import TaleError
-from tale.memory.context import (
+from tale.memory.context import Head, Window, assemble
+from tale.memory.recalling import Recalling
+from tale.memory.shares import Shares, shares
+from tale.memory.summarising import Outcome, Summarising
+from tale.memory.summary import cover, rolling
+from tale.memory.talk import (
+    JOINT_TOKENS,
     MESSAGE_TOKENS,
     CountTokens,
     beginning,
+    estimate_tokens,
+    fitting,
     room_after,
     tokens_from,
-    window,
 )
 from tale.memory.token_counts import TokenCounts
 from tale.memory.turns import Turn
@@ -30,16 +39,79 @@ from tale.models.backend import Message, Role
 from tale.models.caller import ModelCaller
 from tale.telemetry import get_logger
 
-__all__ = ["Windows"]
+__all__ = ["FRESH_TOKENS", "Pinned", "Shown", "Windows"]
 
 log = get_logger(__name__)
 
+FRESH_TOKENS: Final = 64
+"""What may be recalled for one request: it is computed before the first word, at 110 tokens a
+second on two cores, beside a question of some 25."""
 _ROLE: Final[Role] = "ux"
 _SESSIONS: Final = 1024
 """Conversations whose beginning is remembered; of others it is worked out."""
 _PAUSE_SECONDS: Final = 1.0
 """Between two tries, where somebody else needed the model."""
 _AHEAD_SECONDS: Final = 300.0
+
+
+class Pinned(Protocol):
+    """Who knows the facts that every window has."""
+
+    async def facts(self, session: str) -> Sequence[str]:
+        """Give them as lines, those that matter most first; raises `tale.errors.TaleError`s."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A window to be looked at.
+
+    Attributes:
+        budget: Tokens that it may have.
+        summed_up: Whether its summary tells of all that was said before it.
+    """
+
+    window: Window
+    budget: int
+    summed_up: bool
+
+
+@dataclass(slots=True)
+class _Live:
+    """A conversation's window as it is now."""
+
+    head: Head
+    quotes: dict[int, str]
+    summed_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """How a window is measured: by whose tokens, under which budget."""
+
+    budget: int
+    sizes: Shares
+    count: CountTokens
+
+    def begins(self, turns: Sequence[Turn], quotes: Mapping[int, str]) -> int:
+        return beginning(
+            turns,
+            room=self.sizes.turns,
+            turn=self.sizes.turn,
+            count_tokens=self.count,
+            quotes=quotes,
+        )
+
+    def fits(self, live: _Live, turns: Sequence[Turn]) -> bool:
+        taken = tokens_from(
+            live.head.begins,
+            turns,
+            turn=self.sizes.turn,
+            count_tokens=self.count,
+            quotes=live.quotes,
+        )
+        block = live.head.block
+        return taken + (self.count(block) if block else 0) <= self.sizes.room
 
 
 class Windows:
@@ -51,6 +123,10 @@ class Windows:
         system: str,
         *,
         budget: int,
+        fresh: int | None = FRESH_TOKENS,
+        summarising: Summarising | None = None,
+        recalling: Recalling | None = None,
+        pinned: Pinned | None = None,
         pause: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         """Make them.
@@ -59,28 +135,58 @@ class Windows:
             models: Who counts tokens and computes ahead.
             system: The system prompt of all of them.
             budget: Tokens that a whole prompt may have.
+            fresh: Tokens that may be recalled for one request; None where a model computes them
+                in no time.
+            summarising: Sums up what windows leave behind; without it that is gone from them.
+            recalling: Looks up what requests are about; without it nothing is.
+            pinned: Who knows the facts that every window has.
             pause: Waits between two tries.
         """
         self._models = models
         self._system = system
         self._budget = budget
+        self._fresh = fresh
+        self._summarising = summarising
+        self._recalling = recalling
+        self._pinned = pinned
         self._pause = pause
         self._counts = TokenCounts(models)
-        self._begins: OrderedDict[str, int] = OrderedDict()
+        self._live: OrderedDict[str, _Live] = OrderedDict()
         self._grown: dict[str, Sequence[Turn]] = {}
         self._stirred = anyio.Event()
+        self._rested = anyio.Event()
 
     async def of(self, session: str, turns: Sequence[Turn]) -> tuple[Message, ...]:
         """Give the window in which the last turn of a conversation is answered."""
-        count = await self._count(turns)
-        room = room_after(self._system, self._budget, count)
-        begins = beginning(turns, room=room, count_tokens=count)
-        now = self._begins.get(session, begins)
-        if now < begins and tokens_from(now, turns, count) > room:
+        live = self._live.get(session)
+        if live is None:
+            live = await self._worked_out(session, turns, self._budget, _ROLE)
+        measure = await self._measure(turns, live)
+        begins = measure.begins(turns, live.quotes)
+        if live.head.begins < begins and not measure.fits(live, turns):
             log.info("window.moved_in_need", session=session, begins=begins)
-            now = begins
-        self._remember(session, now)
-        return window(self._system, turns, begins=now)
+            live.head, live.summed_up = await self._head(session, begins, measure.sizes)
+        await self._recall(live, turns, measure)
+        self._remember(session, live)
+        return self._assembled(live, turns, measure).messages
+
+    async def shown(
+        self, session: str, turns: Sequence[Turn], *, role: Role = _ROLE, budget: int | None = None
+    ) -> Shown:
+        """Give the window as it would be sent now, and what it is made of; nothing changes.
+
+        Args:
+            session: The conversation.
+            turns: Its turns.
+            role: The model that it is for.
+            budget: Tokens that a prompt for that model may have.
+        """
+        own = role == _ROLE and budget is None
+        live = self._live.get(session) if own else None
+        if live is None:
+            live = await self._worked_out(session, turns, budget or self._budget, role)
+        measure = await self._measure(turns, live, budget or self._budget, role)
+        return Shown(self._assembled(live, turns, measure), measure.budget, live.summed_up)
 
     def grown(self, session: str, turns: Sequence[Turn]) -> None:
         """Hear that a turn was answered: the window may have to move before the next one."""
@@ -88,44 +194,157 @@ class Windows:
         self._grown[session] = turns
         self._stirred.set()
 
+    async def caught_up(self) -> None:
+        """Wait until the window of every conversation that has grown is ready for its next turn."""
+        while self._grown:
+            self._rested = anyio.Event()
+            await self._rested.wait()
+
+    def forget(self, sessions: Iterable[str] | None = None) -> None:
+        """Drop what is remembered of the windows of some conversations, or of all.
+
+        They are worked out anew.
+        """
+        for session in [*self._live] if sessions is None else sessions:
+            self._live.pop(session, None)
+            self._grown.pop(session, None)
+
     async def run(self) -> None:
         """Compute the windows that conversations will move to, until cancelled."""
         while True:
             while not self._grown:
+                self._rested.set()
                 self._stirred = anyio.Event()
                 await self._stirred.wait()
             session, turns = next(iter(self._grown.items()))
-            done = await self._computed(session, turns)
-            if done and self._grown.get(session) is turns:
-                del self._grown[session]
-            elif not done:
+            try:
+                done = await self._computed(session, turns)
+            except TaleError as error:
+                log.info("window.not_computed", session=session, reason=error.message)
+                done = True
+            if not done:
                 await self._pause(_PAUSE_SECONDS)
+            elif self._grown.get(session) is turns:
+                del self._grown[session]
 
     async def _computed(self, session: str, turns: Sequence[Turn]) -> bool:
         """Move a window if it has to; False where the model had no time for it."""
-        count = await self._count(turns)
-        room = room_after(self._system, self._budget, count)
-        begins = beginning(turns, room=room, count_tokens=count)
-        if begins <= self._begins.get(session, begins):
+        live = self._live.get(session)
+        if live is None:
             return True
-        try:
-            messages = window(self._system, turns, begins=begins)
-            if not await self._models.compute_ahead(messages, _ROLE, _AHEAD_SECONDS):
-                return False
-        except TaleError as error:
-            log.info("window.not_computed", session=session, reason=error.message)
+        before = live.head
+        measure = await self._measure(turns, live)
+        begins = max(before.begins, measure.begins(turns, live.quotes))
+        if begins == before.begins and live.summed_up:
             return True
-        log.info("window.moved", session=session, begins=begins)
-        self._remember(session, begins)
+        if await self._sum_up(session, begins, measure.sizes) == "busy":
+            return False
+        head, summed_up = await self._head(session, begins, measure.sizes)
+        if head == before:
+            return True
+        messages = self._assembled(replace(live, head=head), turns, measure).messages
+        if not await self._models.compute_ahead(messages, _ROLE, _AHEAD_SECONDS):
+            return False
+        if live.head is before:
+            log.info("window.moved", session=session, begins=begins)
+            live.head, live.summed_up = head, summed_up
         return True
 
-    async def _count(self, turns: Sequence[Turn]) -> CountTokens:
-        texts = (self._system, *(turn.text for turn in turns))
-        room = self._budget // 2 - MESSAGE_TOKENS * len(texts)
-        return await self._counts.of(_ROLE, texts, room=room)
+    async def _sum_up(self, session: str, begins: int, sizes: Shares) -> Outcome:
+        if self._summarising is None:
+            return "done"
+        return await self._summarising.up_to(session, begins, chunk=sizes.chunk, prose=sizes.prose)
 
-    def _remember(self, session: str, begins: int) -> None:
-        self._begins[session] = begins
-        self._begins.move_to_end(session)
-        while len(self._begins) > _SESSIONS:
-            self._begins.popitem(last=False)
+    async def _worked_out(
+        self, session: str, turns: Sequence[Turn], budget: int, role: Role
+    ) -> _Live:
+        """Give a window as it would be had everything been computed in time."""
+        live = _Live(Head(), {}, summed_up=True)
+        if self._recalling and turns:
+            try:
+                live.quotes = await self._recalling.before(session, turns[0].seq - 1)
+            except TaleError as error:
+                log.info("memory.not_read", session=session, reason=error.message)
+        measure = await self._measure(turns, live, budget, role)
+        begins = measure.begins(turns, live.quotes)
+        live.head, live.summed_up = await self._head(session, begins, measure.sizes)
+        return live
+
+    async def _head(self, session: str, begins: int, sizes: Shares) -> tuple[Head, bool]:
+        """Give what stands before the turns, and whether all that was said before is in it."""
+        try:
+            known = await self._pinned.facts(session) if self._pinned else ()
+            facts = _fitting_lines(known, sizes.facts)
+            if self._summarising is None or begins <= 1:
+                return Head(begins, facts), True
+            parts = cover(await self._summarising.of(session), before=begins)
+        except TaleError as error:
+            log.info("memory.not_read", session=session, reason=error.message)
+            return Head(begins), False
+        whole = bool(parts) and parts[-1].last >= begins - 1
+        return Head(begins, facts, rolling(parts, sizes.summary)), whole
+
+    async def _recall(self, live: _Live, turns: Sequence[Turn], measure: _Measure) -> None:
+        request = turns[-1]
+        if self._recalling is None or request.seq in live.quotes:
+            return
+        shown = [one for one in turns if one.seq >= live.head.begins]
+        window = self._assembled(live, turns, measure)
+        room = min(measure.sizes.recalled, self._budget - window.tokens - JOINT_TOKENS)
+        there = "\n".join(live.quotes.get(one.seq, "") for one in shown)
+        if quote := await self._recalling.of(request, shown, there, room):
+            live.quotes[request.seq] = quote
+
+    def _assembled(self, live: _Live, turns: Sequence[Turn], measure: _Measure) -> Window:
+        return assemble(
+            self._system,
+            turns,
+            budget=measure.budget,
+            sizes=measure.sizes,
+            head=live.head,
+            quotes=live.quotes,
+            count_tokens=measure.count,
+        )
+
+    async def _measure(
+        self,
+        turns: Sequence[Turn],
+        live: _Live,
+        budget: int | None = None,
+        role: Role = _ROLE,
+    ) -> _Measure:
+        """Have counted what a window may be made of."""
+        budget = budget or self._budget
+        sizes = self._sizes(budget)
+        texts = (
+            self._system,
+            live.head.block,
+            *live.quotes.values(),
+            *(fitting(turn.text, sizes.turn) for turn in turns),
+        )
+        room = budget // 2 - MESSAGE_TOKENS * len(texts)
+        return _Measure(budget, sizes, await self._counts.of(role, texts, room=room))
+
+    def _sizes(self, budget: int) -> Shares:
+        """Give what the parts may have, always the same for a budget: so it is estimated."""
+        sizes = shares(room_after(self._system, budget), self._fresh)
+        if self._summarising is None and self._pinned is None:
+            return replace(sizes, facts=0, summary=0, turns=sizes.room)
+        return sizes
+
+    def _remember(self, session: str, live: _Live) -> None:
+        self._live[session] = live
+        self._live.move_to_end(session)
+        while len(self._live) > _SESSIONS:
+            self._live.popitem(last=False)
+
+
+def _fitting_lines(lines: Sequence[str], tokens: int) -> str:
+    """Give as many of the first lines as there are tokens for."""
+    kept: list[str] = []
+    for line in lines:
+        tokens -= estimate_tokens(line)
+        if tokens < 0:
+            break
+        kept.append(" ".join(line.split()))
+    return "\n".join(kept)

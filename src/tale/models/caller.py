@@ -113,6 +113,19 @@ class ModelCaller(Protocol):
         """
         ...
 
+    async def in_spare_time(
+        self, request: ChatRequest, target: str, deadline_s: float
+    ) -> str | None:
+        """Have a request answered while a model has nothing to do.
+
+        Returns:
+            The answer; None where somebody who waits for one needed the model meanwhile.
+
+        Raises:
+            TaleError: Nobody is there, or the model failed.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Script:
@@ -143,6 +156,8 @@ class ScriptedModels:
         purposes: What each of them was for.
         counted: The texts whose tokens were counted.
         ahead: The beginnings that were to be computed.
+        spare: What is answered in spare time, in this order; then "" for ever.
+        asked_in_spare_time: The requests that were to be answered then.
         busy: How often somebody else needs the model when one is.
         outcomes: What was said of answers, which are called `r-1`, `r-2`, ….
         stopped: How many answers were left before their end.
@@ -154,6 +169,8 @@ class ScriptedModels:
         self.purposes: list[Purpose] = []
         self.counted: list[str] = []
         self.ahead: list[Sequence[Message]] = []
+        self.spare: list[str | TaleError] = []
+        self.asked_in_spare_time: list[ChatRequest] = []
         self.busy = 0
         self.outcomes: list[tuple[str, bool]] = []
         self.stopped = 0
@@ -205,6 +222,21 @@ class ScriptedModels:
         self.ahead.append(messages)
         self.busy -= 1
         return self.busy < 0
+
+    async def in_spare_time(
+        self, request: ChatRequest, target: str, deadline_s: float
+    ) -> str | None:
+        """Answer from the list; it is interrupted as often as `busy` says."""
+        del target, deadline_s
+        await anyio.lowlevel.checkpoint()
+        self.asked_in_spare_time.append(request)
+        self.busy -= 1
+        if self.busy >= 0:
+            return None
+        answer = self.spare.pop(0) if self.spare else ""
+        if isinstance(answer, TaleError):
+            raise answer
+        return answer
 
 
 class _ScriptedAnswer:

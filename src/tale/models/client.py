@@ -212,6 +212,25 @@ class ModelClient:
         except ValidationError as error:
             raise ServiceUnavailable(f"{WHOSE} computed ahead in an unknown way.") from error
 
+    async def in_spare_time(
+        self, request: ChatRequest, target: str, deadline_s: float
+    ) -> str | None:
+        """Have a request answered while a model has nothing to do.
+
+        Returns:
+            The answer; None where somebody who waits for one needed the model meanwhile.
+
+        Raises:
+            ServiceUnavailable: The models server isn't there.
+            DeadlineExceeded: The time ran out.
+            TaleError: The model failed.
+        """
+        body = await self._post("/pool/spare", request_body(target, request), deadline_s)
+        try:
+            return _Spare.model_validate_json(body).text
+        except ValidationError as error:
+            raise ServiceUnavailable(f"{WHOSE} answered in an unknown way.") from error
+
     async def _post(self, path: str, body: Mapping[str, object], deadline_s: float) -> bytes:
         """Call one of its own paths, once."""
         session = self._session = self._session or open_session()
@@ -281,6 +300,10 @@ class ModelClient:
 
 class _Counts(BaseModel):
     counts: tuple[int, ...]
+
+
+class _Spare(BaseModel):
+    text: str | None
 
 
 class _Ahead(BaseModel):

@@ -19,7 +19,7 @@ import anyio
 import anyio.abc
 
 from tale.errors import CoreModelPinned, ModelError, UnknownModel
-from tale.models.ahead import compute_ahead
+from tale.models.ahead import SpareAnswer, answer_in_spare_time, compute_ahead
 from tale.models.answer import Answer, Completion
 from tale.models.backend import Backend, ChatRequest, Message, Role, Tokenizer
 from tale.models.dispatch import Dispatch
@@ -273,6 +273,20 @@ class ModelPool:
         if model is None:
             return False
         return await compute_ahead(model, messages, policy=self._policy, clock=self._clock)
+
+    async def answer_in_spare_time(self, name: str, request: ChatRequest) -> SpareAnswer | None:
+        """Have a request answered while a core model has nothing to do; see `compute_ahead`.
+
+        Returns:
+            The answer; None where somebody else needed the model, or it isn't there.
+
+        Raises:
+            ModelError: The model failed.
+        """
+        model = self._roster.core_named(name)
+        if model is None:
+            return None
+        return await answer_in_spare_time(model, request, policy=self._policy, clock=self._clock)
 
     def facts(self) -> tuple[ModelFacts, ...]:
         """Describe every model that may be asked for, as the router sees it."""

@@ -130,7 +130,7 @@ def build_app(
     routes = [
         Route(CHAT_PATH, chat, methods=["POST"]),
         *model_routes(pool),
-        *pool_routes(pool, routing),
+        *pool_routes(pool, routing, ledger),
         *(usage_routes(ledger) if ledger else ()),
         Route("/mcp", mcp, methods=["GET", "POST", "DELETE"]),
     ]

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from tale.errors import InvalidRequest, UnknownModel
 from tale.models.headers import DEADLINE_HEADER
+from tale.models.ledger import Noting
 from tale.models.model_pool import ModelPool
 from tale.models.router import RouteRequest
 from tale.servers.http_body import answering, body_of, json_reply
@@ -26,6 +27,7 @@ from tale.servers.openai_shapes import (
     parse_text,
     parse_texts,
 )
+from tale.servers.recording import own_entry
 from tale.servers.routing import Routing
 
 __all__ = ["model_routes", "pool_routes"]
@@ -76,8 +78,8 @@ def model_routes(pool: ModelPool) -> list[Route]:
     ]
 
 
-def pool_routes(pool: ModelPool, routing: Routing) -> list[Route]:
-    """Give the routes of `/pool`."""
+def pool_routes(pool: ModelPool, routing: Routing, ledger: Noting | None = None) -> list[Route]:
+    """Give the routes of `/pool`; without a ledger nothing is noted."""
 
     async def status(request: Request) -> Response:
         del request
@@ -96,6 +98,18 @@ def pool_routes(pool: ModelPool, routing: Routing) -> list[Route]:
     async def route(request: Request) -> Response:
         return json_reply(routing.decide(RouteRequest(parse_text(await body_of(request)))))
 
+    return [
+        Route("/pool", answering(status), methods=["GET"]),
+        Route("/pool/route", answering(route), methods=["POST"]),
+        Route("/pool/load", answering(load), methods=["POST"]),
+        Route("/pool/unload", answering(unload), methods=["POST"]),
+        *_quiet_routes(pool, ledger),
+    ]
+
+
+def _quiet_routes(pool: ModelPool, ledger: Noting | None) -> list[Route]:
+    """Give the routes of what nobody waits for an answer of."""
+
     async def tokens(request: Request) -> Response:
         name, texts = parse_texts(await body_of(request))
         counts: list[int] = []
@@ -111,13 +125,18 @@ def pool_routes(pool: ModelPool, routing: Routing) -> list[Route]:
         whole = await pool.compute_ahead(call.model, call.request.messages)
         return json_reply({"whole": whole})
 
+    async def spare(request: Request) -> Response:
+        call = parse_chat(await body_of(request))
+        at, begun = time.time(), time.monotonic()
+        answer = await pool.answer_in_spare_time(call.model, call.request)
+        if answer is not None and ledger is not None:
+            ledger.note(own_entry(call.request, answer, at, time.monotonic() - begun))
+        return json_reply({"text": None if answer is None else answer.text})
+
     return [
-        Route("/pool", answering(status), methods=["GET"]),
-        Route("/pool/route", answering(route), methods=["POST"]),
         Route("/pool/tokens", answering(tokens), methods=["POST"]),
         Route("/pool/ahead", answering(ahead), methods=["POST"]),
-        Route("/pool/load", answering(load), methods=["POST"]),
-        Route("/pool/unload", answering(unload), methods=["POST"]),
+        Route("/pool/spare", answering(spare), methods=["POST"]),
     ]
 
 

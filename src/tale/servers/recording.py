@@ -20,15 +20,16 @@ from tale.errors import (
     ModelError,
     TaleError,
 )
+from tale.models.ahead import SpareAnswer
 from tale.models.answer import Answer, Completion, Try
-from tale.models.backend import Chunk, FinishReason, Message, Role, Usage
+from tale.models.backend import ChatRequest, Chunk, FinishReason, Message, Role, Usage
 from tale.models.decision import Decision
 from tale.models.entry import Entry
 from tale.models.headers import OWN_HEADER, SESSION_HEADER
 from tale.models.pool_policy import estimated_tokens
 from tale.servers.openai_shapes import ChatCall
 
-__all__ = ["CLIENT_GONE", "Recording"]
+__all__ = ["CLIENT_GONE", "Recording", "own_entry"]
 
 CLIENT_GONE: Final = "client_gone"
 """The error code of a request whose caller went away before the answer's end."""
@@ -197,6 +198,35 @@ def _help_of(answer: Entry, whole: Completion, number: int) -> Entry:
         fell_back=whole.fell_back,
         error="",
         ok=None,
+    )
+
+
+def own_entry(request: ChatRequest, answer: SpareAnswer, at: float, seconds: float) -> Entry:
+    """Give the entry of an answer that tale asked for itself, while nobody else asked.
+
+    Args:
+        request: What was asked.
+        answer: What came.
+        at: Unix time at which it was asked for.
+        seconds: How long it took, its prompt included.
+    """
+    size = sum(len(message.content.encode(errors="replace")) for message in request.messages)
+    return Entry(
+        id=f"chatcmpl-{uuid.uuid4().hex}",
+        at=at,
+        session=None,
+        own=True,
+        model=answer.model,
+        role=answer.role,
+        kind="extract",
+        band="easy",
+        usage=answer.usage or Usage(),
+        said=_new_text(request.messages),
+        prompt_bytes=size,
+        first_token=None,
+        seconds=seconds,
+        finish=answer.finish,
+        estimated=estimated_tokens(request),
     )
 
 

@@ -1,20 +1,26 @@
 """The ux server: conversations as MCP tools.
 
-`chat`, `kept_task`, `sessions`, `session`: the wire on this side, `memory.conversation` on the
-other; beside them the outbox is emptied. Above: the command line, any MCP client. Below: `memory`
-here, models by way of the models server, tasks by way of the gateway.
+`chat`, `kept_task`, `sessions`, `session`, `context`: the wire on this side,
+`memory.conversation` on the other; `memory_tools` has those for what is remembered. Beside them the
+outbox is emptied, windows are made ready, the index is kept, and notes are distilled. Above: the
+command line, any MCP client. Below: `memory` here, models by way of the models server, tasks by way
+of the gateway.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
+from sqlalchemy import Connection
 from starlette.applications import Starlette
 
+from tale.errors import SessionNotFound
+from tale.memory.context import Part
 from tale.memory.conversation import ANSWER_TOKENS, Conversations
+from tale.memory.distilling import Distilling
 from tale.memory.exchange import (
     Answer,
     Event,
@@ -27,32 +33,53 @@ from tale.memory.exchange import (
     TaskGateway,
     Work,
 )
+from tale.memory.forgetting import Doomed, Forgetting
+from tale.memory.hearing import note_plainly
+from tale.memory.index import purge
+from tale.memory.indexing import Indexing
+from tale.memory.notes import NoteStore
 from tale.memory.outbox import Outbox, deliver
-from tale.memory.turns import Session, Turn, TurnStore
+from tale.memory.pins import NotePins
+from tale.memory.private import PREFIX as PRIVATE
+from tale.memory.private import PRIVATE_BEGUN, Discreet, NoOutbox, PrivateTurns
+from tale.memory.recalling import Recalling, forget_recalled
+from tale.memory.referring import apart
+from tale.memory.retrieval import Retrieval
+from tale.memory.searching import MemoryFinder
+from tale.memory.summaries import SummaryStore, forget_summaries
+from tale.memory.summarising import Summarising
+from tale.memory.talk import first_needed
+from tale.memory.turns import Session, TurnStore
 from tale.memory.windows import Windows
+from tale.models.backend import Role
 from tale.models.caller import ModelCaller
 from tale.models.client import ModelClient, models_url
 from tale.prompts import CHAT_SYSTEM
 from tale.servers.mcp_app import McpApp, Progress
+from tale.servers.memory_tools import MemoryTools, turn_view
 from tale.servers.runner import ServerContext, run_server
 from tale.servers.steps import ToolCaller
 from tale.storage.database import Database
 from tale.tasks.task import check_prompt
 from tale.wire.chat_contracts import (
     CHAT,
+    CONTEXT,
     KEPT_TASK,
     SESSION,
     SESSIONS,
     ChatReply,
     ChatRequest,
+    ContextReply,
+    ContextRequest,
     KeptReply,
     KeptRequest,
+    LeftOutView,
+    PartView,
     SessionList,
     SessionRequest,
     SessionsRequest,
     SessionTurns,
     SessionView,
-    TurnView,
 )
 from tale.wire.contracts import (
     SHOW,
@@ -85,7 +112,10 @@ class RemoteGateway:
     async def submit(self, work: Work) -> str:
         """Record a task there and give its id."""
         request = SubmitRequest(
-            text=work.text, workspace=work.workspace, session=work.session, key=work.key
+            text=work.text,
+            workspace=work.workspace,
+            session=work.session or None,
+            key=work.key,
         )
         return (await self._services.call(SUBMIT, request, deadline=self._deadline)).id
 
@@ -94,7 +124,15 @@ class RemoteGateway:
         found = await self._services.call(SHOW, ShowRequest(id=task), deadline=self._deadline)
         words = found.progress.words if found.progress else f"is {found.state}."
         words = words.removeprefix(f"Task {task} ")
-        return Standing(task, found.text, found.state, words, found.finished)
+        return Standing(
+            task,
+            apart(found.text)[0],
+            found.state,
+            words,
+            found.finished,
+            found.answer or "",
+            found.files,
+        )
 
 
 class Ux:
@@ -107,6 +145,11 @@ class Ux:
         gateway: TaskGateway,
         outbox: Outbox,
         windows: Windows,
+        *,
+        private: Windows,
+        memory: MemoryTools | None = None,
+        budgets: Mapping[Role, int] | None = None,
+        on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         """Make one.
 
@@ -116,10 +159,23 @@ class Ux:
             gateway: Where work goes.
             outbox: Where it is kept while the gateway is away.
             windows: What a model is sent of a conversation.
+            private: The same of conversations that are not kept.
+            memory: The tools for what is remembered.
+            budgets: Tokens that a prompt may have for a role's model, to show its window; as the
+                windows are where missing.
+            on_turn: Told when the user has said something, and when it was answered.
         """
         self._turns = turns
-        self._conversations = Conversations(turns, models, gateway, outbox, windows)
+        self._windows = windows
+        self._budgets = budgets or {}
+        self._conversations = Conversations(
+            turns, models, gateway, outbox, windows, on_turn=on_turn
+        )
+        self._private = Conversations(
+            PrivateTurns(), models, Discreet(gateway), NoOutbox(), private, begun=PRIVATE_BEGUN
+        )
         self._outbox = outbox
+        self._memory = memory
 
     def app(self) -> Starlette:
         """Build the application that serves them."""
@@ -128,6 +184,9 @@ class Ux:
         app.add(KEPT_TASK, self.kept_task)
         app.add(SESSIONS, self.sessions)
         app.add(SESSION, self.session)
+        if self._memory is not None:
+            self._memory.add_to(app)
+        app.add(CONTEXT, self.context)
         return app.build()
 
     async def chat(self, request: ChatRequest, progress: Progress) -> ChatReply:
@@ -137,7 +196,9 @@ class Ux:
             await progress(_write(event))
 
         text = check_prompt(request.text)
-        answer = await self._conversations.say(text, request.session, request.workspace, report)
+        private = request.private or (request.session or "").startswith(PRIVATE)
+        conversations = self._private if private else self._conversations
+        answer = await conversations.say(text, request.session, request.workspace, report)
         return _reply(answer)
 
     async def kept_task(self, request: KeptRequest, progress: Progress) -> KeptReply:
@@ -156,7 +217,35 @@ class Ux:
         del progress
         session = await self._turns.get(request.id)
         turns = await self._turns.turns(request.id, limit=request.limit)
-        return SessionTurns(session=_session_view(session), turns=tuple(map(_turn_view, turns)))
+        return SessionTurns(session=_session_view(session), turns=tuple(map(turn_view, turns)))
+
+    async def context(self, request: ContextRequest, progress: Progress) -> ContextReply:
+        """Show what a model would be sent of a conversation now."""
+        del progress
+        session = await self._session_or_last(request.session)
+        turns = await self._turns.turns(session.id, after=first_needed(session.turns))
+        budget = self._budgets.get(request.model)
+        shown = await self._windows.shown(session.id, turns, role=request.model, budget=budget)
+        return ContextReply(
+            session=session.id,
+            model=request.model,
+            tokens=shown.window.tokens,
+            budget=shown.budget,
+            begins=shown.window.begins,
+            parts=tuple(map(_part_view, shown.window.parts)),
+            left_out=LeftOutView(
+                turns=shown.window.left_out + first_needed(session.turns),
+                summed_up=shown.summed_up,
+                shortened=shown.window.shortened,
+            ),
+        )
+
+    async def _session_or_last(self, identity: str | None) -> Session:
+        if identity is not None:
+            return await self._turns.get(identity)
+        if last := await self._turns.latest(1):
+            return last[0]
+        raise SessionNotFound("No conversations yet.", hint="`tale chat` begins one.")
 
 
 @asynccontextmanager
@@ -173,11 +262,49 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
     ):
         outbox = Outbox(database)
         tasks.start_soon(deliver, outbox, RemoteGateway(services, deadline=_DELIVERY_SECONDS))
-        room = context.settings.models.ux.context - ANSWER_TOKENS
-        windows = Windows(client, CHAT_SYSTEM, budget=min(_WINDOW_TOKENS, room))
-        tasks.start_soon(windows.run)
+        models = context.settings.models
+        turns = TurnStore(database, also=note_plainly)
+        retrieval = Retrieval(database)
+        indexing = Indexing(retrieval)
+        distilling = Distilling(database, client)
+        budget = min(_WINDOW_TOKENS, models.ux.context - ANSWER_TOKENS)
+        windows = Windows(
+            client,
+            CHAT_SYSTEM,
+            budget=budget,
+            summarising=Summarising(client, turns, SummaryStore(database)),
+            recalling=Recalling(database, retrieval),
+            pinned=NotePins(NoteStore(database)),
+        )
+        private = Windows(client, CHAT_SYSTEM, budget=budget)
+        for background in (windows, private, indexing, distilling):
+            tasks.start_soon(background.run)
+        memory = MemoryTools(
+            database,
+            MemoryFinder(database, retrieval),
+            Forgetting(database, [_forget_what_was_made]),
+            typed=context.paths.data / "chat_history",
+            on_forgotten=windows.forget,
+            indexing=indexing,
+        )
         gateway = RemoteGateway(services, deadline=_SUBMIT_SECONDS)
-        ux = Ux(TurnStore(database), client, gateway, outbox, windows)
+
+        def on_turn() -> None:
+            distilling.said()
+            indexing.stir()
+
+        budgets: dict[Role, int] = {"task": models.task.context - ANSWER_TOKENS}
+        ux = Ux(
+            turns,
+            client,
+            gateway,
+            outbox,
+            windows,
+            private=private,
+            memory=memory,
+            budgets=budgets,
+            on_turn=on_turn,
+        )
         yield ux.app()
         tasks.cancel_scope.cancel()
 
@@ -225,16 +352,23 @@ def _session_view(session: Session) -> SessionView:
     )
 
 
-def _turn_view(turn: Turn) -> TurnView:
-    return TurnView(
-        seq=turn.seq,
-        speaker=turn.speaker,
-        text=turn.text,
-        at=turn.at,
-        model=turn.model,
-        task=turn.task,
-        interrupted=turn.interrupted,
+def _part_view(part: Part) -> PartView:
+    return PartView(
+        name=part.name,
+        tokens=part.tokens,
+        cached=part.stable,
+        count=part.count,
+        text=part.text,
     )
+
+
+def _forget_what_was_made(connection: Connection, doomed: Doomed) -> None:
+    """Take out what was made of turns that go: their words in the index, summaries, quotes."""
+    purge(connection)
+    for session, seqs in doomed.turns.items():
+        for seq in seqs:
+            forget_summaries(connection, session, seq, seq)
+            forget_recalled(connection, session, seq, seq)
 
 
 if __name__ == "__main__":

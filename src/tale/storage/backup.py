@@ -4,15 +4,17 @@
     tale.db.backup-1    the one before
 
 Made by SQLite's online backup, while others read and write. A copy that is not sound never takes
-the place of one that is. Above: the gateway, which makes them; `rescue`, which goes back to them.
+the place of one that is. Above: the gateway, which makes them; `memory.forgetting`, which has what
+was forgotten go from them, too; `rescue`, which goes back to them.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable
-from contextlib import closing, suppress
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -68,7 +70,7 @@ def back_up(file: Path) -> Path:
     """
     newest, older = backups_of(file)
     half = file.with_name(f"{file.name}.backup-half")
-    with faults_of(str(half)):
+    with faults_of(str(half)), _alone(file):
         try:
             half.unlink(missing_ok=True)
             os.close(os.open(half, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -90,6 +92,14 @@ def back_up(file: Path) -> Path:
         finally:
             half.unlink(missing_ok=True)
     return newest
+
+
+@contextmanager
+def _alone(file: Path) -> Generator[None]:
+    """Keep other processes from making a backup meanwhile."""
+    with file.with_name(f"{file.name}.backup-lock").open("wb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 async def keep_backed_up(

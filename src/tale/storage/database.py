@@ -66,6 +66,7 @@ class Database:
             **{_WRITES: min(busy_seconds, _BLOCKED_SECONDS)}
         )
         self._blocked = False
+        self._patience = busy_seconds
         self._where = where
         # SQLite has one writer at a time: queue here, fairly, rather than in its busy loop. And
         # each table has one writing process, whose writes look first and then insert: one by one
@@ -143,6 +144,27 @@ class Database:
             raise
         self._blocked = False
         return result
+
+    async def scrub(self) -> bool:
+        """Take what was deleted out of the log of writes and the free space, too.
+
+        Returns:
+            Whether that is done; somebody who reads for long may keep it from being done now.
+        """
+
+        def run() -> bool:
+            with self._faults(), self._writer.connect() as connection:
+                raw = connection.connection.dbapi_connection
+                if isinstance(raw, sqlite3.Connection):
+                    # Past SQLAlchemy's transactions: within one there is no checkpoint.
+                    raw.execute(f"PRAGMA busy_timeout = {round(self._patience * 1000)}")
+                    busy, *_ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                    return busy == 0
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+                connection.exec_driver_sql("VACUUM")
+                return True
+
+        return await anyio.to_thread.run_sync(run, limiter=self._writers)
 
 
 def storable(text: str) -> str:
@@ -230,6 +252,8 @@ def _prepare(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
     connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    # What is forgotten is overwritten, not only taken out of the tree.
+    connection.execute("PRAGMA secure_delete = ON")
 
 
 def _begin(connection: Connection) -> None:

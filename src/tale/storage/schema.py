@@ -1,7 +1,8 @@
 """The tables as the code sees them: SQLAlchemy Core, SQLite and PostgreSQL alike.
 
 The migrations create them; this module only describes their present shape, and a test compares the
-two. Above: `tasks.task_rows`, `tasks.records`, `tasks.adopted`, `memory.turns` and `memory.outbox`.
+two. Above: `tasks.task_rows`, `tasks.records`, `tasks.adopted`, and in `memory` `turns`, `outbox`,
+`index`, `notes`, `summaries` and `recalled`.
 """
 
 from __future__ import annotations
@@ -15,23 +16,33 @@ from sqlalchemy import (
     Boolean,
     Column,
     Dialect,
+    Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
 )
+from sqlalchemy import text as sql_text
 
 __all__ = [
     "Instant",
     "adopted_steps",
+    "distilled",
     "metadata",
+    "notes",
     "outbox",
+    "recalled",
+    "remembered",
     "sessions",
     "subtasks",
+    "summaries",
     "task_events",
     "tasks",
     "turns",
@@ -171,6 +182,64 @@ turns = Table(
     Column("task", String(32)),
     # The answer stops where its reader went away or its model failed.
     Column("interrupted", Boolean, nullable=False, default=False),
+    Index(None, "at"),
+)
+
+# The database makes a row of it for each turn; where it has full-text tables of its own beside it,
+# the migration says so.
+remembered = Table(
+    "remembered",
+    metadata,
+    # Never given again, so that what was loaded by it is not taken for something else.
+    Column("id", Integer, primary_key=True),
+    Column("session", String(32), nullable=False),
+    Column("seq", Integer, nullable=False),
+    # Not in the index yet.
+    Column("pending", Boolean, nullable=False),
+    # What the turn is about; none where no word of it is known.
+    Column("vector", LargeBinary),
+    ForeignKeyConstraint(["session", "seq"], ["turns.session", "turns.seq"], ondelete="CASCADE"),
+    UniqueConstraint("session", "seq"),
+    Index(
+        "ix_remembered_pending",
+        "id",
+        sqlite_where=sql_text("pending"),
+        postgresql_where=sql_text("pending"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("text", Text, nullable=False),
+    # The words that say what it is about, in a form in which two notes' can be compared.
+    Column("subject", Text, nullable=False),
+    # The words of what it says to hold no longer, likewise.
+    Column("replaces", Text, nullable=False),
+    Column("importance", Float, nullable=False),
+    Column("pinned", Boolean, nullable=False),
+    Column("said", Instant, nullable=False),
+    Column("recorded", Instant, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("session", String(32), ForeignKey("sessions.id", ondelete="CASCADE")),
+    # Numbers of the turns that it came from.
+    Column("turns", JSON, nullable=False),
+    Column("task", String(32)),
+    Column("superseded_by", String(32)),
+    Column("superseded_at", Instant),
+    Index(None, "subject"),
+    Index(None, "session"),
+)
+
+distilled = Table(
+    "distilled",
+    metadata,
+    Column("session", String(32), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    # The last turn that was gone through.
+    Column("through", Integer, nullable=False),
 )
 
 outbox = Table(
@@ -189,4 +258,32 @@ outbox = Table(
     # What became of it; while both are missing it waits.
     Column("task", String(32)),
     Column("refusal", Text),
+)
+
+summaries = Table(
+    "summaries",
+    metadata,
+    Column("session", String(32), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("first", Integer, primary_key=True, autoincrement=False),
+    Column("last", Integer, nullable=False),
+    Column("prose", Text, nullable=False),
+    # Lists of kind, key and text.
+    Column("kept", JSON, nullable=False),
+    Column("made", Instant, nullable=False),
+)
+
+recalled = Table(
+    "recalled",
+    metadata,
+    Column("session", String(32), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    # The turn that asked.
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    # Where it was said; no foreign key: whoever forgets that forgets this by the index.
+    Column("source", String(32), nullable=False),
+    Column("source_seq", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("score", Float, nullable=False),
+    Index(None, "source", "source_seq"),
 )

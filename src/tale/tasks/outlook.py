@@ -202,9 +202,10 @@ def _work(part: Part, expected: Expected, now: datetime) -> Work:
 
 def _part(part: Part, work: Work) -> PartOutlook:
     percent = 100 if part.state == "done" else min(99, int(fraction([work]) * 100))
+    elapsed = work.elapsed
     if part.state in {"failed", "dropped"}:
-        percent = 0
-    return PartOutlook(part, percent, work.elapsed, work.expected.median)
+        percent, elapsed = 0, _between(part.began, part.ended) if part.ended else 0.0
+    return PartOutlook(part, percent, elapsed, work.expected.median)
 
 
 def _speed(view: View, now: datetime) -> float | None:

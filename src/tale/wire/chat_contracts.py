@@ -12,13 +12,18 @@ from tale.wire.tool import Shape, Tool
 
 __all__ = [
     "CHAT",
+    "CONTEXT",
     "KEPT_TASK",
     "SESSION",
     "SESSIONS",
     "ChatReply",
     "ChatRequest",
+    "ContextReply",
+    "ContextRequest",
     "KeptReply",
     "KeptRequest",
+    "LeftOutView",
+    "PartView",
     "SessionList",
     "SessionRequest",
     "SessionTurns",
@@ -42,6 +47,10 @@ class ChatRequest(Shape):
     )
     workspace: str | None = Field(
         default=None, description="Where work that comes out of it is done."
+    )
+    private: bool = Field(
+        default=False,
+        description="Keep nothing of it; a new private conversation, or the private `session`.",
     )
 
 
@@ -123,6 +132,51 @@ class SessionTurns(Shape):
     turns: tuple[TurnView, ...]
 
 
+class ContextRequest(Shape):
+    """Whose window to show."""
+
+    session: str | None = Field(
+        default=None, max_length=32, description="Conversation; the last used one if missing."
+    )
+    model: RoleName = Field(
+        default="ux", description="The model that it would be sent to, whose tokenizer counts."
+    )
+
+
+class PartView(Shape):
+    """A part of a window; `count` is how many turns it is made of."""
+
+    name: Literal["system", "facts", "summary", "turns", "recalled", "request"]
+    tokens: int = Field(description="As that model counts, with what its chat template adds.")
+    cached: bool = Field(
+        description="It was there at the last answer, so that the prefix cache has it."
+    )
+    count: int
+    text: str = Field(description="As it is sent.")
+
+
+class LeftOutView(Shape):
+    """What a window does not have of its conversation."""
+
+    turns: int = Field(description="Turns before the one that it begins with.")
+    summed_up: bool = Field(description="Whether the summary tells of all of them.")
+    shortened: tuple[int, ...] = Field(
+        default=(), description="Numbers of the turns in it whose middle is left out."
+    )
+
+
+class ContextReply(Shape):
+    """A window as it would be sent now, in its order; the next request would come last."""
+
+    session: str
+    model: RoleName
+    tokens: int
+    budget: int = Field(description="Tokens that it may have.")
+    begins: int = Field(description="Number of the turn that it begins with.")
+    parts: tuple[PartView, ...]
+    left_out: LeftOutView
+
+
 CHAT = Tool(
     "ux",
     "chat",
@@ -163,5 +217,16 @@ SESSION = Tool(
     SessionTurns,
     idempotent=True,
     title="Show a conversation",
+    effect="reads",
+)
+CONTEXT = Tool(
+    "ux",
+    "context",
+    "Show what a model would be sent of a conversation now: each part with its tokens, what of it "
+    "the prefix cache has, and what is left out.",
+    ContextRequest,
+    ContextReply,
+    idempotent=True,
+    title="Show what is sent",
     effect="reads",
 )

@@ -1,0 +1,105 @@
+"""How what is remembered looks on a terminal.
+
+Pure. Above: `memory`. Below: `render`, `sessions` (turns), `task_lines` (times).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tale.cli.record import Record
+from tale.cli.render import Screen, clean, clip, one_line, plural
+from tale.cli.sessions import turn_lines
+from tale.cli.task_lines import ago
+from tale.cli.views import read_time
+
+__all__ = ["doomed_lines", "found_lines", "note_lines", "note_rows"]
+
+_SHOWN = 400
+"""Characters of a turn that was found."""
+_SPEAKERS = {"user": "you", "assistant": "tale", "note": "noted"}
+_SOURCES = {
+    "conversation": "noted from a conversation",
+    "user": "added by you",
+    "task": "the result of a task",
+}
+
+
+def found_lines(found: Sequence[Record], screen: Screen, *, why: bool) -> list[str]:
+    """Write what was found, each with where and when it was said.
+
+    Args:
+        found: The best first.
+        screen: Says how it may look.
+        why: Whether to tell what each score is made of.
+    """
+    lines: list[str] = []
+    for one in found:
+        where = one.text("note")
+        if one.text("session"):
+            turn = f"{one.text('session')}/{one.integer('seq')}"
+            where = f"{where} from {turn}" if where else turn
+        speaker = _SPEAKERS.get(one.text("speaker"), "")
+        head = screen.style(f"{speaker}, {ago(read_time(one, 'at'))}", "bold")
+        lines.append(f"{head}  {screen.style(where, 'dim')}")
+        if why:
+            shares = one.record("shares")
+            parts = [f"{name} {shares.number(name) or 0:.2f}" for name in shares.raw]
+            said = f"score {one.number('score') or 0:.2f} = {' + '.join(parts)}"
+            lines.append(screen.style(said, "dim"))
+        lines += [clip(one_line(one.text("text")), _SHOWN), ""]
+    return lines[:-1]
+
+
+def note_rows(notes: Sequence[Record], screen: Screen) -> list[list[str]]:
+    """Write notes as rows of a table: id, kind, when it was said, what."""
+    return [
+        [
+            note.text("id"),
+            note.text("kind"),
+            ago(read_time(note, "said")),
+            _marks(note) + one_line(note.text("text")),
+        ]
+        for note in notes
+    ]
+
+
+def note_lines(reply: Record, screen: Screen) -> list[str]:
+    """Write one note in full, then the turns that it came from."""
+    note = reply.record("note")
+    lines = [screen.style(clean(note.text("text")), "bold")]
+    said = f"a {note.text('kind')}, said {ago(read_time(note, 'said'))}, "
+    lines.append(f"{said}{_SOURCES.get(note.text('source'), '')}")
+    if note.flag("pinned"):
+        lines.append("pinned: every conversation knows it")
+    if note.text("superseded_at"):
+        by = note.text("superseded_by")
+        lines.append(f"outdated: {by} has taken its place" if by else "outdated")
+    if note.text("task"):
+        lines.append(f"task {note.text('task')}")
+    if note.text("session"):
+        lines += ["", screen.style(f"from {note.text('session')}:", "dim")]
+        lines += turn_lines(reply, screen) or ["(these turns are gone)"]
+    return lines
+
+
+def doomed_lines(doomed: Record) -> list[str]:
+    """Say what would be forgotten, and what would not."""
+    turns, notes = doomed.integer("turns"), doomed.integer("notes")
+    lines = [f"This forgets {plural(turns, 'turn')} and {plural(notes, 'note')}:"]
+    examples = doomed.texts("examples")
+    lines += [f"  {one_line(text)}" for text in examples]
+    if turns > len(examples) and examples:
+        lines.append("  …")
+    if sessions := doomed.integer("sessions"):
+        lines.append(f"Nothing stays of {plural(sessions, 'conversation')}.")
+    if waiting := doomed.integer("waiting"):
+        lines.append(f"{plural(waiting, 'piece')} of kept work will still be done.")
+    lines.append("Tasks, their workspaces and the logs are not touched.")
+    return lines
+
+
+def _marks(note: Record) -> str:
+    return ("* " if note.flag("pinned") else "") + (
+        "(outdated) " if note.text("superseded_at") else ""
+    )

@@ -1,0 +1,237 @@
+"""Finds what was said: by its words, its meaning, its place and its time, and says why.
+
+Candidates come from the index, from the vectors and from the days that a question names; what each
+is worth is decided by `relevance`. Reads only, but for `keep_up` and `make_anew`. Above:
+`recalling`, and the servers' search. Below: `index`, `without_index`, `vectors`, `relevance`,
+`dates`, `terms`, `meaning`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from tale.memory import index
+from tale.memory.dates import spans
+from tale.memory.index import Row, Taken
+from tale.memory.meaning import Meaning, shipped
+from tale.memory.relevance import Hit, Place, Shares, recent, said_then, spread, telling
+from tale.memory.terms import asked
+from tale.memory.vectors import Closeness, Vectors
+from tale.memory.without_index import hits_without_index, is_of_index
+from tale.storage.database import Database
+from tale.telemetry import get_logger
+
+__all__ = ["Found", "Retrieval"]
+
+log = get_logger(__name__)
+
+_HITS: Final = 300
+_CANDIDATES: Final = 120
+_NEAREST: Final = 50
+_THEN: Final = 60
+"""Turns that are weighed: by words, the question's or near them; by meaning; by date. Each takes
+some 30 µs, and most of what makes one relevant is known by then."""
+_AT_ONCE: Final = 64
+"""Turns taken in by one transaction: some 40 ms, in which nobody else writes."""
+
+_PLACE: Final = 0.1
+_SPEAKER: Final = 0.1
+_DATE: Final = 0.3
+_TELLING: Final = 0.24
+_RECENCY: Final = 0.05
+
+
+class _DamagedIndex(Exception):
+    """Rolls back what was being written when the index turned out to be damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something that was said, and what makes it relevant.
+
+    Attributes:
+        shares: What the score is made of.
+        around: The turns before and after it, in order.
+    """
+
+    session: str
+    seq: int
+    speaker: str
+    text: str
+    at: datetime
+    shares: Shares
+    around: tuple[Row, ...] = ()
+
+    @property
+    def score(self) -> float:
+        """How relevant it is; comparable between questions, since no share is of the best find."""
+        return self.shares.total
+
+
+class Retrieval:
+    """Searches the memory of one database.
+
+    Args:
+        database: Where the turns are.
+        meaning: Vectors of words; those that ship with the package where none are given.
+    """
+
+    def __init__(self, database: Database, meaning: Meaning | None = None) -> None:
+        self._database = database
+        self._given = meaning
+        self._vectors: Vectors | None = None
+        self._loading = threading.Lock()
+        self.damaged = False
+        """Whether the index was found to be damaged: somebody should `make_anew`."""
+
+    async def find(
+        self, question: str, *, limit: int, now: datetime, around: int = 0
+    ) -> Sequence[Found]:
+        """Find what has to do with a question, the best first.
+
+        Args:
+            question: Any text; nothing in it is syntax.
+            limit: Finds at most.
+            now: The present time, in the zone of whoever asks.
+            around: Neighbours on either side that come along with each.
+
+        Raises:
+            StorageError: The database can't be read. Where only the index can't, words are looked
+                up in the newest turns instead, and `damaged` says so.
+        """
+
+        def work(connection: Connection) -> Sequence[Found]:
+            return self._find(connection, question, limit, now, around)
+
+        return await self._database.read(work)
+
+    async def keep_up(self) -> Taken:
+        """Take in some turns that aren't in the index yet; call it until it took none.
+
+        Raises:
+            StorageError: The database can't be written. Where only the index can't, nothing is
+                taken in, and `damaged` says so.
+        """
+
+        def work(connection: Connection) -> Taken:
+            try:
+                return index.take_in(connection, self._meaning, _AT_ONCE)
+            except DBAPIError as error:
+                if not is_of_index(error):
+                    raise
+                raise _DamagedIndex from error
+
+        if self.damaged:
+            return Taken(0, 0)
+        try:
+            return await self._database.write(work)
+        except _DamagedIndex:
+            self._found_damaged()
+            return Taken(0, 0)
+
+    async def make_anew(self, progress: Callable[[Taken], None] = lambda _: None) -> None:
+        """Throw the index away and make it anew; what is in it again is found meanwhile.
+
+        Args:
+            progress: Told after each step how far it is.
+        """
+        await self._database.write(index.begin_anew)
+        with self._loading:
+            self._vectors = None
+        self.damaged = False
+        while (taken := await self.keep_up()).turns:
+            progress(taken)
+
+    @property
+    def _meaning(self) -> Meaning:
+        return self._given or shipped()
+
+    def _find(
+        self, connection: Connection, question: str, limit: int, now: datetime, around: int
+    ) -> Sequence[Found]:
+        words = asked(question)
+        hits = self._hits(connection, words)
+        near = spread(hits)
+        then = spans(question, now)
+        closeness = self._closeness(connection, question)
+        places: set[Place] = {*near.best(_CANDIDATES)}
+        places.update(index.said_between(connection, then, _THEN))
+        if closeness:
+            places.update(index.places_of(connection, closeness.best(_NEAREST)))
+        rows = index.rows_at(connection, places, whole=False)
+        close = closeness.of(row.id for row in rows) if closeness else {}
+        named = {word.casefold() for word in words}
+        scored = [
+            (
+                Shares(
+                    words=near.turns.get((row.session, row.seq), 0.0),
+                    place=_PLACE * near.places.get(row.session, 0.0),
+                    meaning=max(close.get(row.id, 0.0), 0.0),
+                    speaker=_SPEAKER * (row.speaker.casefold() in named),
+                    date=_DATE * said_then(row.at, then),
+                    telling=_TELLING * telling(row.text),
+                    recency=_RECENCY * recent(row.at, now),
+                ),
+                row,
+            )
+            for row in rows
+        ]
+        scored.sort(key=lambda one: (-one[0].total, -one[1].id))
+        return _with_texts(connection, scored[:limit], around)
+
+    def _hits(self, connection: Connection, words: Sequence[str]) -> list[Hit]:
+        if not self.damaged:
+            try:
+                return index.hits(connection, words, _HITS)
+            except DBAPIError as error:
+                if not is_of_index(error):
+                    raise
+                self._found_damaged()
+        return hits_without_index(connection, words, _HITS)
+
+    def _found_damaged(self) -> None:
+        if not self.damaged:
+            log.warning("memory.index_damaged")
+        self.damaged = True
+
+    def _closeness(self, connection: Connection, question: str) -> Closeness | None:
+        vector = self._meaning.of(question)
+        if vector is None:
+            return None
+        with self._loading:
+            if self._vectors is None:
+                self._vectors = Vectors(self._meaning.dimensions)
+            self._vectors.add(index.vectors_after(connection, self._vectors.last))
+            return self._vectors.closeness(vector)
+
+
+def _with_texts(
+    connection: Connection, scored: Sequence[tuple[Shares, Row]], around: int
+) -> list[Found]:
+    """Read the whole of what was found, and what stands around it."""
+    wanted = {
+        (row.session, row.seq + distance)
+        for _, row in scored
+        for distance in range(-around, around + 1)
+    }
+    there = {(row.session, row.seq): row for row in index.rows_at(connection, wanted, whole=True)}
+    found: list[Found] = []
+    for shares, row in scored:
+        beside = (
+            there.get((row.session, row.seq + distance))
+            for distance in range(-around, around + 1)
+            if distance
+        )
+        whole = there[row.session, row.seq]
+        neighbours = tuple(each for each in beside if each)
+        found.append(
+            Found(row.session, row.seq, row.speaker, whole.text, row.at, shares, neighbours)
+        )
+    return found

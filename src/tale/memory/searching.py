@@ -1,0 +1,96 @@
+"""Finds turns and notes for a question, on one scale.
+
+Turns are found by `retrieval`. Notes are few: each that holds a word of the question is weighed by
+the share of the question's words that it has, and by its meaning. Above: `servers.memory_tools`,
+`recalling`. Below: `retrieval`, `notes`, `meaning`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from tale.memory import retrieval
+from tale.memory.finding import Found, noted_with
+from tale.memory.meaning import closeness, shipped
+from tale.memory.relevance import Shares
+from tale.memory.retrieval import Retrieval
+from tale.memory.same_subject import content_words, words
+from tale.storage.database import Database
+
+__all__ = ["MemoryFinder"]
+
+_MOST_WORDS: Final = 12
+_IMPORTANT: Final = 0.1
+"""What importance adds at most: as much as that a turn's speaker was named."""
+_SHORT: Final = 0.2
+"""A note says in one line what its turn says among other things."""
+
+
+class MemoryFinder:
+    """Searches turns and notes.
+
+    Args:
+        database: Where they are.
+        turns: Who finds turns.
+    """
+
+    def __init__(self, database: Database, turns: Retrieval) -> None:
+        self._database = database
+        self._turns = turns
+
+    async def find(self, question: str, *, limit: int, now: datetime) -> Sequence[Found]:
+        """See `finding.Finder`.
+
+        Raises:
+            StorageError: The database can't be read.
+        """
+        said = await self._turns.find(question, limit=limit, now=now)
+        noted = await self._notes(question)
+        found = [*map(_turn, said), *noted]
+        found.sort(key=lambda one: (one.score, one.at), reverse=True)
+        return found[:limit]
+
+    async def _notes(self, question: str) -> list[Found]:
+        wanted = sorted(content_words(question))[:_MOST_WORDS]
+        if not wanted:
+            return []
+
+        def work(connection: Connection) -> list[Found]:
+            noted = noted_with(connection, wanted)
+            return [_weighed(one, importance, question, wanted) for one, importance in noted]
+
+        return await self._database.read(work)
+
+
+def _turn(found: retrieval.Found) -> Found:
+    shares = {
+        each.name: value for each in fields(Shares) if (value := getattr(found.shares, each.name))
+    }
+    speaker = "assistant" if found.speaker == "assistant" else "user"
+    return Found(found.session, found.seq, speaker, found.text, found.at, found.score, shares)
+
+
+def _weighed(note: Found, importance: float, question: str, wanted: Sequence[str]) -> Found:
+    there = set(words(note.text))
+    asked, noted = shipped().of(question), shipped().of(note.text)
+    shares = {
+        "words": sum(word in there for word in wanted) / len(wanted),
+        "meaning": max(closeness(asked, noted), 0.0) if asked and noted else 0.0,
+        "note": _SHORT,
+        "importance": _IMPORTANT * importance,
+    }
+    return Found(
+        note.session,
+        note.seq,
+        "note",
+        note.text,
+        note.at,
+        sum(shares.values()),
+        shares,
+        note.note,
+    )
