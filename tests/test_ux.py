@@ -269,6 +269,12 @@ async def test_work_that_can_not_even_be_kept_is_refused_in_words(database: Data
     assert await world.told() == [("user", WORK, False)]
 
 
+async def test_what_is_only_told_is_talk_though_it_reads_like_work(database: Database) -> None:
+    world = World(database, Script(["Noted."]))
+    reply = await world.say("Remember that the wifi password of the cabin is blue-heron-42.")
+    assert (reply.answer, reply.task) == ("Noted.", None)
+
+
 async def test_the_task_of_kept_work_can_be_waited_for(database: Database) -> None:
     world = World(database)
     world.gateway.error = ServiceUnavailable("gateway went away")

@@ -31,6 +31,7 @@ from tale.memory.exchange import (
     Work,
 )
 from tale.memory.outbox import Keeper, is_passing
+from tale.memory.plain_notes import only_tells
 from tale.memory.referring import (
     Exchange,
     exchanges,
@@ -158,7 +159,8 @@ class Conversations:
             return await self._tell(turn, facts, report)
         found = assess(turn.text)
         log.info("turn.judged", session=turn.session, kind=found.kind, reason=found.reason)
-        if found.work:
+        # "Remember that the password is …" reads like work to who only knows requests.
+        if found.work and not only_tells(turn.text):
             return await self._hand_over(turn, workspace, report)
         return await self._talk(turn, report)
 

@@ -2,8 +2,7 @@
 
 "My name is …", "I prefer …", "remember that …", "we decided …", "from now on …". A rule takes whole
 sentences, in the user's words; questions and what is pasted don't count. What no rule sees is left
-to `distil`. Above: `hearing`. Below: `notes` (values),
-`same_subject`.
+to `distil`. Above: `hearing`, `conversation`. Below: `notes` (values), `same_subject`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Final
 from tale.memory.notes import Draft, Kind
 from tale.memory.same_subject import content_words, straight
 
-__all__ = ["MOST_CHARACTERS", "plain_notes", "sentences"]
+__all__ = ["MOST_CHARACTERS", "only_tells", "plain_notes", "sentences"]
 
 MOST_CHARACTERS: Final = 300
 """Of a note: what is longer is no sentence that somebody would remember."""
@@ -42,6 +41,10 @@ _HEDGE: Final = re.compile(
     re.IGNORECASE,
 )
 """How a sentence begins that supposes, asks or orders something rather than telling it."""
+
+
+_AND_MORE: Final = re.compile(r"[,;:]|\b(?:please|so|but|fix|help|need|want)\b", re.IGNORECASE)
+"""What a sentence has that goes on to ask: "our site is slow, fix it"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,22 @@ def plain_notes(text: str) -> tuple[Draft, ...]:
         if draft := _noted(sentence):
             found.setdefault(draft.text, draft)
     return tuple(found.values())
+
+
+def only_tells(text: str) -> bool:
+    """Tell whether each sentence of a turn is one to note, and none can ask for work beside.
+
+    Args:
+        text: The turn.
+    """
+    if len(text) > _LOOKED_AT or _FENCE.search(text):
+        return False
+    said = list(sentences(straight(text)))
+    return bool(said) and all(
+        _noted(each) is not None
+        and (_REMEMBER.match(_LEAD.sub("", each)) or not _AND_MORE.search(each))
+        for each in said
+    )
 
 
 def sentences(text: str) -> Iterator[str]:
