@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tale.memory.plain_notes import only_tells
+from tale.memory.plain_notes import only_tells, plain_notes
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,8 @@ def test_a_turn_may_only_tell(text: str) -> None:
 )
 def test_a_turn_that_may_ask_for_something_does_not_only_tell(text: str) -> None:
     assert not only_tells(text)
+
+
+def test_a_title_ends_no_sentence() -> None:
+    [note] = plain_notes("My dentist is Dr. Okafor in Mill Road.")
+    assert note.text == "My dentist is Dr. Okafor in Mill Road."

@@ -22,8 +22,11 @@ MOST_CHARACTERS: Final = 300
 _LOOKED_AT: Final = 4_000
 """Characters of a turn; what is longer was pasted."""
 _FEWEST_WORDS: Final = 3
-_SENTENCE: Final = re.compile(r"[^.!?\n]+(?:[.!?](?![\s\n])[^.!?\n]*)*[.!?]*")
-"""A dot within a word ends nothing: "v1.2", "example.com"."""
+_TITLE: Final = "|".join(
+    rf"(?<=\b{each})" for each in ("Dr", "Mr", "Mrs", "Ms", "St", "Prof", "e[.]g", "i[.]e", "No")
+)
+_SENTENCE: Final = re.compile(rf"[^.!?\n]+(?:(?:(?:{_TITLE})[.]|[.!?](?![\s\n]))[^.!?\n]*)*[.!?]*")
+"""A dot within a word ends nothing, nor does that of a title: "v1.2", "example.com", "Dr. May"."""
 _LEAD: Final = re.compile(
     r"^(?:(?:hi|hello|hey|ok(?:ay)?|so|and|but|also|well|yes|no|by the way|btw|oh|actually|please"
     r"|thanks|tale)\b[,!:]?\s*)+",
