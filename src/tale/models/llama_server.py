@@ -144,7 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             die_with_parent()
         anyio.run(_serve, options, parsed.port if parsed.standalone else None)
     except TaleError as error:
-        print(f"{error.code}: {error}", file=sys.stderr)  # noqa: T201 - the process's last word
+        # The process's last word, on a line of its own: llama.cpp's logger may be within one.
+        sys.stderr.write(f"\n{error.code}: {error}\n")
         return EXIT_DAMAGED if isinstance(error, ModelFileDamaged) else EXIT_LOAD_FAILED
     return 0
 
