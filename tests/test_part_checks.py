@@ -96,6 +96,12 @@ def test_a_check_that_says_nothing_or_can_never_pass_is_replaced(given: str, why
     assert mended.why.startswith(why)
 
 
+def test_a_check_that_no_shell_can_read_is_replaced() -> None:
+    mended = mended_check(replace(PART, check="python -m pandas read_csv(store.py)"), KNOWN)
+    assert mended.check == usual_check(PART)
+    assert "can't stand there" in mended.why
+
+
 def test_a_program_that_may_serve_is_not_run_as_a_check() -> None:
     part = Subtask("app", "Web server", "Write app.py with Flask.", writes=("app.py",))
     mended = mended_check(replace(part, check="python app.py"), {"app.py"})

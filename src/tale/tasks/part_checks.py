@@ -3,7 +3,8 @@
 A check is a shell line that exits with 0 where the part is done well. Small models give prose,
 checks that can't fail, that never end, or that need files which nobody writes: those say nothing,
 or fail for ever, so one that follows from the part's files takes their place. Above:
-`tasks.plan_answers`, `tasks.plan_safe`. Below: `tasks.task`, `tasks.shell_syntax`.
+`tasks.plan_answers`, `tasks.plan_safe`. Below: `tasks.check_line`,
+`tasks.shell_syntax`, `tasks.task`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from posixpath import normpath
 from typing import Final
 
+from tale.tasks.check_line import why_not
 from tale.tasks.checks import is_test
 from tale.tasks.languages import is_file_name
 from tale.tasks.shell_syntax import Unreadable, commands
@@ -104,7 +106,7 @@ def mended_check(part: Subtask, known: Collection[str], runs: Runs = whatever) -
     given = _bare(part.check)
     if not given:
         return Mended(usual_check(part))
-    if why := _useless(given, part, known) or _not_here(given, known, runs):
+    if why := _useless(given, part, known) or why_not(given) or _not_here(given, known, runs):
         return Mended(usual_check(part), why)
     return Mended(given)
 
