@@ -20,7 +20,8 @@ __all__ = ["KINDS", "opened", "paths_in"]
 
 KINDS = ("sqlite", "postgresql")
 _POSTGRESQL = os.environ.get("TALE_TEST_POSTGRESQL", "")
-_SCHEMA = "tale_memory"
+_SCHEMA = f"tale_memory_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+"""One for each process that runs tests: it is made blank for each of them."""
 
 
 def paths_in(home: Path) -> Paths:

@@ -13,17 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
+from sqlalchemy import text as sql
 
 from memory_database import KINDS, opened, paths_in
 from tale.config import Settings
 from tale.errors import NoteNotFound, SessionNotFound
+from tale.memory import forgetting
 from tale.memory.exchange import Work
 from tale.memory.forgetting import (
     ByNote,
     BySession,
     ByText,
     ByTurn,
-    Doomed,
     Forgetting,
     What,
     without_typed,
@@ -31,6 +32,9 @@ from tale.memory.forgetting import (
 from tale.memory.hearing import note_plainly
 from tale.memory.notes import Draft, Note, NoteStore, Origin
 from tale.memory.outbox import Outbox
+from tale.memory.retrieval import Retrieval
+from tale.memory.summaries import SummaryStore
+from tale.memory.summary import Summary
 from tale.memory.turns import NewTurn, TurnStore
 from tale.storage.backup import back_up
 from tale.storage.database import Database
@@ -159,19 +163,41 @@ async def test_kept_work_that_was_delivered_goes_and_what_waits_is_still_done(
 
 @pytest.mark.anyio
 async def test_what_was_made_of_turns_goes_in_the_same_transaction(
-    world: World, database: Database
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(connection: Connection, doomed: Doomed) -> None:
+    def refuse(connection: Connection) -> None:
         raise LookupError("the index is away")
 
     session = await world.say("one")
-    with pytest.raises(LookupError):
-        await Forgetting(database, [refuse]).forget(BySession(session))
+    with monkeypatch.context() as patched:
+        patched.setattr(forgetting, "purge", refuse)
+        with pytest.raises(LookupError):
+            await world.forgetting.forget(BySession(session))
     assert await world.told(session) == [1, 2]
-    seen: list[Doomed] = []
-    also = Forgetting(database, [lambda connection, doomed: seen.append(doomed)])
-    await also.forget(BySession(session))
-    assert [doomed.turns for doomed in seen] == [{session: [1, 2]}]
+    await world.forgetting.forget(BySession(session))
+    assert await world.turns.latest(9) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "damage", ["DELETE FROM remembered_words_data", "DROP TABLE remembered_words_idx"]
+)
+async def test_a_damaged_index_keeps_nothing_from_being_forgotten(
+    world: World, database: Database, damage: str
+) -> None:
+    gone, stays = await world.say("The code is 4711."), await world.say("I live in Rome.")
+    retrieval = Retrieval(database)
+    while (await retrieval.keep_up()).turns:
+        pass
+    await database.write(lambda connection: connection.execute(sql(damage)))
+    await world.forgetting.forget(BySession(gone))
+    assert [session.id for session in await world.turns.latest(9)] == [stays]
+    while (await retrieval.keep_up()).turns:
+        pass
+    found = await retrieval.find("Where do I live?", limit=1, now=datetime.now(UTC))
+    assert found[0].text == "I live in Rome."
+    assert found[0].shares.words > 0
 
 
 @pytest.mark.anyio
@@ -182,11 +208,12 @@ async def test_no_byte_of_it_is_left_beside_the_database(tmp_path: Path) -> None
         assert database.file is not None
         secrets: list[What] = []
         marks: list[bytes] = []
-        session: str | None = None
+        session, first = None, ""
         for number in range(60):
             mark = f"secret{number:04}word"
             filler = "lorem " * chance.choice((1, 20, 400, 3_000))
             session = await world.say(f"My code is {mark}. {filler}", session=session)
+            first = first or session
             if number % 7 == 3:
                 session = None
             if number % 3 == 0:
@@ -195,6 +222,11 @@ async def test_no_byte_of_it_is_left_beside_the_database(tmp_path: Path) -> None
             if number == 40:
                 back_up(database.file)
                 back_up(database.file)
+        retrieval = Retrieval(database)
+        while (await retrieval.keep_up()).turns:
+            pass
+        told = Summary(1, 2, 0, f"The code {marks[0].decode()} was told.")
+        assert await SummaryStore(database).add(first, told, of=[1, 2])
         assert all(mark in everything(tmp_path) for mark in marks)
         for what in secrets:
             assert (await world.forgetting.forget(what)).left == []

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import anyio.lowlevel
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from sqlalchemy import Connection, func, insert, select
-from sqlalchemy import text as sql
+from sqlalchemy import Connection, Engine, event, func, insert, select
 
 from memory_database import KINDS, opened
 from tale.errors import InvalidRequest, NoteNotFound, PromptRejected, ServiceUnavailable
 from tale.errors import SessionNotFound as NoSession
 from tale.memory.exchange import Standing, Work
-from tale.memory.finding import Found, PlainFinder, ranked
 from tale.memory.forgetting import Forgetting
 from tale.memory.hearing import note_plainly
+from tale.memory.notes import NoteStore
 from tale.memory.outbox import Outbox
+from tale.memory.pins import NotePins
 from tale.memory.private import PRIVATE_BEGUN, PrivateTurns
-from tale.memory.same_subject import content_words
+from tale.memory.recalling import Recalling
+from tale.memory.retrieval import Retrieval
+from tale.memory.searching import MemoryFinder
 from tale.memory.turns import NewTurn, TurnStore
 from tale.memory.windows import Windows
 from tale.models.caller import Script, ScriptedModels
@@ -36,6 +37,7 @@ from tale.wire.memory_contracts import (
     AddRequest,
     ExportRequest,
     ForgetRequest,
+    FoundView,
     NoteRequest,
     NotesRequest,
     SearchRequest,
@@ -75,10 +77,17 @@ class World:
         self.models = ScriptedModels(*scripts)
         self.turns = TurnStore(database, also=note_plainly)
         self.typed = tmp_path / "chat_history"
-        windows = Windows(self.models, "be kind", budget=6144)
+        self.retrieval = Retrieval(database)
+        windows = Windows(
+            self.models,
+            "be kind",
+            budget=6144,
+            recalling=Recalling(database, self.retrieval),
+            pinned=NotePins(NoteStore(database)),
+        )
         self.tools = MemoryTools(
             database,
-            PlainFinder(database),
+            MemoryFinder(database, self.retrieval),
             Forgetting(database),
             typed=self.typed,
             on_forgotten=windows.forget,
@@ -90,9 +99,23 @@ class World:
             self.gateway,
             outbox,
             windows,
-            private=windows,
+            private=Windows(self.models, "be kind", budget=6144),
             memory=self.tools,
         )
+
+    async def found(self, text: str) -> tuple[FoundView, ...]:
+        """Search once all is in the index."""
+        while (await self.retrieval.keep_up()).turns:
+            pass
+        return (await self.tools.search(SearchRequest(text=text), self.progress)).found
+
+    async def sent(self, text: str, session: str | None = None) -> str:
+        """Say something; gives all that the model was sent for it."""
+        await self.retrieval.get_ready()
+        while (await self.retrieval.keep_up()).turns:
+            pass
+        await self.say(text, session)
+        return "\n".join(message.content for message in self.models.asked[-1][1].messages)
 
     async def progress(self, data: Mapping[str, object]) -> None:
         del data
@@ -116,7 +139,7 @@ class World:
 
 @pytest.fixture
 def world(database: Database, tmp_path: Path) -> World:
-    return World(database, tmp_path, Script(["All right."]), Script(["Yes."]), Script(["So."]))
+    return World(database, tmp_path, *(Script(["All right."]) for _ in range(6)))
 
 
 @pytest.mark.anyio
@@ -125,13 +148,13 @@ async def test_what_was_said_in_another_conversation_is_found_with_its_reasons(
 ) -> None:
     first = await world.say("My cat is called Tom, he is three.")
     await world.say("How is the weather?")
-    found = await world.tools.search(SearchRequest(text="what is my cat called"), world.progress)
-    best, second = found.found
-    assert (best.speaker, best.session, best.seq) == ("note", first.session, 1)
-    assert (second.speaker, second.text) == ("user", "My cat is called Tom, he is three.")
-    assert all(sum(one.shares.values()) == pytest.approx(one.score) for one in found.found)
-    nothing = await world.tools.search(SearchRequest(text="the of and"), world.progress)
-    assert nothing.found == ()
+    found = await world.found("what is my cat called")
+    note = next(one for one in found if one.speaker == "note")
+    assert (note.session, note.seq) == (first.session, 1)
+    turn = next(one for one in found if one.speaker == "user")
+    assert turn.text == "My cat is called Tom, he is three."
+    assert {one.text for one in found[:2]} == {note.text, turn.text}
+    assert all(sum(one.shares.values()) == pytest.approx(one.score) for one in found)
 
 
 @pytest.mark.anyio
@@ -140,8 +163,37 @@ async def test_what_was_said_in_another_conversation_is_found_with_its_reasons(
 )
 async def test_a_question_is_words_and_never_a_query(world: World, asked: str) -> None:
     await world.say("My cat is called Tom.")
-    found = await world.tools.search(SearchRequest(text=asked), world.progress)
-    assert {one.speaker for one in found.found} <= {"user", "note"}
+    found = await world.found(asked)
+    assert {"user", "note"} <= {one.speaker for one in found}
+
+
+@pytest.mark.anyio
+async def test_a_note_is_found_by_its_words_whatever_their_accents(world: World) -> None:
+    await world.tools.add(AddRequest(text="My dentist is Doktor Müller."), world.progress)
+    await world.tools.add(AddRequest(text="The race has a new start."), world.progress)
+    assert [one.text for one in await world.found("Müller")] == ["My dentist is Doktor Müller."]
+    assert await world.found("art") == ()
+
+
+@pytest.mark.anyio
+async def test_what_another_conversation_recalled_is_forgotten_there_too(world: World) -> None:
+    for other in ("How is the weather?", "Name a good soup.", "What does a llama eat?"):
+        await world.say(other)
+    told = await world.say("My sister Maja lives in Oslo.")
+    asked = await world.sent("Where does my sister Maja live?")
+    assert "Oslo" in asked
+    talk = (await world.turns.latest(1))[0].id
+    await world.tools.forget(ForgetRequest(id=told.session), world.progress)
+    assert "Oslo" not in await world.sent("Is my sister Maja happy there?", talk)
+
+
+@pytest.mark.anyio
+async def test_a_pinned_note_is_in_every_window_until_it_is_forgotten(world: World) -> None:
+    note = await world.tools.add(AddRequest(text="The code is 4711.", pinned=True), world.progress)
+    assert "4711" in await world.sent("hi")
+    talk = (await world.turns.latest(1))[0].id
+    await world.tools.forget(ForgetRequest(id=note.id), world.progress)
+    assert "4711" not in await world.sent("hi again", talk)
 
 
 @pytest.mark.anyio
@@ -306,8 +358,7 @@ async def test_a_turn_that_is_too_large_or_no_text_is_refused_whole(
 async def test_the_longest_turn_is_taken_found_and_forgotten(world: World) -> None:
     said = "My cat is called Tom. " + "word " * (MAX_PROMPT_BYTES // 5 - 10)
     session = (await world.say(said)).session
-    found = await world.tools.search(SearchRequest(text="cat called"), world.progress)
-    assert found.found[0].session == session
+    assert (await world.found("cat called"))[0].session == session
     await world.tools.forget(ForgetRequest(id=session), world.progress)
     assert await world.rows() == {}
 
@@ -335,35 +386,21 @@ async def test_ten_thousand_sessions_are_listed_by_their_index(tmp_path: Path) -
             )
 
         await database.write(fill)
-        listed = await TurnStore(database).latest(20)
-        assert len(listed) == 20
-        assert listed == sorted(listed, key=lambda one: (one.updated, one.id), reverse=True)
+        asked: list[tuple[str, Any]] = []
+
+        def note(*about: Any) -> None:
+            asked.append((about[2], about[3]))
 
         def plan(connection: Connection) -> str:
-            asked = sql("EXPLAIN QUERY PLAN SELECT * FROM sessions ORDER BY updated DESC, id DESC")
-            return " ".join(str(row) for row in connection.execute(asked))
+            statement, given = next(one for one in asked if "FROM sessions" in one[0])
+            explained = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
+            return " ".join(str(row) for row in explained)
 
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            listed = await TurnStore(database).latest(20)
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+        assert len(listed) == 20
+        assert listed == sorted(listed, key=lambda one: (one.updated, one.id), reverse=True)
         assert "ix_sessions_updated" in await database.read(plan)
-
-
-# -- ranking ---------------------------------------------------------------------------------------
-
-
-def said(text: str, at: datetime = NOON) -> Found:
-    return Found("s-1", 1, "user", text, at)
-
-
-def test_a_rare_word_counts_for_more_than_a_common_one() -> None:
-    texts = [said(text) for text in ("red fox", "red house", "red car", "a fox ran")]
-    assert ranked(["fox", "red"], texts)[0].text == "red fox"
-    assert ranked(["fox", "red"], texts)[1].text == "a fox ran"
-    assert ranked(["wolf"], texts) == []
-
-
-@given(st.lists(st.text("abc ", max_size=20), max_size=8), st.text("abc ", max_size=8))
-def test_only_what_holds_a_word_is_found_the_best_first(texts: list[str], asked: str) -> None:
-    wanted = sorted(content_words(asked))
-    found = ranked(wanted, [said(text) for text in texts])
-    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
-    assert all(content_words(one.text) & {*wanted} for one in found)
-    assert len(found) == sum(bool(content_words(text) & {*wanted}) for text in texts)

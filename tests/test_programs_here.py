@@ -9,7 +9,15 @@ from tale.tasks.programs_here import can_run
 
 @pytest.mark.parametrize(
     "line",
-    ["test -s a", "sh a.sh", "python -m py_compile a.py", "python -m pytest -q", "python a.py"],
+    [
+        "cd src",
+        "exit 0",
+        "test -s a",
+        "sh a.sh",
+        "python -m py_compile a.py",
+        "python -m pytest -q",
+        "python a.py",
+    ],
 )
 def test_what_a_shell_and_python_have_is_here(line: str) -> None:
     assert can_run(line.split())

@@ -120,5 +120,5 @@ def test_what_is_taken_along_is_short(means: list[Exchange]) -> None:
 
 
 @given(st.text(max_size=2000))
-def test_any_text_can_be_judged(text: str) -> None:
-    assert refers_back(text) in {True, False}
+def test_no_text_breaks_the_judgement(text: str) -> None:
+    refers_back(text)

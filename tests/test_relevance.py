@@ -58,7 +58,7 @@ def test_a_score_is_the_sum_of_its_shares() -> None:
 
 def test_what_tells_something_is_told_from_what_asks_and_thanks() -> None:
     tells = telling("I moved to Lisbon last week and started at the harbour office with my sister.")
-    assert tells > telling("Wow, that sounds great! How do you like it?") > telling("Thanks!") - 0.3
+    assert tells > telling("Wow, that sounds great! How do you like it?")
     assert tells > telling("Thanks!")
 
 

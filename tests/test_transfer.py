@@ -61,7 +61,7 @@ from tale.tasks.transfer import Arrived, Transfer
 pytestmark = pytest.mark.anyio
 
 POSTGRESQL = os.environ.get("TALE_TEST_POSTGRESQL", "")
-SCHEMA = "tale_transfer"
+SCHEMA = f"tale_transfer_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 
 
 def blank_schema() -> None:

@@ -274,6 +274,7 @@ async def test_it_is_tried_again_when_somebody_needed_the_model(database: Databa
             await world.say()
             await settled(world)
     assert world.pauses == 1
+    assert await SummaryStore(database).of(world.session)
 
 
 async def test_after_a_restart_the_window_is_as_it_was(database: Database) -> None:

@@ -18,8 +18,8 @@ from tale.cli.plan_view import plan_block
 from tale.cli.record import JsonObject
 from tale.cli.render import Screen, clean
 from tale.cli.task_calls import show_task
-from tale.cli.task_lines import how_to_answer
-from tale.cli.views import Event, Task
+from tale.cli.task_lines import how_to_answer, rests_on
+from tale.cli.views import Event, Planning, Task
 from tale.errors import TaleError
 
 __all__ = ["Asking", "Verdict", "read_verdict"]
@@ -95,7 +95,9 @@ class Asking:
         self._screen.note(f"task {event.task} asks: {clean(data.text('text'))}", "bold")
         detail = data.text("detail")
         if detail and data.text("digest"):
-            detail = plan_block(detail, columns=min(self._screen.width, _WIDEST))
+            facts = Planning.read(data)
+            drawn = plan_block(detail, facts.seconds, columns=min(self._screen.width, _WIDEST))
+            detail = "\n".join((drawn, *rests_on(facts)))
         if detail:
             self._screen.err.write(f"{clean(detail)}\n")
 

@@ -31,6 +31,7 @@ __all__ = [
     "event_line",
     "file_lines",
     "how_to_answer",
+    "rests_on",
     "summary_line",
     "task_block",
 ]
@@ -138,10 +139,11 @@ def _plan(data: Record) -> str:
     if changes and any(part.text("state") for part in parts):
         return "\n".join(("the plan changes:", *changes))
     planned = f"planned {plural(len(parts), 'subtask')}" + _after(data.text("why"))
-    return "\n".join((planned, *changes, *_rests_on(Planning.read(data))))
+    return "\n".join((planned, *changes, *rests_on(Planning.read(data))))
 
 
-def _rests_on(facts: Planning) -> list[str]:
+def rests_on(facts: Planning) -> list[str]:
+    """Say on which files of the workspace a plan rests, in a line if there are any."""
     return [f"  it rests on {', '.join(facts.used)}"] if facts.used else []
 
 
@@ -172,7 +174,7 @@ def _approval(data: Record) -> str:
     text, detail = data.text("text"), data.text("detail")
     if data.text("action") == "ApprovePlan":
         facts = Planning.read(data)
-        detail = "\n".join((plan_block(detail, facts.seconds), *_rests_on(facts)))
+        detail = "\n".join((plan_block(detail, facts.seconds), *rests_on(facts)))
     return f"waits for your word: {text}" + (f"\n{detail}" if detail else "")
 
 

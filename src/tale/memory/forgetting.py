@@ -3,22 +3,29 @@
 What goes is decided on the rows as they are, in the transaction that takes them out; then it is
 taken out of SQLite's log of writes and of the backups. Tasks, their workspaces and logs are not
 touched, nor work that still waits for the gateway: it was promised. Above: `servers.memory_tools`.
-Below: `storage.database`, `storage.backup`.
+Below: `index`, `summaries`, `recalling`, `storage.database`, `storage.backup`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
 from typing import Final, TypeAlias
 
 import anyio.to_thread
 from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.exc import DBAPIError
 
 from tale.errors import NoteNotFound, SessionNotFound, StorageError
+from tale.memory.index import begin_anew, purge
 from tale.memory.notes import Note, note_of
+from tale.memory.recalling import forget_recalled
+from tale.memory.summaries import forget_summaries
 from tale.memory.turns import title_of
+from tale.memory.without_index import is_of_index
 from tale.storage.backup import back_up, backups_of
 from tale.storage.database import Database
 from tale.storage.schema import notes, outbox, sessions, turns
@@ -106,22 +113,16 @@ class Gone:
     left: Sequence[str] = ()
 
 
-Also: TypeAlias = Callable[[Connection, Doomed], None]
-"""Takes out what was made of the turns that go: their place in an index, a summary."""
+class _DamagedIndex(Exception):
+    """Rolls back what was being taken out when the index turned out to be damaged."""
 
 
 class Forgetting:
     """The one place that takes turns and notes out."""
 
-    def __init__(self, database: Database, also: Sequence[Also] = ()) -> None:
-        """Make one.
-
-        Args:
-            database: Where they are.
-            also: What goes with them, in the same transaction.
-        """
+    def __init__(self, database: Database) -> None:
+        """`database` is where they are."""
         self._database = database
-        self._also = also
 
     async def doomed(self, what: What) -> Doomed:
         """Say what would go.
@@ -133,7 +134,9 @@ class Forgetting:
         return await self._database.read(lambda connection: _doomed(connection, what))
 
     async def forget(self, what: What) -> Gone:
-        """Take it out, for good.
+        """Take it out, for good; what was made of it goes in the same transaction.
+
+        A damaged index of words is thrown away with it: who keeps it makes it anew.
 
         Raises:
             NoteNotFound: There is no such note.
@@ -141,14 +144,24 @@ class Forgetting:
             StorageError: It can't be taken out now; nothing has gone.
         """
 
-        def work(connection: Connection) -> Doomed:
-            found = _doomed(connection, what)
-            _take_out(connection, found)
-            for also in self._also:
-                also(connection, found)
+        def work(connection: Connection, *, afresh: bool) -> Doomed:
+            try:
+                if afresh:
+                    begin_anew(connection)
+                found = _doomed(connection, what)
+                _take_out(connection, found)
+                _take_out_what_was_made(connection, found)
+            except DBAPIError as error:
+                if afresh or not is_of_index(error, triggered=True):
+                    raise
+                raise _DamagedIndex from error
             return found
 
-        found = await self._database.write(work)
+        try:
+            found = await self._database.write(partial(work, afresh=False))
+        except _DamagedIndex:
+            log.warning("memory.index_damaged")
+            found = await self._database.write(partial(work, afresh=True))
         left: list[str] = []
         if not await self._database.scrub():
             left.append("the database's log of writes: somebody reads it; it goes when they end")
@@ -286,6 +299,18 @@ def _take_out(connection: Connection, doomed: Doomed) -> None:
             connection.execute(delete(sessions).where(sessions.c.id == session))
         elif gone:
             _retitle(connection, session)
+
+
+def _take_out_what_was_made(connection: Connection, doomed: Doomed) -> None:
+    """Take out what was made of turns that go: their words in the index, summaries, quotes."""
+    purge(connection)
+    for session, seqs in doomed.turns.items():
+        # Turns that follow each other differ from their places in the list by the same number.
+        for _, run in groupby(enumerate(sorted(seqs)), key=lambda each: each[1] - each[0]):
+            [(_, first), *rest] = run
+            last = rest[-1][1] if rest else first
+            forget_summaries(connection, session, first, last)
+            forget_recalled(connection, session, first, last)
 
 
 def _retitle(connection: Connection, session: str) -> None:

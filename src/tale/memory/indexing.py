@@ -49,9 +49,13 @@ class Indexing:
 
     async def run(self) -> None:
         """Take in what waits, and whatever comes, until cancelled."""
+        ready = False
         while True:
             self._stirred = anyio.Event()
             try:
+                if not ready:
+                    await self._retrieval.get_ready()
+                    ready = True
                 await self._take_in()
             except TaleError as error:
                 log.warning("memory.not_indexed", reason=error.message)

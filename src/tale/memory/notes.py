@@ -1,15 +1,15 @@
 """Notes: facts, preferences and decisions that outlast the conversation in which they came up.
 
 Each says when it was said and which turns it came from. A newer note about the same thing marks the
-older one as superseded; none is ever overwritten. What a note says is data, whoever said it: what
-shows one to a model quotes it (`quoted`). Only the ux server writes here. Above: `hearing` (rules),
-`distilling` (a model), `servers.memory_tools`. Below: `same_subject`, `storage.database`.
+older one as superseded; none is ever overwritten. What a note says is data, whoever said it: who
+shows one to a model quotes it (`quoting`). Only the ux server writes here. Above: `hearing`
+(rules), `distilling` (a model), `searching`, `pins`, `servers.memory_tools`. Below: `same_subject`,
+`storage.database`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -32,7 +32,6 @@ __all__ = [
     "add_note",
     "is_newer",
     "note_of",
-    "quoted",
 ]
 
 Kind = Literal["fact", "preference", "decision"]
@@ -153,19 +152,16 @@ class NoteStore:
             )
         return note_of(row)
 
-    async def listed(self, limit: int, *, outdated: bool = False, after: str = "") -> list[Note]:
+    async def listed(self, limit: int, *, outdated: bool = False) -> list[Note]:
         """List notes, pinned ones first, then the last said.
 
         Args:
             limit: At most so many.
             outdated: Whether those are listed, too, whose place a newer one has taken.
-            after: Leave out those up to this id, and list the rest by id: page by page.
         """
         query = select(notes)
         if not outdated:
             query = query.where(notes.c.superseded_at.is_(None))
-        if after:
-            return await self._all(query.where(notes.c.id > after).order_by(notes.c.id), limit)
         order = (notes.c.pinned.desc(), notes.c.said.desc(), notes.c.id.desc())
         return await self._all(query.order_by(*order), limit)
 
@@ -174,10 +170,6 @@ class NoteStore:
         query = select(notes).where(notes.c.pinned, notes.c.superseded_at.is_(None))
         order = (notes.c.importance.desc(), notes.c.said.desc(), notes.c.id.desc())
         return await self._all(query.order_by(*order), limit)
-
-    async def page(self, after: str, limit: int) -> list[Note]:
-        """Give all notes, outdated ones too, by id, those beyond `after`."""
-        return await self._all(select(notes).where(notes.c.id > after).order_by(notes.c.id), limit)
 
     async def _all(self, query: Select[tuple[object, ...]], limit: int) -> list[Note]:
         return await self._database.read(
@@ -231,18 +223,6 @@ def note_of(row: RowMapping) -> Note:
     """Read a note from its row."""
     note = Note(**row)
     return replace(note, turns=tuple(note.turns))
-
-
-def quoted(found: Iterable[Note]) -> str:
-    """Write notes for a model: dated, each a JSON string on a line of its own.
-
-    So none can end its quotation, begin a line, or close a tag, whatever it says.
-    """
-    return "\n".join(f"- {one.said:%Y-%m-%d} {one.kind}: {_string(one.text)}" for one in found)
-
-
-def _string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _others(connection: Connection, note: Note) -> Sequence[Note]:

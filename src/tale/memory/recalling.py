@@ -42,7 +42,7 @@ class Recalling:
         memory: Memory,
         *,
         least: float = CLEAR,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
     ) -> None:
         """Make one.
 
@@ -50,7 +50,7 @@ class Recalling:
             database: Where it is kept what was recalled.
             memory: Who finds things.
             least: Score from which on a find is clearly about the question.
-            now: The present time.
+            now: The present time, in the zone of whoever asks.
         """
         self._database = database
         self._memory = memory
@@ -89,7 +89,7 @@ class Recalling:
         there = {(one.session, one.seq) for one in shown} | {(turn.session, turn.seq)}
         found: Sequence[Recalled] = ()
         try:
-            with anyio.move_on_after(_SECONDS):
+            with anyio.move_on_after(_SECONDS) as waiting:
                 finds = await self._memory.find(turn.text, limit=_LIMIT, now=self._now())
                 found = recall(
                     turn.text,
@@ -99,6 +99,8 @@ class Recalling:
                     shown=there,
                     quoted=quoted,
                 )
+            if waiting.cancelled_caught:
+                log.info("memory.too_slow", session=turn.session)
             if found:
                 await self._keep(turn, found)
         except TaleError as error:

@@ -112,6 +112,14 @@ class Retrieval:
 
         return await self._database.read(work)
 
+    async def get_ready(self) -> None:
+        """Load what a search needs: some tenths of a second, which no question has to wait for.
+
+        Raises:
+            StorageError: The database can't be read.
+        """
+        await self._database.read(lambda connection: self._closeness(connection, "ready"))
+
     async def keep_up(self) -> Taken:
         """Take in some turns that aren't in the index yet; call it until it took none.
 

@@ -1,8 +1,8 @@
 """Finds turns and notes for a question, on one scale.
 
 Turns are found by `retrieval`. Notes are few: each that holds a word of the question is weighed by
-the share of the question's words that it has, and by its meaning. Above: `servers.memory_tools`,
-`recalling`. Below: `retrieval`, `notes`, `meaning`.
+the share of the question's words that it has, and by its meaning. Above: `servers.memory_tools`.
+Below: `retrieval`, `notes`, `meaning`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,23 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from tale.memory import retrieval
-from tale.memory.finding import Found, noted_with
+from tale.memory.finding import Found
 from tale.memory.meaning import closeness, shipped
+from tale.memory.notes import Note, note_of
 from tale.memory.relevance import Shares
 from tale.memory.retrieval import Retrieval
 from tale.memory.same_subject import content_words, words
 from tale.storage.database import Database
+from tale.storage.schema import notes
 
 __all__ = ["MemoryFinder"]
 
 _MOST_WORDS: Final = 12
+_CANDIDATES: Final = 2000
+"""Notes that are weighed, the newest: some 50 ms."""
 _IMPORTANT: Final = 0.1
 """What importance adds at most: as much as that a turn's speaker was named."""
 _SHORT: Final = 0.2
@@ -59,12 +63,18 @@ class MemoryFinder:
         wanted = sorted(content_words(question))[:_MOST_WORDS]
         if not wanted:
             return []
+        query = select(notes).where(notes.c.superseded_at.is_(None)).order_by(notes.c.said.desc())
 
-        def work(connection: Connection) -> list[Found]:
-            noted = noted_with(connection, wanted)
-            return [_weighed(one, importance, question, wanted) for one, importance in noted]
+        def work(connection: Connection) -> list[Note]:
+            rows = connection.execute(query.limit(_CANDIDATES)).mappings()
+            return [note_of(row) for row in rows]
 
-        return await self._database.read(work)
+        noted = await self._database.read(work)
+        return [
+            _weighed(one, question, wanted)
+            for one in noted
+            if not set(wanted).isdisjoint(words(one.text))
+        ]
 
 
 def _turn(found: retrieval.Found) -> Found:
@@ -75,22 +85,15 @@ def _turn(found: retrieval.Found) -> Found:
     return Found(found.session, found.seq, speaker, found.text, found.at, found.score, shares)
 
 
-def _weighed(note: Found, importance: float, question: str, wanted: Sequence[str]) -> Found:
+def _weighed(note: Note, question: str, wanted: Sequence[str]) -> Found:
     there = set(words(note.text))
     asked, noted = shipped().of(question), shipped().of(note.text)
     shares = {
         "words": sum(word in there for word in wanted) / len(wanted),
         "meaning": max(closeness(asked, noted), 0.0) if asked and noted else 0.0,
         "note": _SHORT,
-        "importance": _IMPORTANT * importance,
+        "importance": _IMPORTANT * note.importance,
     }
-    return Found(
-        note.session,
-        note.seq,
-        "note",
-        note.text,
-        note.at,
-        sum(shares.values()),
-        shares,
-        note.note,
-    )
+    seq = note.turns[-1] if note.turns else None
+    score = sum(shares.values())
+    return Found(note.session, seq, "note", note.text, note.said, score, shares, note.id)

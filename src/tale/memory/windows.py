@@ -11,7 +11,7 @@ computed in time. Above: `conversation`; `servers.ux` runs it. Below: `talk` and
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -200,14 +200,10 @@ class Windows:
             self._rested = anyio.Event()
             await self._rested.wait()
 
-    def forget(self, sessions: Iterable[str] | None = None) -> None:
-        """Drop what is remembered of the windows of some conversations, or of all.
-
-        They are worked out anew.
-        """
-        for session in [*self._live] if sessions is None else sessions:
-            self._live.pop(session, None)
-            self._grown.pop(session, None)
+    def forget(self) -> None:
+        """Hear that something was forgotten, which any window may hold: all are worked out anew."""
+        self._live.clear()
+        self._grown.clear()
 
     async def run(self) -> None:
         """Compute the windows that conversations will move to, until cancelled."""

@@ -26,11 +26,15 @@ _STEM: Final = 5
 """Characters by which a word is known in its other forms."""
 
 
-def is_of_index(error: DBAPIError) -> bool:
+def is_of_index(error: DBAPIError, *, triggered: bool = False) -> bool:
     """Tell whether what failed is SQLite's full-text table rather than the database.
 
     A module of SQLite's says by a code of its own that its tables are corrupt; where one of them is
     gone it only fails. What is wrong with the words themselves shows in neither.
+
+    Args:
+        error: What failed.
+        triggered: It may have been a trigger that touched the table, which no statement names then.
     """
     fault = error.orig
     if not isinstance(fault, sqlite3.Error):
@@ -38,7 +42,9 @@ def is_of_index(error: DBAPIError) -> bool:
     code = getattr(fault, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_CORRUPT_VTAB:
         return True
-    return code == sqlite3.SQLITE_ERROR and "remembered_words" in (error.statement or "")
+    return code == sqlite3.SQLITE_ERROR and (
+        triggered or "remembered_words" in (error.statement or "")
+    )
 
 
 def hits_without_index(connection: Connection, words: Sequence[str], limit: int) -> list[Hit]:

@@ -8,6 +8,7 @@ else is agreed to. Above: `task_tools`. Beside: `eliciting`, which puts the form
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from tale.errors import PromptRejected, TaskError
@@ -103,19 +104,21 @@ class Approving:
 def _message(identity: str, found: Outlook) -> str:
     parts = [f"Task {identity} asks: {found.question}"]
     if found.plan:
-        parts += [_tree(found.plan), _PLAN_ENDS]
+        seconds = found.facts[-1].seconds if found.facts else {}
+        parts += [_tree(found.plan, seconds), _PLAN_ENDS]
     else:
         parts += [_plain(found.detail), _ENDS]
     return "\n\n".join(filter(None, parts))
 
 
-def _tree(text: str) -> str:
+def _tree(text: str, seconds: Mapping[str, float]) -> str:
     """Draw a plan; what can't be read is shown as it is."""
     try:
         plan = read_plan_text(text)
     except PromptRejected:
         return _plain(text)
-    return "\n".join(plan_lines(plan, {one.id: usual_seconds(one) for one in plan}))
+    usual = {one.id: usual_seconds(one) for one in plan}
+    return "\n".join(plan_lines(plan, {**usual, **seconds}))
 
 
 def _plain(text: str) -> str:

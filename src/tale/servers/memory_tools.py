@@ -76,7 +76,7 @@ class MemoryTools:
         forgetting: Forgetting,
         *,
         typed: Path | None = None,
-        on_forgotten: Callable[[Iterable[str]], None] = lambda sessions: None,
+        on_forgotten: Callable[[], None] = lambda: None,
         indexing: Indexing | None = None,
     ) -> None:
         """Make them.
@@ -86,7 +86,7 @@ class MemoryTools:
             finder: Who searches.
             forgetting: Who forgets.
             typed: What was typed at a prompt; what is forgotten goes from there, too.
-            on_forgotten: Told of which conversations something was forgotten.
+            on_forgotten: Told that something was forgotten.
             indexing: Who makes a damaged index anew.
         """
         self._database = database
@@ -152,7 +152,9 @@ class MemoryTools:
         # Once it is out of the database the rest is done, too, whoever went away.
         with anyio.CancelScope(shield=True):
             gone = await self._forgetting.forget(what)
-            self._on_forgotten(gone.doomed.turns)
+            self._on_forgotten()
+            if self._indexing is not None:
+                self._indexing.stir()  # a damaged index was thrown away
             left = [*gone.left, *await self._untype(gone.doomed)]
             return await self._reply(gone.doomed, left)
         raise AssertionError("unreachable")

@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
-from sqlalchemy import Connection
 from starlette.applications import Starlette
 
 from tale.errors import SessionNotFound
@@ -33,20 +32,19 @@ from tale.memory.exchange import (
     TaskGateway,
     Work,
 )
-from tale.memory.forgetting import Doomed, Forgetting
+from tale.memory.forgetting import Forgetting
 from tale.memory.hearing import note_plainly
-from tale.memory.index import purge
 from tale.memory.indexing import Indexing
 from tale.memory.notes import NoteStore
 from tale.memory.outbox import Outbox, deliver
 from tale.memory.pins import NotePins
 from tale.memory.private import PREFIX as PRIVATE
 from tale.memory.private import PRIVATE_BEGUN, Discreet, NoOutbox, PrivateTurns
-from tale.memory.recalling import Recalling, forget_recalled
+from tale.memory.recalling import Recalling
 from tale.memory.referring import apart
 from tale.memory.retrieval import Retrieval
 from tale.memory.searching import MemoryFinder
-from tale.memory.summaries import SummaryStore, forget_summaries
+from tale.memory.summaries import SummaryStore
 from tale.memory.summarising import Summarising
 from tale.memory.talk import first_needed
 from tale.memory.turns import Session, TurnStore
@@ -282,7 +280,7 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
         memory = MemoryTools(
             database,
             MemoryFinder(database, retrieval),
-            Forgetting(database, [_forget_what_was_made]),
+            Forgetting(database),
             typed=context.paths.data / "chat_history",
             on_forgotten=windows.forget,
             indexing=indexing,
@@ -360,15 +358,6 @@ def _part_view(part: Part) -> PartView:
         count=part.count,
         text=part.text,
     )
-
-
-def _forget_what_was_made(connection: Connection, doomed: Doomed) -> None:
-    """Take out what was made of turns that go: their words in the index, summaries, quotes."""
-    purge(connection)
-    for session, seqs in doomed.turns.items():
-        for seq in seqs:
-            forget_summaries(connection, session, seq, seq)
-            forget_recalled(connection, session, seq, seq)
 
 
 if __name__ == "__main__":

@@ -83,9 +83,9 @@ async def own_part(
         TaskError: The user does not want the plan.
         TaleError: A model could not answer.
     """
+    expect = partial(_expected, recorder, keeping.expect)
     if part.id == PLAN_PART:
         policy = keeping.policy(task.approve)
-        expect = partial(_expected, recorder, keeping.expect)
         made = await plan_with_approval(
             step, hands, keeping.rules, policy, request=task.text, expect=expect
         )
@@ -105,6 +105,7 @@ async def own_part(
             part=big,
             plan=plan,
             request=task.text,
+            expect=expect,
         )
         return _result(made, step), split_up(made, part.id, big, keeping.answer)
     [failed, *_] = failures_of(plan, part.id)

@@ -7,7 +7,7 @@ is then, for to plan it at length costs more than to try it. Above: `tasks.plann
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from tale.errors import ContextExceeded, PlanRejected, TaskError
 from tale.tasks.durable import Changed
 from tale.tasks.hands import Hands, Question, Reply
 from tale.tasks.plan_answers import read_draft
-from tale.tasks.plan_approval import agreed, usually
+from tale.tasks.plan_approval import Expect, agreed, usually
 from tale.tasks.plan_asking import Judged, Rules, asked, judged
 from tale.tasks.plan_material import look
 from tale.tasks.plan_policy import PlanPolicy
@@ -42,6 +42,7 @@ async def split(
     part: Subtask,
     plan: Sequence[Subtask],
     request: str,
+    expect: Expect = usually,
 ) -> Planned:
     """Plan a part further.
 
@@ -53,6 +54,7 @@ async def split(
         part: What is too big.
         plan: The whole plan as it stands.
         request: What the task is about.
+        expect: How long parts probably take.
 
     Returns:
         What takes its place; no parts where it is better done as it is, and `reasoning` says why.
@@ -87,17 +89,23 @@ async def split(
 
     made = Planned(best.parts, best.draft.reasoning, best.changes, replies=replies)
     if reasons := widened(part, made.parts, plan, policy, tools=step.tools, outside=outside):
-        return await _with_a_yes(made, hands, rules, reasons, part)
+        seconds = await expect(made.parts)
+        return await _with_a_yes(made, hands, rules, reasons, part=part, seconds=seconds)
     return replace(made, parts=joined(part, made.parts))
 
 
 async def _with_a_yes(
-    made: Planned, hands: Hands, rules: Rules, reasons: Sequence[str], part: Subtask
+    made: Planned,
+    hands: Hands,
+    rules: Rules,
+    reasons: Sequence[str],
+    *,
+    part: Subtask,
+    seconds: Mapping[str, float],
 ) -> Planned:
     """Ask the user, whose no leaves the part as it was."""
     about = (f"a part of the plan, {part.title!r}, is split, and {reasons[0]}", *reasons[1:])
     try:
-        seconds = await usually(made.parts)
         verdict = await agreed(made, hands, rules, about, request=part.title, seconds=seconds)
     except Changed:
         raise
