@@ -4,8 +4,8 @@ The goal and the steps of plans are given, and the edges are asked for: 60 of `p
 and 60 of `planning/worfbench`, drawn by a fixed seed, of which nothing near was trained on. The
 model is the embedded task model in llama.cpp alone, decoded greedily. The plain prompt asks it for
 all edges in JSON; it is given the better of its edges as they are and without what follows from
-others. The planner asks for each step what must be done before, and `tasks.edges` takes that as
-evidence. The sequential chain has each step after the one before.
+others. The planner asks for each step what must be done before, and `training.edge_judge` takes
+that as evidence. The sequential chain has each step after the one before.
 
 F1 is the mean over plans; over all edges together it is printed beside. `TALE_BENCH_PLANS`, a slice
 such as `:20`, takes some of the plans. `TALE_BENCH_EDGE_WEIGHTS=1` measures instead what a proposal
@@ -27,12 +27,7 @@ from itertools import product
 from typing import Any, Final, cast
 from urllib.request import Request, urlopen
 
-from training.edges import fit, known
-from training.planning import SAMPLED, SETS, Plan, edge_f1, kin, measured
-
-from benchmarks.installation import bare_server
-from benchmarks.report import Figure, Report
-from tale.tasks.edges import (
+from training.edge_judge import (
     PROPOSED_WEIGHTS,
     Edge,
     chances,
@@ -41,6 +36,11 @@ from tale.tasks.edges import (
     reduced,
     weighed,
 )
+from training.edges import fit, known
+from training.planning import SAMPLED, SETS, Plan, edge_f1, kin, measured
+
+from benchmarks.installation import bare_server
+from benchmarks.report import Figure, Report
 
 __all__ = ["measure"]
 

@@ -9,9 +9,7 @@ from math import prod
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from tale.errors import ModelFileDamaged
-from tale.tasks.edges import (
+from training.edge_judge import (
     MAX_STEPS,
     Edge,
     chances,
@@ -22,7 +20,9 @@ from tale.tasks.edges import (
     unpack,
     weighed,
 )
-from tale.tasks.step_cues import CUE_BUCKETS, WAYS, look, way
+from training.step_cues import CUE_BUCKETS, WAYS, look, way
+
+from tale.errors import ModelFileDamaged
 
 TEA = (
     "Make a cup of tea",

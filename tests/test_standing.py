@@ -15,7 +15,7 @@ from tale.memory.exchange import Standing
 from tale.memory.standing import in_a_sentence, meant
 from tale.models.caller import Script
 from tale.paths import Paths
-from tale.servers.ux import RemoteGateway
+from tale.servers.remote_gateway import RemoteGateway
 from tale.storage.database import Database
 from tale.wire.contracts import (
     SHOW,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from graphlib import TopologicalSorter
 
 import pytest
+from training.edge_judge import find_edges, reduced
 from training.planning import SAMPLED, SETS, Plan, edge_f1, kin, measured, trained, written
-
-from tale.tasks.edges import find_edges, reduced
 
 
 def test_the_plans_that_were_written_are_dags_without_what_follows() -> None:

@@ -34,8 +34,9 @@ from tale.memory.windows import Windows
 from tale.models.caller import Purpose, Script, ScriptedModels
 from tale.paths import Paths
 from tale.prompts import CHAT_SYSTEM
+from tale.servers.remote_gateway import RemoteGateway
 from tale.servers.steps import ReplyT, RequestT
-from tale.servers.ux import RemoteGateway, Ux
+from tale.servers.ux import Ux
 from tale.storage.database import Database
 from tale.wire.chat_contracts import (
     ChatReply,

@@ -13,10 +13,10 @@ from zlib import crc32
 
 import numpy as np
 
-from tale.tasks.edges import WEIGHTS_FILE, Edge, Judge, choose, pack
-from tale.tasks.step_cues import CUE_BUCKETS, look
+from training.edge_judge import WEIGHTS_FILE, Edge, Judge, choose, pack
 from training.linear import Array, Rows, fit_logistic, sigmoid
 from training.planning import SETS, Plan, edge_f1, kin, trained, written
+from training.step_cues import CUE_BUCKETS, look
 
 __all__ = ["fit", "known"]
 

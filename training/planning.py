@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tale.tasks.edges import Edge
 from training.assess import data_folder
+from training.edge_judge import Edge
 from training.validate import families
 
 __all__ = ["SAMPLED", "SETS", "Plan", "edge_f1", "kin", "measured", "trained", "written"]

@@ -104,7 +104,7 @@ class Approving:
 def _message(identity: str, found: Outlook) -> str:
     parts = [f"Task {identity} asks: {found.question}"]
     if found.plan:
-        seconds = found.facts[-1].seconds if found.facts else {}
+        seconds: Mapping[str, float] = found.facts[-1].seconds if found.facts else {}
         parts += [_tree(found.plan, seconds), _PLAN_ENDS]
     else:
         parts += [_plain(found.detail), _ENDS]

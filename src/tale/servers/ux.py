@@ -28,9 +28,7 @@ from tale.memory.exchange import (
     HeldUp,
     Kept,
     Said,
-    Standing,
     TaskGateway,
-    Work,
 )
 from tale.memory.forgetting import Forgetting
 from tale.memory.hearing import note_plainly
@@ -41,7 +39,6 @@ from tale.memory.pins import NotePins
 from tale.memory.private import PREFIX as PRIVATE
 from tale.memory.private import PRIVATE_BEGUN, Discreet, NoOutbox, PrivateTurns
 from tale.memory.recalling import Recalling
-from tale.memory.referring import apart
 from tale.memory.retrieval import Retrieval
 from tale.memory.searching import MemoryFinder
 from tale.memory.summaries import SummaryStore
@@ -55,8 +52,8 @@ from tale.models.client import ModelClient, models_url
 from tale.prompts import CHAT_SYSTEM
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.memory_tools import MemoryTools, turn_view
+from tale.servers.remote_gateway import RemoteGateway
 from tale.servers.runner import ServerContext, run_server
-from tale.servers.steps import ToolCaller
 from tale.storage.database import Database
 from tale.tasks.task import check_prompt
 from tale.wire.chat_contracts import (
@@ -80,15 +77,12 @@ from tale.wire.chat_contracts import (
     SessionView,
 )
 from tale.wire.contracts import (
-    SHOW,
     SUBMIT,
-    ShowRequest,
-    SubmitRequest,
     UsageView,
 )
 from tale.wire.pool import Services
 
-__all__ = ["RemoteGateway", "Ux", "compose", "main"]
+__all__ = ["Ux", "compose", "main"]
 
 _SUBMIT_SECONDS: Final = 2.0
 """A gateway that was killed is back within that time; one that isn't gets the work later, and a
@@ -97,40 +91,6 @@ _DELIVERY_SECONDS: Final = 60.0
 _WINDOW_TOKENS: Final = 6144
 """Most tokens of a chat's prompt: a minute of prefill at 110 tokens a second, if the cache was
 lost. Forty turns with the texts that were pasted into them took some 3,500."""
-
-
-class RemoteGateway:
-    """Hands work to the gateway server."""
-
-    def __init__(self, services: ToolCaller, *, deadline: float) -> None:
-        """`deadline` is how long to wait for it, in seconds."""
-        self._services = services
-        self._deadline = deadline
-
-    async def submit(self, work: Work) -> str:
-        """Record a task there and give its id."""
-        request = SubmitRequest(
-            text=work.text,
-            workspace=work.workspace,
-            session=work.session or None,
-            key=work.key,
-        )
-        return (await self._services.call(SUBMIT, request, deadline=self._deadline)).id
-
-    async def stands(self, task: str) -> Standing:
-        """Ask there how a task stands."""
-        found = await self._services.call(SHOW, ShowRequest(id=task), deadline=self._deadline)
-        words = found.progress.words if found.progress else f"is {found.state}."
-        words = words.removeprefix(f"Task {task} ")
-        return Standing(
-            task,
-            apart(found.text)[0],
-            found.state,
-            words,
-            found.finished,
-            found.answer or "",
-            found.files,
-        )
 
 
 class Ux:

@@ -3,9 +3,9 @@
 A linear judge gives each two steps the chance that the one must be done right before the other. The
 edges that are taken are those with the best expected F1 together: from the likeliest on, without
 circles, without those that follow from others. What a model proposes counts as evidence beside the
-words. No plan is changed by it yet: `benchmarks.edges` measures whether that would be for the
-better; until then `dependencies` decides by files alone. Below: `step_cues` (what
-steps show), `edges.weights` (what it tells, by `training.edges`).
+words. What ships doesn't use it: real plans name the files that their parts read and write, by
+which `tale.tasks.dependencies` decides. Below: `step_cues` (what steps show), `edges.weights` (what
+it tells, by `training.edges`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from tale.errors import ModelFileDamaged
-from tale.tasks.step_cues import CUE_BUCKETS, CUES, WAYS, look, way
+from training.step_cues import CUE_BUCKETS, CUES, WAYS, look, way
 
 __all__ = [
     "MAX_STEPS",

@@ -2,8 +2,8 @@
 
 Cues are of four kinds: where the two stand, what they have in common (words that few others have,
 the same verb, "a base" and "the base"), what each says, and how the goal strings things together.
-Each is told apart by whether the second follows at once, later, or stands before. Above: `edges`,
-and the training, which must see the same.
+Each is told apart by whether the second follows at once, later, or stands before. Above:
+`edge_judge`, and `edges`, which trains it and must see the same.
 
 Whoever changes what comes out of here raises `CUES` and trains anew.
 """
