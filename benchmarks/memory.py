@@ -32,10 +32,11 @@ from sqlalchemy import Connection, insert
 from benchmarks.long_talks import LongTalk, LongTurn, Order, Question, long_talks, plain_bm25
 from benchmarks.report import Figure, Report
 from tale.config import Settings
+from tale.memory.finding import Found
 from tale.memory.index import take_in
 from tale.memory.meaning import shipped
 from tale.memory.relevance import Shares
-from tale.memory.retrieval import Found, Retrieval
+from tale.memory.retrieval import Retrieval
 from tale.paths import Paths
 from tale.storage.database import Database
 from tale.storage.schema import sessions, turns
@@ -159,7 +160,7 @@ async def _ask(talk: LongTalk) -> list[Sequence[Found]]:
 
 
 def _order(found: Sequence[Found]) -> Order:
-    return [(one.session, one.seq) for one in found]
+    return [one.place for one in found if one.place]
 
 
 def _recalls(question: Question, order: Order) -> Iterator[tuple[str, float]]:
@@ -205,7 +206,7 @@ def _what_each_brings(
             _Weighed(
                 question,
                 _order(one),
-                np.array([[getattr(each.shares, name) for name in _SHARES] for each in one]),
+                np.array([[each.shares.get(name, 0.0) for name in _SHARES] for each in one]),
             )
             for question, one in zip(talk.questions, of_talk, strict=True)
             if one

@@ -11,62 +11,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from tale.memory import quoting
+from tale.memory.finding import Found
 from tale.memory.particulars import content_words, sentences
 from tale.memory.quoting import harmless, middle_left_out
 from tale.memory.talk import estimate_tokens
 
-__all__ = ["Found", "Memory", "Recalled", "is_worth_a_look", "recall", "written"]
+__all__ = ["Recalled", "is_worth_a_look", "recall", "written"]
 
 _LEAST_TOKENS: Final = 12
 """Less than the date, the speaker and a few words tells nothing."""
 _LOOKED_AT: Final = 8_192
 """Bytes of a found turn in which its best sentences are looked for."""
 _BYTES_PER_TOKEN: Final = 3
-
-
-class Found(Protocol):
-    """Something that was said, found for a question."""
-
-    @property
-    def session(self) -> str:
-        """The conversation."""
-        ...
-
-    @property
-    def seq(self) -> int:
-        """The number of its turn there."""
-        ...
-
-    @property
-    def speaker(self) -> str:
-        """Who said it."""
-        ...
-
-    @property
-    def text(self) -> str:
-        """What was said."""
-        ...
-
-    @property
-    def at(self) -> datetime:
-        """When."""
-        ...
-
-    @property
-    def score(self) -> float:
-        """How relevant it is; only comparable among the finds of one kind of search."""
-        ...
-
-
-class Memory(Protocol):
-    """Who finds what was said."""
-
-    async def find(self, question: str, *, limit: int, now: datetime) -> Sequence[Found]:
-        """Find what has to do with a question, the best first; raises `tale.errors.TaleError`s."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +78,7 @@ def recall(
     for one in found:
         if one.score < least or left < _BYTES_PER_TOKEN * _LEAST_TOKENS:
             break
-        if (one.session, one.seq) in shown:
+        if one.place is None or one.place in shown:
             continue
         head = f"{one.at:%Y-%m-%d} {'tale' if one.speaker == 'assistant' else 'user'}: "
         said = _to_the_point(question, one.text, left - len(head) - 1)
@@ -128,7 +87,7 @@ def recall(
             continue
         there.add(said)
         left -= len(line.encode()) + 1
-        chosen.append((one.at, Recalled(one.session, one.seq, line, one.score)))
+        chosen.append((one.at, Recalled(*one.place, line, one.score)))
     return tuple(one for _, one in sorted(chosen, key=lambda pair: pair[0]))
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from math import log2
 from typing import Final
@@ -77,6 +77,11 @@ class Shares:
         """The score; written out, as it is asked for hundreds of times a question."""
         said = self.speaker + self.date + self.telling + self.recency
         return self.words + self.place + self.meaning + said
+
+    def by_name(self) -> dict[str, float]:
+        """Give those that add anything."""
+        named = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return {name: value for name, value in named if value}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,17 @@ from tale.ids import next_id
 from tale.storage.database import Database, storable
 from tale.storage.schema import sessions, turns
 
-__all__ = ["NewTurn", "Session", "Turn", "TurnStore", "Turns", "add_turn", "title_of", "turn_of"]
+__all__ = [
+    "NewTurn",
+    "Session",
+    "Speaker",
+    "Turn",
+    "TurnStore",
+    "Turns",
+    "add_turn",
+    "title_of",
+    "turn_of",
+]
 
 Speaker = Literal["user", "assistant"]
 
