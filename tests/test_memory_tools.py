@@ -19,7 +19,6 @@ from tale.memory.forgetting import Forgetting
 from tale.memory.hearing import note_plainly
 from tale.memory.notes import NoteStore
 from tale.memory.outbox import Outbox
-from tale.memory.pins import NotePins
 from tale.memory.private import PRIVATE_BEGUN, PrivateTurns
 from tale.memory.recalling import Recalling
 from tale.memory.retrieval import Retrieval
@@ -83,7 +82,7 @@ class World:
             "be kind",
             budget=6144,
             recalling=Recalling(database, self.retrieval),
-            pinned=NotePins(NoteStore(database)),
+            notes=NoteStore(database),
         )
         self.tools = MemoryTools(
             database,

@@ -3,8 +3,8 @@
 Each says when it was said and which turns it came from. A newer note about the same thing marks the
 older one as superseded; none is ever overwritten. What a note says is data, whoever said it: who
 shows one to a model quotes it (`quoting`). Only the ux server writes here. Above: `hearing`
-(rules), `distilling` (a model), `searching`, `pins`, `servers.memory_tools`. Below: `same_subject`,
-`storage.database`.
+(rules), `distilling` (a model), `searching`, `windows`, `servers.memory_tools`. Below:
+`same_subject`, `storage.database`.
 """
 
 from __future__ import annotations
