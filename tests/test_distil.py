@@ -21,8 +21,8 @@ from tale.errors import BackendFailed, ServiceUnavailable, TaleError
 from tale.memory.distil import batch, is_supported, proposals_in, request_for, worth_distilling
 from tale.memory.distilling import Distilling
 from tale.memory.notes import Note, NoteStore
-from tale.memory.same_subject import content_words
 from tale.memory.turns import NewTurn, TurnStore
+from tale.memory.words import content_words
 from tale.models.backend import ChatRequest
 from tale.models.caller import ScriptedModels
 from tale.storage.database import Database

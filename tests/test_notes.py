@@ -19,8 +19,9 @@ from tale.errors import NoteNotFound
 from tale.memory.hearing import note_plainly
 from tale.memory.notes import Draft, Kind, Note, NoteStore, Origin, add_note, is_newer
 from tale.memory.plain_notes import plain_notes
-from tale.memory.same_subject import content_words, replaced_in, subject_of, supersedes
+from tale.memory.same_subject import replaced_in, subject_of, supersedes
 from tale.memory.turns import NewTurn, TurnStore
+from tale.memory.words import content_words
 from tale.storage.database import Database
 from tale.storage.schema import notes
 

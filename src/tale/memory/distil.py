@@ -3,8 +3,7 @@
 Pure. A half-billion-parameter model writes down what nobody said, takes questions for facts and
 drops a "not". So its answer is only a proposal: a note is taken if the words that it is made of
 stand in the turns that it names, in sentences of the user's that tell something. Above:
-`distilling`. Below: `notes` (values), `plain_notes` (sentences), `same_subject` (words),
-`talk`.
+`distilling`. Below: `notes` (values), `talk`, `words`.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from dataclasses import dataclass
 from typing import Final, TypeVar, cast, get_args
 
 from tale.memory.notes import Draft, Kind
-from tale.memory.plain_notes import MOST_CHARACTERS, sentences
-from tale.memory.same_subject import content_words, straight
+from tale.memory.plain_notes import MOST_CHARACTERS
 from tale.memory.talk import Said
+from tale.memory.words import content_words, sentences, straight
 from tale.models.backend import ChatRequest, Message
 
 __all__ = [

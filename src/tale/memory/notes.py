@@ -18,7 +18,8 @@ from sqlalchemy import Connection, RowMapping, Select, func, insert, or_, select
 
 from tale.errors import NoteNotFound
 from tale.ids import next_id
-from tale.memory.same_subject import replaced_in, subject_of, supersedes, words
+from tale.memory.same_subject import replaced_in, subject_of, supersedes
+from tale.memory.words import words
 from tale.storage.database import Database, storable
 from tale.storage.schema import notes
 

@@ -2,31 +2,25 @@
 
 "My name is …", "I prefer …", "remember that …", "we decided …", "from now on …". A rule takes whole
 sentences, in the user's words; questions and what is pasted don't count. What no rule sees is left
-to `distil`. Above: `hearing`, `conversation`. Below: `notes` (values), `same_subject`.
+to `distil`. Above: `hearing`, `conversation`. Below: `notes` (values), `words`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from tale.memory.notes import Draft, Kind
-from tale.memory.same_subject import content_words, straight
+from tale.memory.words import content_words, sentences, straight
 
-__all__ = ["MOST_CHARACTERS", "only_tells", "plain_notes", "sentences"]
+__all__ = ["MOST_CHARACTERS", "only_tells", "plain_notes"]
 
 MOST_CHARACTERS: Final = 300
 """Of a note: what is longer is no sentence that somebody would remember."""
 _LOOKED_AT: Final = 4_000
 """Characters of a turn; what is longer was pasted."""
 _FEWEST_WORDS: Final = 3
-_TITLE: Final = "|".join(
-    rf"(?<=\b{each})" for each in ("Dr", "Mr", "Mrs", "Ms", "St", "Prof", "e[.]g", "i[.]e", "No")
-)
-_SENTENCE: Final = re.compile(rf"[^.!?\n]+(?:(?:(?:{_TITLE})[.]|[.!?](?![\s\n]))[^.!?\n]*)*[.!?]*")
-"""A dot within a word ends nothing, nor does that of a title: "v1.2", "example.com", "Dr. May"."""
 _LEAD: Final = re.compile(
     r"^(?:(?:hi|hello|hey|ok(?:ay)?|so|and|but|also|well|yes|no|by the way|btw|oh|actually|please"
     r"|thanks|tale)\b[,!:]?\s*)+",
@@ -123,7 +117,7 @@ def only_tells(text: str) -> bool:
     """
     if len(text) > _LOOKED_AT or _FENCE.search(text):
         return False
-    said = list(sentences(straight(text)))
+    said = sentences(straight(text))
     return bool(said) and all(
         _noted(each) is not None
         and (_REMEMBER.match(_LEAD.sub("", each)) or not _AND_MORE.search(each))
@@ -131,17 +125,11 @@ def only_tells(text: str) -> bool:
     )
 
 
-def sentences(text: str) -> Iterator[str]:
-    """Cut a text into its sentences, each with the mark that ends it."""
-    for match in _SENTENCE.finditer(text):
-        if sentence := " ".join(match[0].split()):
-            yield sentence
-
-
 def _noted(sentence: str) -> Draft | None:
-    if sentence.endswith("?") or len(sentence) > MOST_CHARACTERS:
+    line = " ".join(sentence.split())
+    if line.endswith("?") or len(line) > MOST_CHARACTERS:
         return None
-    said = _LEAD.sub("", sentence)
+    said = _LEAD.sub("", line)
     asked = _REMEMBER.match(said)
     if asked:
         said = asked["what"]

@@ -3,7 +3,7 @@
 It is quoted in front of the request and stays there word for word, so that what the model has
 computed stays true; so it has to be little, and to the point. Where the best find isn't clearly
 about the question nothing is recalled: a small model answers from whatever it is shown. Above:
-`recalling`. Below: `particulars`, `quoting`, `talk`.
+`recalling`. Below: `particulars`, `quoting`, `talk`, `words`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Final
 
 from tale.memory import quoting
 from tale.memory.finding import Found
-from tale.memory.particulars import content_words, sentences
+from tale.memory.particulars import prose_sentences
 from tale.memory.quoting import harmless, middle_left_out
 from tale.memory.talk import estimate_tokens
+from tale.memory.words import key_words
 
 __all__ = ["Recalled", "is_worth_a_look", "recall", "written"]
 
@@ -47,7 +48,7 @@ class Recalled:
 
 def is_worth_a_look(question: str) -> bool:
     """Tell whether a turn says anything that could be looked up: "thanks" doesn't."""
-    return bool(content_words(question[:_LOOKED_AT]))
+    return bool(key_words(question[:_LOOKED_AT]))
 
 
 def recall(
@@ -101,9 +102,9 @@ def _to_the_point(question: str, text: str, most: int) -> str:
     line = " ".join(text.split())
     if len(line.encode(errors="replace")) <= most:
         return line
-    wanted = content_words(question)
-    said = sentences(middle_left_out(text, _LOOKED_AT))
-    order = sorted(range(len(said)), key=lambda at: (-len(wanted & content_words(said[at])), at))
+    wanted = key_words(question)
+    said = prose_sentences(middle_left_out(text, _LOOKED_AT))
+    order = sorted(range(len(said)), key=lambda at: (-len(wanted & key_words(said[at])), at))
     kept: set[int] = set()
     left = most
     for at in order:

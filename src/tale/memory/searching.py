@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 from tale.memory.finding import Finder, Found
 from tale.memory.meaning import closeness, shipped
 from tale.memory.notes import Note, note_of
-from tale.memory.same_subject import content_words, words
+from tale.memory.words import content_words, words
 from tale.storage.database import Database
 from tale.storage.schema import notes
 
