@@ -111,7 +111,9 @@ class MemoryTools:
         """Find turns and notes."""
         del progress
         now = datetime.now(UTC).astimezone()
-        found = await self._finder.find(request.text, limit=request.limit, now=now)
+        found = await self._finder.find(
+            request.text, limit=request.limit, now=now, around=request.around
+        )
         made = None
         if self._indexing is not None:
             self._indexing.stir()  # a search may be what finds the index damaged
@@ -245,6 +247,7 @@ def _found_view(found: Found) -> FoundView:
         score=found.score,
         shares=dict(found.shares),
         note=found.note,
+        around=tuple(map(turn_view, found.around)),
     )
 
 
