@@ -44,6 +44,30 @@ _AND_MORE: Final = re.compile(r"[,;:]|\b(?:please|so|but|fix|help|need|want)\b",
 """What a sentence has that goes on to ask: "our site is slow, fix it"."""
 
 
+_NO_MORE_THAN_A_FACT: Final = re.compile(
+    # What it is of, in few words: no "the goal is …", "the function is …" of somebody who wants it.
+    r"^(?:the|our|my|his|her|their|\w+'s) (?!(?:\S+ ){0,7}(?:task|goal|aim|job|idea|plan|project"
+    r"|request|exercise|requirement|step|input|output|result|format|feature|function|class|method"
+    r"|script|program|app|site|page|bug|problem|issue|error|failure|test)s?\b)"
+    r"(?:[\w'/-]+ ){1,8}?(?:is|are|was|were) (?:now |still |called |named |due |set to )?"
+    # What it is: a name, a number or a code, which may stand behind "at" or "in".
+    r"(?:(?:at|in|on|by|from|under|behind|for) (?:the )?)?"
+    r"(?-i:[A-Z][\w'-]*|\"|'|`|\S*[\d/@_]\S*|\S+[.:]\S+)[^,;:]*$"
+    # Or what nobody gives but to have it known.
+    r"|^(?:\S+ ){1,4}?"
+    r"(?:password|passphrase|passcode|pin|address|birthday|deadline|(?:user ?)?name)"
+    r" (?:(?:of|for|to|in|at) (?:\S+ ){1,5}?)?(?:is|was) \S",
+    re.IGNORECASE,
+)
+_TROUBLE: Final = re.compile(
+    r"\b(?:but|instead|not|never|no longer|wrong|should|must|shall|expected|supposed|missing"
+    r"|broken|fail\w*|slow|stuck|down|error\w*|bugs?|crash\w*|needs?|wants?|please|fix\w*|todo)\b"
+    r"|n't\b",
+    re.IGNORECASE,
+)
+"""What a sentence has that tells of something to be mended, rather than how it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
     kind: Kind
@@ -110,7 +134,10 @@ def plain_notes(text: str) -> tuple[Draft, ...]:
 
 
 def only_tells(text: str) -> bool:
-    """Tell whether each sentence of a turn is one to note, and none can ask for work beside.
+    """Tell whether each sentence of a turn only states something, and none can ask for work beside.
+
+    That is one to note, or says in which name, number or code something has: "The wifi password of
+    the cabin is blue-heron-42".
 
     Args:
         text: The turn.
@@ -118,11 +145,20 @@ def only_tells(text: str) -> bool:
     if len(text) > _LOOKED_AT or _FENCE.search(text):
         return False
     said = sentences(straight(text))
-    return bool(said) and all(
-        _noted(each) is not None
-        and (_REMEMBER.match(_LEAD.sub("", each)) or not _AND_MORE.search(each))
-        for each in said
-    )
+    return bool(said) and all(map(_states, said))
+
+
+def _states(sentence: str) -> bool:
+    said = _LEAD.sub("", " ".join(sentence.split()))
+    if _REMEMBER.match(said):
+        return _noted(sentence) is not None
+    if _AND_MORE.search(said):
+        return False
+    if _noted(sentence) is not None:
+        return True
+    if said.endswith("?") or len(said) > MOST_CHARACTERS or _TROUBLE.search(said):
+        return False
+    return _NO_MORE_THAN_A_FACT.match(said) is not None
 
 
 def _noted(sentence: str) -> Draft | None:
