@@ -10,16 +10,27 @@ from hypothesis import strategies as st
 from tale.memory.finding import Found
 from tale.memory.recall import is_worth_a_look, recall, written
 from tale.memory.talk import estimate_tokens
-from tale.memory.turns import Speaker
+from tale.memory.turns import Speaker, Turn
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
 def found(
-    seq: int, text: str, score: float = 1.0, *, session: str | None = "s-1", by: Speaker = "user"
+    seq: int,
+    text: str,
+    score: float = 1.0,
+    *,
+    session: str | None = "s-1",
+    by: Speaker = "user",
+    around: tuple[Turn, ...] = (),
 ) -> Found:
     """Give a find; turn 1 was said at noon, each further one a day later."""
-    return Found(session, seq, by, text, NOON + timedelta(days=seq - 1), score)
+    at = NOON + timedelta(days=seq - 1)
+    return Found(session, seq, by, text, at, score, around=around)
+
+
+def turn(seq: int, text: str, by: Speaker = "assistant", task: str | None = None) -> Turn:
+    return Turn("s-1", seq, by, text, NOON + timedelta(days=seq - 1), task=task)
 
 
 def lines(question: str, *finds: Found, tokens: int = 64, quoted: str = "") -> list[str]:
@@ -60,6 +71,47 @@ def test_of_a_long_turn_the_sentences_that_matter_are_recalled() -> None:
     assert "Maja lives in Göteborg." in line
 
 
+WHERE = "Where does Maja live?"
+
+
+def test_with_a_question_that_was_asked_before_its_answer_is_recalled() -> None:
+    answered = found(1, "where does Maja live?", around=(turn(2, "Maja does live in Oslo."),))
+    assert lines(WHERE, answered) == ["2026-05-05 tale: Maja does live in Oslo."]
+    short = found(1, "where does Maja live?", around=(turn(2, "In Oslo."),))
+    assert lines(WHERE, short) == [
+        "2026-05-04 user: where does Maja live?",
+        "2026-05-05 tale: In Oslo.",
+    ]
+
+
+def test_an_answer_that_has_none_is_not_recalled() -> None:
+    unknown = found(1, "where does Maja live?", around=(turn(2, "I don't know that."),))
+    assert lines(WHERE, unknown) == []
+    assert lines(WHERE, found(1, "where does Maja live?")) == [
+        "2026-05-04 user: where does Maja live?"
+    ]
+
+
+def test_an_answer_comes_with_its_question_where_it_lacks_what_it_is_about() -> None:
+    asked = turn(1, "Good to hear! Where does Maja live?")
+    assert lines(WHERE, found(2, "In Oslo.", around=(asked,))) == [
+        "2026-05-04 tale: Where does Maja live?",
+        "2026-05-05 user: In Oslo.",
+    ]
+    whole = found(2, "Maja will live in Oslo.", around=(asked,))
+    assert lines(WHERE, whole) == ["2026-05-05 user: Maja will live in Oslo."]
+
+
+def test_what_is_beside_a_find_is_not_recalled_otherwise() -> None:
+    beside = (turn(1, "Is that so?", by="user"), turn(3, "I have started on it.", task="t-1"))
+    assert lines(WHERE, found(2, "Maja moved.", around=beside)) == ["2026-05-05 user: Maja moved."]
+    asked = turn(9, "Where does Maja live?")
+    shown = Turn("s-9", 9, "assistant", asked.text, asked.at)
+    assert lines(WHERE, found(10, "In Oslo.", session="s-9", around=(shown,))) == [
+        "2026-05-13 user: In Oslo."
+    ]
+
+
 def test_thanks_is_nothing_to_look_up() -> None:
     assert not is_worth_a_look("ok, thank you!")
     assert is_worth_a_look("where does Maja live?")
@@ -67,7 +119,15 @@ def test_thanks_is_nothing_to_look_up() -> None:
 
 @given(
     st.text(max_size=60),
-    st.lists(st.builds(found, st.integers(1, 9), st.text(max_size=400)), max_size=9),
+    st.lists(
+        st.builds(
+            found,
+            st.integers(1, 9),
+            st.text(max_size=400) | st.just("Is it?"),
+            around=st.tuples(st.builds(turn, st.integers(1, 9), st.text(max_size=400))),
+        ),
+        max_size=9,
+    ),
     st.integers(0, 300),
 )
 def test_it_has_at_most_its_tokens(question: str, finds: list[Found], tokens: int) -> None:

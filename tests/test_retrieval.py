@@ -107,6 +107,17 @@ async def test_what_was_said_is_found_by_what_it_means(
     assert best.shares["meaning"] > 0
 
 
+async def test_an_earlier_question_stands_behind_the_turn_that_answers_it(
+    store: TurnStore, retrieval: Retrieval
+) -> None:
+    told = await say(store, "My dentist is called Dr. Okafor, in Mill Road.", "Noted.")
+    asked = await say(store, "what is my dentist called", "That is Dr. Okafor.")
+    places = [one.place for one in await find(retrieval, "What is my dentist called?")]
+    assert places.index((told, 1)) < places.index((asked, 1))
+    best = (await find(retrieval, "What did I ask about my dentist?"))[0]
+    assert best.place == (asked, 1)
+
+
 async def test_neighbours_of_a_find_come_along(store: TurnStore, retrieval: Retrieval) -> None:
     await say(store, *TALK)
     best = (await find(retrieval, "Lisbon", limit=1, around=2))[0]

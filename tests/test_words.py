@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tale.memory.words import content_words, key_words, pieces, sentences, words
+from tale.memory.words import asks, content_words, key_words, only_asks, pieces, sentences, words
 
 
 def test_words_are_compared_without_case_accents_plural_and_possession() -> None:
@@ -44,7 +44,38 @@ def test_a_sentence_ends_where_it_is_said_to(text: str, said: list[str]) -> None
     assert sentences(text) == said
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is my dentist's name?",
+        "what is my dentist's name",
+        "ok so where do we meet",
+        "how many people are coming",
+        "is the server up",
+        "Who is it? Is it Maja?\nOr Ana (or Kim?)",
+    ],
+)
+def test_a_question_only_asks_also_without_its_mark(text: str) -> None:
+    assert only_asks(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "when i was young i lived in oslo",
+        "How nice! Does she like it there?",
+        "What a day!",
+        "where Maja lives is nice",
+        "My name is Kim. What is yours?",
+    ],
+)
+def test_what_tells_something_does_not_only_ask(text: str) -> None:
+    assert not only_asks(text)
+
+
 @given(st.text(max_size=200))
 def test_any_text_has_words_and_sentences(text: str) -> None:
     assert key_words(text) <= content_words(text) <= {*words(text)}
     assert all(one in text for one in sentences(text))
+    assert not only_asks(text) or asks(text)

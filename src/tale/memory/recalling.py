@@ -91,7 +91,7 @@ class Recalling:
         found: Sequence[Recalled] = ()
         try:
             with anyio.move_on_after(_SECONDS) as waiting:
-                finds = await self._memory.find(turn.text, limit=_LIMIT, now=self._now())
+                finds = await self._memory.find(turn.text, limit=_LIMIT, now=self._now(), around=1)
                 found = recall(
                     turn.text,
                     finds,

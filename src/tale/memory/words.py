@@ -13,8 +13,10 @@ from typing import Final
 __all__ = [
     "EMPTY",
     "FILLERS",
+    "asks",
     "content_words",
     "key_words",
+    "only_asks",
     "pieces",
     "sentences",
     "straight",
@@ -61,6 +63,19 @@ _TITLE: Final = "|".join(
 )
 _SENTENCE: Final = re.compile(rf"[^.!?\n]+(?:(?:(?:{_TITLE})[.]|[.!?](?![\s\n]))[^.!?\n]*)*[.!?]*")
 """A dot within a word ends nothing, nor does that of a title: "v1.2", "example.com", "Dr. May"."""
+_MARKED: Final = re.compile(r"\?\W*\Z")
+_UNMARKED: Final = re.compile(
+    r"(?:(?:and|but|so|ok(?:ay)?|hey|hi|hello|tale|please|sorry)\b[\s,]*)*"
+    r"(?:(?:who|where|when|why|(?:what|how|which|whose)(?: \w+){0,2})"
+    r"(?:'s| (?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should))\b"
+    r"|(?:is|are|was|were|do|does|did|can|could|will|would|should|have|has)"
+    r" (?:i|you|we|he|she|it|they|my|your|our|his|her|their|there|the|this|that)\b)"
+    r"[^.!]*\Z",
+    re.IGNORECASE,
+)
+"""How a question begins that is typed without its mark."""
+_ASKED_IN: Final = 300
+"""Characters of a question; what is longer tells something, too."""
 
 
 def straight(text: str) -> str:
@@ -98,6 +113,21 @@ def key_words(text: str) -> frozenset[str]:
 def sentences(text: str) -> list[str]:
     """Divide a text into its sentences, each with the mark that ends it; none goes over a line."""
     return [one.strip() for one in _SENTENCE.findall(text) if _PIECE.search(one)]
+
+
+def asks(sentence: str) -> bool:
+    """Tell whether a sentence is a question: by its mark, or by how it begins where it has none."""
+    line = straight(sentence.strip())
+    return _MARKED.search(line[-8:]) is not None or (
+        len(line) <= _ASKED_IN and _UNMARKED.match(line) is not None
+    )
+
+
+def only_asks(text: str) -> bool:
+    """Tell whether a text is questions and nothing else."""
+    if len(text) > _ASKED_IN or not asks(text):
+        return False
+    return all(map(asks, sentences(text)))
 
 
 def _without(empty: frozenset[str], text: str) -> frozenset[str]:
