@@ -240,7 +240,7 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
             database,
             MemoryFinder(database, retrieval),
             Forgetting(database),
-            typed=context.paths.data / "chat_history",
+            typed=context.paths.chat_history,
             on_forgotten=windows.forget,
             indexing=indexing,
         )
