@@ -102,6 +102,15 @@ def test_an_answer_comes_with_its_question_where_it_lacks_what_it_is_about() -> 
     assert lines(WHERE, whole) == ["2026-05-05 user: Maja will live in Oslo."]
 
 
+def test_thanks_are_not_recalled_and_a_yes_is_with_its_question() -> None:
+    assert lines(WHERE, found(2, "Thanks, that's great!", around=(turn(1, "In Oslo."),))) == []
+    asked = turn(1, "Does Maja live in Oslo?")
+    assert lines(WHERE, found(2, "yes", around=(asked,))) == [
+        "2026-05-04 tale: Does Maja live in Oslo?",
+        "2026-05-05 user: yes",
+    ]
+
+
 def test_what_is_beside_a_find_is_not_recalled_otherwise() -> None:
     beside = (turn(1, "Is that so?", by="user"), turn(3, "I have started on it.", task="t-1"))
     assert lines(WHERE, found(2, "Maja moved.", around=beside)) == ["2026-05-05 user: Maja moved."]

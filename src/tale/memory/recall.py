@@ -138,11 +138,13 @@ def _exchange(question: str, found: Found, place: tuple[str, int]) -> Iterator[_
             if not wanted & key_words(found.text) <= key_words(after.text):
                 yield itself
         return
-    yield itself
-    if before and (asked := prose_sentences(before.text)[-1:]) and asks(asked[0]):
-        lacks = wanted - key_words(found.text)
-        if lacks & key_words(asked[0]):
-            yield replace(before, text=asked[0])
+    asked = prose_sentences(before.text)[-1:] if before else []
+    answers = bool(asked) and asks(asked[0]) and bool(wanted & key_words(asked[0]))
+    told = key_words(found.text)
+    if told or answers:  # "thanks" tells nothing, and "yes" does
+        yield itself
+    if before and answers and not wanted & told:
+        yield replace(before, text=asked[0])
 
 
 def _turn(one: Turn) -> _Turn:
