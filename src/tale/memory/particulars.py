@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from tale.clipped import clipped
 from tale.memory.quoting import middle_left_out
 from tale.memory.words import EMPTY, FILLERS, key_words, sentences
 
@@ -154,13 +155,13 @@ def _of(text: str) -> Iterator[Particular]:
     lower = frozenset(_WORD.findall(plain))
     for sentence in sentences(plain):
         if _DECIDES.search(sentence) and not sentence.endswith("?"):
-            short = _clipped(sentence, _DECISION_CHARACTERS)
+            short = clipped(sentence, _DECISION_CHARACTERS)
             yield Particular("decision", short.lower(), short)
         rest = sentence
         for found in _CODE.finditer(sentence):
             code = next(filter(None, found.groups()), "")
             if code and not code.isdigit():
-                yield Particular("code", code.lower(), _clipped(code, _CODE_CHARACTERS))
+                yield Particular("code", code.lower(), clipped(code, _CODE_CHARACTERS))
             rest = f"{rest[: found.start()]}{' ' * len(found[0])}{rest[found.end() :]}"
         yield from _numbers(rest)
         yield from _names(rest, lower)
@@ -226,8 +227,3 @@ def _is_name_at_start(name: str, rest: str, lower: frozenset[str]) -> bool:
 
 def _bare(word: str) -> str:
     return word.lower().strip("'\u2019-")
-
-
-def _clipped(text: str, most: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"

@@ -14,6 +14,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
+from tale.clipped import clipped
 from tale.errors import InvalidRequest
 from tale.memory.exporting import page
 from tale.memory.finding import Finder, Found
@@ -172,7 +173,9 @@ class MemoryTools:
             turns=doomed.count,
             sessions=len(doomed.sessions),
             notes=len(doomed.notes),
-            examples=tuple(map(_beginning, sorted(doomed.texts)[:_EXAMPLES])),
+            examples=tuple(
+                clipped(one, _EXAMPLE_CHARACTERS) for one in sorted(doomed.texts)[:_EXAMPLES]
+            ),
             waiting=doomed.waiting,
             left=tuple(left),
         )
@@ -229,12 +232,6 @@ def _what(request: ForgetRequest) -> What:
     if seq.isdecimal() and len(seq) < 10:
         return ByTurn(identity, int(seq))
     return ByNote(identity) if identity.startswith("n-") else BySession(given[0])
-
-
-def _beginning(text: str) -> str:
-    line = " ".join(text.split())
-    short = len(line) <= _EXAMPLE_CHARACTERS
-    return line if short else f"{line[: _EXAMPLE_CHARACTERS - 1]}…"
 
 
 def _found_view(found: Found) -> FoundView:
