@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import anyio
@@ -16,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 
-from memory_database import KINDS, opened
 from tale.errors import BackendFailed, ServiceUnavailable, TaleError
 from tale.memory.distil import batch, is_supported, proposals_in, request_for, worth_distilling
 from tale.memory.distilling import Distilling
@@ -27,6 +25,8 @@ from tale.models.backend import ChatRequest
 from tale.models.caller import ScriptedModels
 from tale.storage.database import Database
 from tale.storage.schema import distilled
+
+pytestmark = pytest.mark.each_database
 
 
 @dataclass(frozen=True)
@@ -176,12 +176,6 @@ def test_a_model_is_asked_only_where_the_user_tells_something() -> None:
 
 
 # -- in the background -----------------------------------------------------------------------------
-
-
-@pytest.fixture(params=KINDS)
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Database]:
-    async with opened(request.param, tmp_path) as database:
-        yield database
 
 
 class World:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, text, update
 
-from tale.config import Settings
 from tale.memory.finding import Found
 from tale.memory.index import Taken, purge
 from tale.memory.retrieval import Retrieval
 from tale.memory.turns import NewTurn, TurnStore
-from tale.paths import Paths
 from tale.storage.database import Database
 from tale.storage.schema import sessions, turns
 
@@ -32,13 +29,6 @@ class Clock:
     def __call__(self) -> datetime:
         self.now += timedelta(minutes=1)
         return self.now
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncGenerator[Database]:
-    paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
-    async with Database.open(paths, Settings()) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import anyio
 import pytest
 from sqlalchemy import Connection
 
-from tale.config import Settings
 from tale.errors import ServiceUnavailable
 from tale.memory.finding import Found
 from tale.memory.notes import Draft, NoteStore
@@ -22,7 +20,6 @@ from tale.memory.turns import NewTurn, Turn, TurnStore
 from tale.memory.windows import Windows
 from tale.models.backend import ChatRequest, Message
 from tale.models.caller import ScriptedModels
-from tale.paths import Paths
 from tale.storage.database import Database
 
 pytestmark = pytest.mark.anyio
@@ -160,13 +157,6 @@ class Memory:
     ) -> Sequence[Found]:
         self.asked.append(question)
         return self.finds[:limit]
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncGenerator[Database]:
-    paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
-    async with Database.open(paths, Settings()) as opened:
-        yield opened
 
 
 PINNED = (
