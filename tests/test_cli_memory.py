@@ -116,7 +116,7 @@ def test_what_stands_around_a_find_is_shown_and_nothing_twice(
         {"seq": 2, "speaker": "assistant", "text": "And what are\nyou called?"},
         {"seq": 4, "speaker": "assistant", "text": "Hello Ada!"},
     ]
-    other = {**FOUND, "seq": 4, "speaker": "assistant", "text": "Hello Ada!", "around": []}
+    other: Json = {**FOUND, "seq": 4, "speaker": "assistant", "text": "Hello Ada!", "around": []}
     daemon.tools["memory_search"] = lambda arguments, say: {
         "found": [{**FOUND, "text": "My name is Ada", "around": beside}, other]
     }

@@ -295,7 +295,7 @@ def _history(connection: Connection, conversation: Conversation) -> History:
     """Give where what is typed is kept; of a private conversation nothing is."""
     if conversation.private:
         return InMemoryHistory()
-    history = connection.paths.chat_history
+    history = connection.paths.data / "chat_history"
     history.parent.mkdir(parents=True, exist_ok=True)
     history.touch(mode=0o600)
     return FileHistory(str(history))
