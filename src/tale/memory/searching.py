@@ -2,25 +2,21 @@
 
 Turns are found by `retrieval`. Notes are few: each that holds a word of the question is weighed by
 the share of the question's words that it has, and by its meaning. Above: `servers.memory_tools`.
-Below: `retrieval`, `notes`, `meaning`.
+Below: `notes`, `meaning`, a `Finder` of turns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, select
 
-from tale.memory import retrieval
-from tale.memory.finding import Found
+from tale.memory.finding import Finder, Found
 from tale.memory.meaning import closeness, shipped
 from tale.memory.notes import Note, note_of
-from tale.memory.relevance import Shares
-from tale.memory.retrieval import Retrieval
-from tale.memory.same_subject import content_words, words
+from tale.memory.words import content_words, words
 from tale.storage.database import Database
 from tale.storage.schema import notes
 
@@ -43,19 +39,16 @@ class MemoryFinder:
         turns: Who finds turns.
     """
 
-    def __init__(self, database: Database, turns: Retrieval) -> None:
+    def __init__(self, database: Database, turns: Finder) -> None:
         self._database = database
         self._turns = turns
 
-    async def find(self, question: str, *, limit: int, now: datetime) -> Sequence[Found]:
-        """See `finding.Finder`.
-
-        Raises:
-            StorageError: The database can't be read.
-        """
-        said = await self._turns.find(question, limit=limit, now=now)
-        noted = await self._notes(question)
-        found = [*map(_turn, said), *noted]
+    async def find(
+        self, question: str, *, limit: int, now: datetime, around: int = 0
+    ) -> Sequence[Found]:
+        """See `finding.Finder`."""
+        said = await self._turns.find(question, limit=limit, now=now, around=around)
+        found = [*said, *await self._notes(question)]
         found.sort(key=lambda one: (one.score, one.at), reverse=True)
         return found[:limit]
 
@@ -75,14 +68,6 @@ class MemoryFinder:
             for one in noted
             if not set(wanted).isdisjoint(words(one.text))
         ]
-
-
-def _turn(found: retrieval.Found) -> Found:
-    shares = {
-        each.name: value for each in fields(Shares) if (value := getattr(found.shares, each.name))
-    }
-    speaker = "assistant" if found.speaker == "assistant" else "user"
-    return Found(found.session, found.seq, speaker, found.text, found.at, found.score, shares)
 
 
 def _weighed(note: Note, question: str, wanted: Sequence[str]) -> Found:

@@ -35,7 +35,6 @@ from tale.memory.hearing import note_plainly
 from tale.memory.indexing import Indexing
 from tale.memory.notes import NoteStore
 from tale.memory.outbox import Outbox, deliver
-from tale.memory.pins import NotePins
 from tale.memory.private import PREFIX as PRIVATE
 from tale.memory.private import PRIVATE_BEGUN, Discreet, NoOutbox, PrivateTurns
 from tale.memory.recalling import Recalling
@@ -232,7 +231,7 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
             budget=budget,
             summarising=Summarising(client, turns, SummaryStore(database)),
             recalling=Recalling(database, retrieval),
-            pinned=NotePins(NoteStore(database)),
+            notes=NoteStore(database),
         )
         private = Windows(client, CHAT_SYSTEM, budget=budget)
         for background in (windows, private, indexing, distilling):
@@ -241,7 +240,7 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
             database,
             MemoryFinder(database, retrieval),
             Forgetting(database),
-            typed=context.paths.data / "chat_history",
+            typed=context.paths.chat_history,
             on_forgotten=windows.forget,
             indexing=indexing,
         )
