@@ -137,6 +137,22 @@ def test_tests_that_need_what_is_not_there_are_not_judged(tmp_path: Path) -> Non
     assert judge(TESTS, Outcome(False, text, exit_status)).held is None
 
 
+def test_a_package_that_is_not_here_is_a_fault_once_and_then_a_reason() -> None:
+    outcome = Outcome(False, "E   ModuleNotFoundError: No module named 'flask_sqlalchemy'", 1)
+    first = judge(GIVEN, outcome)
+    assert first.held is False
+    assert "flask-sqlalchemy is not installed and can't be" in first.text
+    again = judge(GIVEN, outcome, {first.lacks})
+    assert again.held is None
+    assert again.said == "`make` could not be run: flask-sqlalchemy is not installed here"
+
+
+@pytest.mark.parametrize("module", ["app", "ledger", "flaskr"])
+def test_a_module_of_the_programs_own_that_is_missing_is_its_fault(module: str) -> None:
+    outcome = Outcome(False, f"ModuleNotFoundError: No module named '{module}'", 1)
+    assert judge(GIVEN, outcome, {module}).held is False
+
+
 # -- what the user is told -------------------------------------------------------------------------
 
 COMPILES = Check("code", "the code compiles", RunPython(""))

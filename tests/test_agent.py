@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from local_hands import run_step
 from tale.errors import BackendStalled, TaskError, WorkspaceUnusable
 from tale.models.caller import Purpose, Script, ScriptedModels
-from tale.prompts import CHAT_SYSTEM, TESTED_WORK_SYSTEM, WORK_SYSTEM
+from tale.prompts import (
+    CHAT_SYSTEM,
+    DOCUMENT_SYSTEM,
+    TESTED_WORK_SYSTEM,
+    TESTS_SYSTEM,
+    WORK_SYSTEM,
+)
 from tale.tasks.fences import Block, NamedFile, parse_fences
 from tale.tasks.languages import EXTENSIONS, default_name, is_file_name
 from tale.tasks.task import (
@@ -367,13 +373,14 @@ async def work(
     text: str = "write a program that prints one",
     kind: Kind = "work",
     role: Role = "task",
+    writes: tuple[str, ...] = (),
 ) -> tuple[StepResult, list[Progress]]:
     seen: list[Progress] = []
 
     async def report(progress: Progress) -> None:
         seen.append(progress)
 
-    step = Step("t-1", text, str(folder), role, kind)
+    step = Step("t-1", text, str(folder), role, kind, writes=writes)
     return await run_step(step, models, report), seen
 
 
@@ -419,6 +426,24 @@ async def test_tests_are_written_where_they_are_asked_for(
 ) -> None:
     models = ScriptedModels(Script([f"FILE: a.py\n{CODE}"]))
     await work(tmp_path, models, text=text)
+    [(_, request)] = models.asked
+    assert request.messages[0].content == system
+
+
+@pytest.mark.parametrize(
+    ("writes", "system"),
+    [
+        (("test_a.py",), TESTS_SYSTEM),
+        (("README.md", "docs/use.md"), DOCUMENT_SYSTEM),
+        (("a.py", "test_a.py"), WORK_SYSTEM),
+        (("a.py", "README.md"), WORK_SYSTEM),
+    ],
+)
+async def test_a_part_that_writes_tests_or_documents_alone_is_told_how(
+    tmp_path: Path, writes: tuple[str, ...], system: str
+) -> None:
+    models = ScriptedModels(Script([f"FILE: {writes[0]}\n{CODE}"]))
+    await work(tmp_path, models, text="write it", writes=writes)
     [(_, request)] = models.asked
     assert request.messages[0].content == system
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import pairwise
 
 import anyio
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tale.models.ahead import SpareAnswer, strides
-from tale.models.backend import ChatRequest, Chunk, Message, Usage
+from tale.models.backend import Backend, ChatRequest, Chunk, Message, Role, Usage
 from tale.models.memory_backend import InMemoryBackend
 from tale.models.model_pool import ModelPool
 from tale.models.pool_policy import Policy
@@ -58,6 +59,24 @@ async def test_an_idle_model_computes_all_of_it_a_token_at_a_time() -> None:
     assert all(request.max_tokens == 1 for request in ux.requests)
     assert ux.requests[-1].messages == LONG
     assert status.requests == 0, "nobody asked for anything"
+
+
+@pytest.mark.anyio
+async def test_what_computes_needs_no_pulse() -> None:
+    now = 0.0
+    ux = InMemoryBackend("small")
+    models: dict[Role, Backend] = {"ux": ux, "task": InMemoryBackend("large")}
+    policy = replace(CALM, pulse_seconds=30)
+    with anyio.fail_after(20):
+        async with ModelPool(models, policy=policy, clock=lambda: now) as pool:
+            await pool.ensure_ready("ux")
+            model = pool._roster.core_named("ux")  # pyright: ignore[reportPrivateUsage]
+            assert model is not None
+            before, now = len(ux.requests), 100.0
+            assert await pool.compute_ahead("ux", LONG)
+            model.stirred.notify()
+            await anyio.wait_all_tasks_blocked()
+    assert all(request.messages[0] == LONG[0] for request in ux.requests[before:])
 
 
 @pytest.mark.anyio

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.metadata import requires
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,11 @@ def test_a_check_follows_from_the_files_that_are_written(part: Subtask, check: s
     assert usual_check(part) == check
     assert mended_check(part, KNOWN).check == check
     assert mended_check(part, KNOWN).why == ""
+
+
+def test_what_checks_tests_is_installed_with_tale() -> None:
+    assert usual_check(PART).startswith("python -m pytest")
+    assert [line for line in requires("tale") or () if line.startswith("pytest")]
 
 
 @pytest.mark.parametrize(

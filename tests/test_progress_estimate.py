@@ -79,9 +79,19 @@ def test_what_another_model_took_is_told_but_leaves_doubt() -> None:
 
 def test_a_slow_machine_is_seen_in_kinds_that_were_never_done() -> None:
     slow = learned(*[prior_duration("code").median * 5] * 10)
+    for _ in range(10):
+        slow.learn("plan", "m", prior_duration("plan").median * 5, at=0)
     before = Durations().of("write", "m")
     assert slow.of("write", "m").median > 2 * before.median
     assert slow.of("write", "m").error < before.error
+
+
+def test_a_greeting_that_took_no_time_says_little_of_code() -> None:
+    durations = Durations()
+    for _ in range(20):
+        durations.learn("talk", "ux", prior_duration("talk").median / 5, at=0)
+    before, after = Durations().of("code", "m"), durations.of("code", "m")
+    assert before.median / 2 < after.median < before.median
 
 
 def test_a_machine_that_became_fast_is_seen_after_some_dozens_of_steps() -> None:

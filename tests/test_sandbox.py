@@ -89,9 +89,17 @@ def test_what_git_would_run_is_not_to_be_written(tmp_path: Path) -> None:
 
 def test_a_program_gets_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEY", "s3cret")
-    env = environment("/h", "/t")
+    env = environment("/h", "/t", Path("/w"))
     assert "s3cret" not in env.values()
     assert (env["HOME"], env["TMPDIR"]) == ("/h", "/t")
+
+
+def test_the_workspaces_own_python_comes_first(tmp_path: Path) -> None:
+    before = environment("/h", "/t", tmp_path)["PATH"]
+    own = tmp_path / ".venv" / "bin"
+    own.mkdir(parents=True)
+    (own / "python").touch()
+    assert environment("/h", "/t", tmp_path)["PATH"] == f"{own}{os.pathsep}{before}"
 
 
 def test_the_limits_come_before_the_program_whose_words_no_shell_reads() -> None:

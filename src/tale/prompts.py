@@ -13,7 +13,9 @@ __all__ = [
     "BY_HAND",
     "CARRIED",
     "CHAT_SYSTEM",
+    "DOCUMENT_SYSTEM",
     "EDITED",
+    "LACKED",
     "MEND",
     "NOT_HELD",
     "NO_FILE",
@@ -27,6 +29,7 @@ __all__ = [
     "SPLIT_THIS",
     "SUMMARY_SYSTEM",
     "TESTED_WORK_SYSTEM",
+    "TESTS_SYSTEM",
     "THIS_PART",
     "WHOLE_SYSTEM",
     "WORK_SYSTEM",
@@ -78,6 +81,30 @@ TESTED_WORK_SYSTEM: Final = (
 
 A worked example is worth more to a small model than any description: with it the 1.5B wrote the
 program and its tests as files that belong together; with the rules alone it put both into one."""
+
+TESTS_SYSTEM: Final = (
+    "You are a careful engineer. You write the tests of a program that is there: they import it "
+    "and never copy it. Give the file as a line `FILE: path/name` and one fenced block with its "
+    "complete content, at most six short tests. Write nothing else.\n\n"
+    "Example of a task: Write test_add.py for add.py, which has add(a, b).\n"
+    "FILE: test_add.py\n```python\nfrom add import add\n\n\n"
+    "def test_adds():\n    assert add(1, 2) == 3\n```"
+)
+"""For a part of a plan that writes tests only.
+
+Told as for any other work, the 1.5B copied the program into its tests, and wrote twice as much."""
+
+DOCUMENT_SYSTEM: Final = (
+    "You write about programs, plainly. Give each file as a line `FILE: path/name` and one fenced "
+    "block with its complete content. Say only what the material shows. Write nothing else.\n\n"
+    "Example of a task: Write NOTES.md about mean.py.\n"
+    "FILE: NOTES.md\n```markdown\n# Mean\n\n`mean(numbers)` in mean.py gives the mean of numbers, "
+    "0 if there are none.\n```"
+)
+"""For a part of a plan that writes documents only.
+
+Told to say first how it is done, the 1.5B said what a README should have, four times of four, and
+wrote none."""
 
 RUN_SYSTEM: Final = (
     "You are a careful engineer. Do the task with files and shell commands: each file as a line "
@@ -240,6 +267,9 @@ NO_FILE: Final = (
     "whole file."
 )
 NOT_HELD: Final = "It is not done yet, this check fails:\n{failures}"
+LACKED: Final = (
+    "{package} is not installed and can't be. Do it without, if the task allows; else leave it so."
+)
 REPEATED: Final = "This is the same again, with the same result. Do something else."
 RAN: Final = "`{command}` gave:\n{output}"
 EDITED: Final = (

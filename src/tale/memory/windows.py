@@ -52,8 +52,8 @@ _MOST_PINNED: Final = 50
 """More than any window has room for."""
 _SESSIONS: Final = 1024
 """Conversations whose beginning is remembered; of others it is worked out."""
-_PAUSE_SECONDS: Final = 1.0
-"""Between two tries, where somebody else needed the model."""
+_PAUSE_SECONDS: Final = (1.0, 60.0)
+"""First and longest pause between two tries, where somebody else needed the model; it doubles."""
 _AHEAD_SECONDS: Final = 300.0
 
 
@@ -202,6 +202,7 @@ class Windows:
 
     async def run(self) -> None:
         """Compute the windows that conversations will move to, until cancelled."""
+        seconds, longest = _PAUSE_SECONDS
         while True:
             while not self._grown:
                 self._rested.set()
@@ -214,8 +215,11 @@ class Windows:
                 log.info("window.not_computed", session=session, reason=error.message)
                 done = True
             if not done:
-                await self._pause(_PAUSE_SECONDS)
-            elif self._grown.get(session) is turns:
+                await self._pause(seconds)
+                seconds = min(2 * seconds, longest)
+                continue
+            seconds = _PAUSE_SECONDS[0]
+            if self._grown.get(session) is turns:
                 del self._grown[session]
 
     async def _computed(self, session: str, turns: Sequence[Turn]) -> bool:

@@ -63,7 +63,8 @@ async def compute_ahead(
         generation = Generation(model.backend, request, policy=policy, clock=clock)
         try:
             async for _ in generation:
-                pass
+                # A pulse would have to break in, and take its place in the cache.
+                model.heard_at = clock()
         except ModelError as error:
             log.info("ahead.given_up", model=model.key, reason=error.message)
             return False
@@ -101,6 +102,7 @@ async def answer_in_spare_time(
     usage: Usage | None = None
     try:
         async for chunk in generation:
+            model.heard_at = clock()
             text.append(chunk.text)
             finish, usage = chunk.finish or finish, chunk.usage or usage
             if _taken(model) and chunk.finish is None:

@@ -62,7 +62,6 @@ class Keeper:
         self._clock = clock
         self._warm_prompts = warm_prompts
         self._loading_since = loading_since
-        self._heard_at = clock()
 
     async def keep(self) -> None:
         """Bring it up and keep it up, until it is asked to go (which core models never are)."""
@@ -171,7 +170,7 @@ class Keeper:
     async def _stay_ready(self) -> None:
         """Watch over a ready model; returns when it has to be looked at again."""
         model = self._model
-        idle = self._clock() - max(self._heard_at, model.used_at)
+        idle = self._clock() - max(model.heard_at, model.used_at)
         pause = math.inf if model.in_flight else max(0.0, self._policy.pulse_seconds - idle)
         if not model.pulse_due and pause > 0:
             # In flight, the watchdog looks; idle, the pulse does when it is due.
@@ -198,7 +197,7 @@ class Keeper:
             model.broke(f"its pulse failed: {error!r}", epoch)
         finally:
             model.pulsing = None
-            self._heard_at = self._clock()
+            model.heard_at = self._clock()
 
     def _attempt_failed(self, error: TaleError) -> None:
         model = self._model

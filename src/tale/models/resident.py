@@ -43,6 +43,7 @@ class ResidentModel:
         in_flight: Requests that hold it; it isn't evicted meanwhile.
         wanted: Requests that wait for it to become ready.
         used_at: Clock reading of its last use.
+        heard_at: Clock reading of its last sign of life in what nobody asked for.
         preparation: What has to be done before it can load.
         stirred: Rings when its keeper has to look again.
         fresh: Nothing was computed since it was loaded.
@@ -82,6 +83,7 @@ class ResidentModel:
         self.in_flight = 0
         self.wanted = 0
         self.used_at = clock()
+        self.heard_at = clock()
         self.preparation = preparation or NothingToPrepare()
         self.stirred = Changes()
         self.fresh = True

@@ -12,11 +12,13 @@ from typing import Final, Literal
 
 from tale.models.backend import Message
 from tale.prompts import (
+    DOCUMENT_SYSTEM,
     NO_FILE,
     RAN,
     REPEATED,
     RUN_SYSTEM,
     TESTED_WORK_SYSTEM,
+    TESTS_SYSTEM,
     WORK_SYSTEM,
     calls_system,
 )
@@ -27,6 +29,7 @@ from tale.tasks.examples import signatures_in
 from tale.tasks.fenced import AFTERWORD, read_fenced
 from tale.tasks.fences import NamedFile
 from tale.tasks.hands import Reply, RunCommand
+from tale.tasks.languages import is_document
 from tale.tasks.task import Role, StepResult
 from tale.tasks.transcript import Turn
 from tale.tasks.workbench import Workbench, first_line, say_how_it_ended
@@ -135,6 +138,11 @@ class _ByFences:
         if offered.shown:
             writes = self._bench.found.kind == "code"
             return calls_system(offered.lines(), offered.left_out, writes=writes)
+        if writes := self._bench.step.writes:
+            if all(map(is_test, writes)):
+                return TESTS_SYSTEM
+            if all(map(is_document, writes)):
+                return DOCUMENT_SYSTEM
         # A part of a plan writes what it says; the tests that the whole asks for are another's.
         if not self._bench.step.subtask and _ASKS_FOR_TESTS.search(self._bench.step.text):
             return TESTED_WORK_SYSTEM

@@ -3,19 +3,21 @@
 The user's own check comes first; what else the harness can try it derives itself: Python files
 compile, the request's examples hold, tests that were written pass. A small model's own tests are
 wrong about as often as its code, so they weigh less than the examples. Above: `tasks.agent`, which
-has them run through its hands. Below: `tasks.examples`, `tasks.trial`.
+has them run through its hands. Below: `tasks.examples`, `tasks.packages`, `tasks.trial`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
+from tale.prompts import LACKED
 from tale.tasks.examples import Example, examples_in, signatures_in
 from tale.tasks.hands import Outcome, RunCommand, RunPython
+from tale.tasks.packages import lacking
 from tale.tasks.trial import NOT_RUN, program
 
 __all__ = ["Check", "Verdict", "found", "is_test", "judge", "plan_checks", "score"]
@@ -57,6 +59,7 @@ class Verdict:
         text: What the model is told of a failure.
         examples: How many of its examples held.
         said: What came of it, in a few words for the user.
+        lacks: The package without which it could not be run.
     """
 
     check: Check
@@ -64,6 +67,7 @@ class Verdict:
     text: str = ""
     examples: int = 0
     said: str = ""
+    lacks: str = ""
 
 
 def is_test(path: str) -> bool:
@@ -101,15 +105,29 @@ def _python(code: str, about: str) -> RunPython:
     return RunPython(code, _SECONDS, repeatable=True, about=about)
 
 
-def judge(check: Check, outcome: Outcome) -> Verdict:
-    """Say what an outcome means."""
+def judge(check: Check, outcome: Outcome, told: Collection[str] = ()) -> Verdict:
+    """Say what an outcome means.
+
+    Args:
+        check: What was tried.
+        outcome: What came of it.
+        told: Packages of which the model was told before that they are not here. What needs one all
+            the same is not a fault that another answer would mend.
+    """
     if outcome.exit is None or (check.kind == "tests" and outcome.exit == NOT_RUN):
         said = f"{check.name} could not be run"
         return Verdict(check, None, _shorten(outcome.text), said=said)
+    lacked = "" if outcome.ok else lacking(outcome.text)
+    if lacked and lacked in told:
+        name = f"`{check.name}`" if check.kind == "given" else check.name
+        said = f"{name} could not be run: {lacked} is not installed here"
+        return Verdict(check, None, _shorten(outcome.text), said=said, lacks=lacked)
     counted = _HOLD.search(outcome.text)
     held = check.examples if outcome.ok else int(counted[1]) if counted else 0
     text = "" if outcome.ok else _shorten(outcome.text)
-    return Verdict(check, outcome.ok, text, held, _in_words(check, outcome, held))
+    if lacked:
+        text = f"{text}\n{LACKED.format(package=lacked)}"
+    return Verdict(check, outcome.ok, text, held, _in_words(check, outcome, held), lacked)
 
 
 def _in_words(check: Check, outcome: Outcome, held: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
-__all__ = ["EXTENSIONS", "SHELLS", "default_name", "is_file_name"]
+__all__ = ["EXTENSIONS", "SHELLS", "default_name", "is_document", "is_file_name"]
 
 EXTENSIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "bash": (".sh", ".bash"),
@@ -103,6 +103,12 @@ def is_file_name(word: str) -> bool:
     if path.name.lower() in _PLAIN_NAMES:
         return True
     return bool(_SHAPE.match(word)) and path.suffix.lower() in _KNOWN | {""}
+
+
+def is_document(path: str) -> bool:
+    """Tell whether a file is for people to read: a README, notes, a manual."""
+    name = PurePosixPath(path).name.lower()
+    return name in {"readme", "license"} or name.endswith((".md", ".markdown", ".rst", ".adoc"))
 
 
 def default_name(language: str) -> str:

@@ -40,7 +40,7 @@ class Bare:
         # What became a daemon left the group and the tree; its environment still tells it apart.
         mark = secrets.token_hex(8)
         with tempfile.TemporaryDirectory(prefix="tale-") as scratch:
-            env = {**environment(scratch, scratch), _MARK: mark}
+            env = {**environment(scratch, scratch, command.workspace), _MARK: mark}
             try:
                 argv = limited(command.argv, command.limits, command.seconds)
                 return await supervise(argv, command, env=env)

@@ -36,9 +36,14 @@ _END_SECONDS: Final = 5.0
 _CHUNK: Final = 64 * 1024
 
 
-def environment(home: str, scratch: str) -> dict[str, str]:
-    """Make the whole environment of a program: nothing is passed on, so no secret is."""
-    own = [str(Path(prefix) / "bin") for prefix in dict.fromkeys((sys.prefix, sys.base_prefix))]
+def environment(home: str, scratch: str, workspace: Path) -> dict[str, str]:
+    """Make the whole environment of a program: nothing is passed on, so no secret is.
+
+    A virtual environment of the workspace's own comes first, as where its user works.
+    """
+    venv = workspace / ".venv" / "bin"
+    own = [str(venv)] if (venv / "python").exists() else []
+    own += [str(Path(prefix) / "bin") for prefix in dict.fromkeys((sys.prefix, sys.base_prefix))]
     return {
         "PATH": os.pathsep.join(dict.fromkeys((*own, "/usr/local/bin", "/usr/bin", "/bin"))),
         "HOME": home,

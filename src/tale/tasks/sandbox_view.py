@@ -82,7 +82,7 @@ def arrange(
     argv += _folders(command.workspace, readable, hidden)
     # Run by root, a program owns the kernel's settings, which lie in no namespace.
     argv += ["--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/"]
-    for name, value in environment(_TMP, _TMP).items():
+    for name, value in environment(_TMP, _TMP, command.workspace).items():
         argv += ["--setenv", name, value]
     if seccomp is not None:
         argv += ["--seccomp", str(seccomp)]

@@ -59,6 +59,8 @@ class Workbench:
         self._can_run: bool | None = None
         """Whether anything can be run here; None until that is known."""
         self._why_not = ""
+        self._lacked: set[str] = set()
+        """Packages that a check lacked, of which the model was told."""
 
     async def request(self) -> str:
         """Give the text with the files that it is about, and what it may say in words.
@@ -102,6 +104,7 @@ class Workbench:
     async def check(self) -> tuple[Verdict, ...]:
         """Try what can be tried; code that does not load is not tried further."""
         verdicts: list[Verdict] = []
+        told = frozenset(self._lacked)
         # Tests that were there and that the request names are to pass too.
         tests = {path: text for path, text in self.desk.files.items() if is_test(path)}
         files = {**tests, **self.written()}
@@ -124,7 +127,8 @@ class Workbench:
                 break
             if outcome.exit is None:
                 outcome = Outcome(ok=False, text=outcome.text or "It took too long.", exit=-1)
-            verdicts.append(judge(check, outcome))
+            verdicts.append(judge(check, outcome, told))
+            self._lacked.add(verdicts[-1].lacks)
             if check.kind == "code" and verdicts[-1].held is False and not verdicts[-1].examples:
                 break
         return tuple(verdicts)
