@@ -3,12 +3,12 @@
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
-SOURCES := src tests benchmarks training demos
+SOURCES := src tests benchmarks training demos documentation
 # What the processes of one run leave behind for coverage to combine.
 export COVERAGE_FILE ?= $(CURDIR)/.coverage
 
 .DEFAULT_GOAL := help
-.PHONY: help hello test test-fast check format lint types scan bench demo-dual demo-tasks conformance lock clean debian-packages
+.PHONY: help hello test test-fast check format lint types scan docs reference bench demo-dual demo-tasks conformance lock clean debian-packages
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,7 +25,7 @@ test: $(BIN)/.dev debian-packages ## run the whole suite, with real processes an
 test-fast: $(BIN)/.dev ## run what needs no real model: seconds
 	$(BIN)/pytest -n auto -m "not integration"
 
-check: lint types scan test ## all that CI runs
+check: lint types scan docs test ## all that CI runs
 
 format: $(BIN)/.dev ## put the code in its form
 	$(BIN)/ruff format $(SOURCES)
@@ -40,6 +40,13 @@ types: $(BIN)/.dev
 
 scan: $(BIN)/.dev
 	$(BIN)/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml src
+
+docs: $(BIN)/.dev ## build the site of docs/ into site/; a warning is an error
+	$(BIN)/zensical build --strict --clean
+	@$(BIN)/python -m documentation.site site
+
+reference: $(BIN)/.dev ## write the pages of docs/reference/ that are made from the code
+	$(BIN)/python -m documentation
 
 bench: $(BIN)/.dev ## measure the figures, each against its baseline
 	$(BIN)/python -m benchmarks
@@ -61,7 +68,7 @@ lock: ## write the lock files anew from pyproject.toml
 	  -o requirements-dev.lock
 
 clean: ## remove what was built, not what was downloaded
-	rm -rf .venv .uv .node dist .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .uv .node dist site .cache .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis
 
 debian-packages:
 	@scripts/debian-packages bubblewrap
