@@ -43,7 +43,7 @@ scan: $(BIN)/.dev
 
 docs: $(BIN)/.dev ## build the site of docs/ into site/; a warning is an error
 	$(BIN)/zensical build --strict --clean
-	@$(BIN)/python -m documentation.site site
+	@$(BIN)/python -m documentation.built site
 
 reference: $(BIN)/.dev ## write the pages of docs/reference/ that are made from the code
 	$(BIN)/python -m documentation

@@ -18,11 +18,12 @@ __all__ = ["all_errors", "errors_page"]
 _INTRODUCTION = f"""\
 # Errors
 
-Every error by its code: what it means, the exit code and HTTP status that go with it, and what to do.
+Every error by its code: what it means, its exit code and HTTP status, and what to do.
 
-A command tells an error as `error: …` and, where something helps, `hint: …`. Over HTTP and MCP it has
-a `code`, by which a program tells errors apart; the words may change. `{GAP}` stands for a name, a
-number or a path. [Troubleshooting](../troubleshooting.md) has the ones that people meet first.
+A command tells an error as `error: …` and, where something helps, `hint: …`. Over HTTP and MCP it
+has a `code`, by which a program tells errors apart; the words may change. `{GAP}` stands for a
+name, a number or a path. [Troubleshooting](../troubleshooting.md) has the ones that people meet
+first.
 """
 
 
@@ -45,9 +46,7 @@ def errors_page() -> str:
     ]
     lines = [_INTRODUCTION, *table(("Code", "Meaning", "Exit code", "HTTP"), rows)]
     for each in errors:
-        found = dict.fromkeys(
-            (one.message, one.hint) for one in said if one.error == each.__name__
-        )
+        found = dict.fromkeys((one.message, one.hint) for one in said if one.error == each.__name__)
         lines += [f"## {each.code} {{ #{each.code} }}", "", _meaning(each), ""]
         if found:
             messages = [(_first_line(message), _plain(hint)) for message, hint in found]

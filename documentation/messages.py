@@ -51,13 +51,14 @@ def raised(errors: Iterable[str]) -> list[Raised]:
 
 
 def all_texts() -> set[str]:
-    """Give every text in the source that says something."""
+    """Give every line of a text in the source that says something."""
     return {
-        text
+        line
         for tree, reader in _sources()
         for kind in (ast.JoinedStr, ast.Constant)
         for node in _of(tree, kind)
-        if _says_something(text := reader.text(node))
+        for line in reader.text(node).splitlines()
+        if _says_something(line)
     }
 
 
@@ -84,7 +85,7 @@ class _Reader:
         """Give the text that an expression makes, with gaps for what only the run tells."""
         return re.sub(f"{GAP}+", GAP, self._text(node))
 
-    def _text(self, node: ast.expr) -> str:
+    def _text(self, node: ast.expr) -> str:  # noqa: PLR0911 - one for each kind of text
         match node:
             case ast.Constant(value=str(text)):
                 return text

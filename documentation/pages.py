@@ -1,4 +1,4 @@
-"""Which pages are made from the code. Above: `__main__`, and the test that says they are current."""
+"""Which pages are made from the code. Above: `__main__`, and the test that they are current."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ _NOTICE: Final = "<!-- Made by `make reference` from the code; changes belong th
 
 
 def _pages() -> dict[Path, str]:
-    return {
-        REFERENCE / name: _NOTICE + make().rstrip() + "\n" for name, make in GENERATED.items()
-    }
+    return {REFERENCE / name: _NOTICE + make().rstrip() + "\n" for name, make in GENERATED.items()}
 
 
 def write() -> None:

@@ -23,7 +23,7 @@ def reference_of(node: Node) -> str:
     return str(node.get("$ref", "")).rpartition("/")[2]
 
 
-def kind_of(node: Node) -> str:
+def kind_of(node: Node) -> str:  # noqa: C901, PLR0911 - one for each kind of value
     """Say what values a node takes."""
     if "anyOf" in node:
         return ", or ".join(kind_of(each) for each in node["anyOf"] if each.get("type") != "null")

@@ -22,9 +22,9 @@ _INTRODUCTION = """\
 Every key of `tale.toml`: what it takes, what it is by default, and the environment variable that
 overrides it.
 
-`tale config path config` says where the file is, `tale config show` what is in force. Nothing has to
-be set. What is wrong in it is told with line, key and what is allowed, and nothing starts until it is
-mended. A variable's value is written as in the file where it is no plain text:
+`tale config path config` says where the file is, `tale config show` what is in force. Nothing has
+to be set. What is wrong in it is told with line, key and what is allowed, and nothing starts until
+it is mended. A variable's value is written as in the file where it is no plain text:
 `TALE_NOTIFY__ON='["done"]'`. `tale reload` reads the file again and restarts only what it concerns.
 
 A heading such as `servers.NAME` stands for a table of yours: `[servers.search]`.

@@ -27,11 +27,11 @@ Every tool that tale's servers offer to MCP clients: when to use it, its argumen
 back.
 
 The gateway serves its tools at `http://127.0.0.1:7433/mcp`, the models server at
-`http://127.0.0.1:7434/mcp`: streamable HTTP, revisions 2026-07-28 and 2025-11-25 and before, with the
-token as bearer. The ux server's port is any free one; `tale status --json` has its address.
+`http://127.0.0.1:7434/mcp`: streamable HTTP, revisions 2026-07-28 and 2025-11-25 and before, with
+the token as bearer. The ux server's port is any free one; `tale status --json` has its address.
 [MCP clients](../guides/mcp-clients.md) says how to connect. A result comes as JSON text and as
-structured content; an error as a result with `isError` and `{"error": {"code", "message", "hint"}}`,
-where `code` is one of the [errors](errors.md).
+structured content; an error as a result with `isError` and
+`{"error": {"code", "message", "hint"}}`, where `code` is one of the [errors](errors.md).
 """
 _SERVICES = {
     "gateway": "Tasks and their checkpoints.",

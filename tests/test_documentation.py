@@ -7,22 +7,23 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import typer
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
-from typer.exceptions import TyperException
-
+from documentation.built import faults, loaded
 from documentation.commands import root
 from documentation.fences import Fence, fences, pages, tale_calls
 from documentation.messages import all_texts, is_said
 from documentation.pages import outdated
 from documentation.settings import Setting, all_settings
-from documentation.site import faults, loaded
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.exceptions import TyperException
+
 from tale.cli.plan_file import read_plan
 from tale.config import Settings, load_settings
 from tale.models import headers
@@ -33,7 +34,7 @@ from tale.wire.contracts import Event
 
 ROOT = Path(__file__).parent.parent
 FENCES = [fence for page in pages() for fence in fences(page)]
-LANGUAGES = {"", "console", "ini", "json", "python", "text", "toml", "yaml"}
+LANGUAGES = {"console", "ini", "json", "python", "text", "toml", "yaml"}
 
 
 def of(language: str) -> list[Any]:
@@ -60,10 +61,10 @@ def parse(words: list[str]) -> None:
     command, name = root(), "tale"
     while words and words[0] in getattr(command, "commands", {}):
         command, name, words = command.commands[words[0]], f"{name} {words[0]}", words[1:]
-    try:
-        command.make_context(name, list(words))
-    except typer.Exit:
-        pass  # --help and --version
+    with suppress(typer.Exit):  # --help and --version
+        context = command.make_context(name, list(words))
+        if words and hasattr(command, "commands") and not words[0].startswith("-"):
+            command.resolve_command(context, words)
 
 
 class TestReference:
@@ -114,7 +115,7 @@ def overridable() -> Iterator[Any]:
 
 
 class TestSettings:
-    @pytest.mark.parametrize(("key", "value"), overridable())
+    @pytest.mark.parametrize(("key", "value"), list(overridable()))
     def test_a_variable_overrides_its_setting(
         self, key: Setting, value: object, paths: Paths, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -197,7 +198,10 @@ class TestBlocks:
 class TestCalls:
     def test_calls_are_found_in_pipes_lists_and_substitutions(self) -> None:
         line = 'git diff | tale submit "Review this" - > out.txt; cat "$(tale config path data)/x"'
-        assert list(tale_calls(line)) == [["config", "path", "data"], ["submit", "Review this", "-"]]
+        assert list(tale_calls(line)) == [
+            ["config", "path", "data"],
+            ["submit", "Review this", "-"],
+        ]
 
     def test_what_follows_a_hash_is_no_part_of_a_call(self) -> None:
         assert list(tale_calls("tale tasks    # all of them | tale nothing")) == [["tasks"]]

@@ -1,7 +1,7 @@
-"""`python -m documentation.site FOLDER`: what the builder of the site does not look at.
+"""`python -m documentation.built FOLDER`: what the builder of the site does not look at.
 
-Every page loads only what is beside it: no script, style, font or picture of a foreign host, and none
-that is missing. Links to other sites are links, and nobody is sent there unasked.
+Every page loads only what is beside it: no script, style, font or picture of a foreign host, and
+none that is missing. Links to other sites are links, and nobody is sent there unasked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from urllib.parse import unquote, urlsplit
 
 __all__ = ["faults", "loaded"]
 
-_LOADING: Final = frozenset({"audio", "embed", "iframe", "img", "object", "script", "source", "video"})
+_LOADING: Final = frozenset(
+    {"audio", "embed", "iframe", "img", "object", "script", "source", "video"}
+)
 _FOREIGN_STYLE: Final = re.compile(r"""(?:@import\s+|url\()\s*["']?((?:https?:)?//[^"')\s]+)""")
 _LINKS: Final = frozenset({"alternate", "canonical", "next", "prev"})
 """Relations of a `<link>` that load nothing."""
