@@ -61,7 +61,7 @@ def _plural(items: Node) -> str:
 def _table_of(node: Node) -> str:
     keys = node.get("propertyNames", {})
     values = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
-    value = next((each for each in values if isinstance(each, dict)), None)
+    value: Node | None = next((each for each in values if each not in (None, True, False)), None)
     named = f" by {kind_of(keys)}" if "enum" in keys else ""
     return f"table{named} of {_plural(value)}" if value else "table"
 

@@ -62,7 +62,7 @@ class Setting:
 
 def all_settings() -> Iterator[tuple[str, str, list[Setting]]]:
     """Give every table: its name, what it is about, its keys."""
-    schema = cast("Node", Settings.model_json_schema())
+    schema = Settings.model_json_schema()
     yield from _tables("", schema, schema["$defs"])
 
 
@@ -86,8 +86,10 @@ def _tables(
 
 def _table_of_tables(node: Node) -> str:
     """Give the shape of the tables that users name themselves; empty if it is no such key."""
-    values = cast("dict[str, Node]", node.get("patternProperties", {})).values()
-    return next(filter(None, map(reference_of, values)), "")
+    for values in cast("dict[str, Node]", node.get("patternProperties", {})).values():
+        if target := reference_of(values):
+            return target
+    return ""
 
 
 def settings_page() -> str:

@@ -49,7 +49,12 @@ def all_tools() -> Iterator[Tool[Any, Any]]:
     """Give the tools of the servers that others may call, by server."""
     modules = [model_tools]
     modules += [import_module(f"tale.wire.{found.name}") for found in _modules()]
-    tools = [each for module in modules for each in vars(module).values() if isinstance(each, Tool)]
+    tools = [
+        cast("Tool[Any, Any]", each)
+        for module in modules
+        for each in vars(module).values()
+        if isinstance(each, Tool)
+    ]
     for service in _SERVICES:
         yield from dict.fromkeys(tool for tool in tools if tool.service == service)
 
@@ -94,7 +99,7 @@ def _tool(tool: Tool[Any, Any], shapes: dict[str, Node]) -> list[str]:
 
 
 def _schema(shape: type[BaseModel], mode: Any, shapes: dict[str, Node]) -> Node:
-    schema = cast("Node", shape.model_json_schema(mode=mode))
+    schema = shape.model_json_schema(mode=mode)
     shapes.update(schema.pop("$defs", {}))
     return schema
 

@@ -125,6 +125,21 @@ class TestSettings:
             found = getattr(found, name)
         assert found == value
 
+    def test_variables_reach_into_tables_of_the_users_own(
+        self, paths: Paths, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        paths.config_file.write_text(
+            '[mcpServers.docs]\nurl = "https://docs.example/mcp"\n[servers.search]\n'
+            'command = ["x"]\n[routing.remotes.hosted]\nurl = "https://a.example/v1"\nname = "m"\n'
+        )
+        monkeypatch.setenv("TALE_MCPSERVERS__DOCS__HEADERS", '{"Authorization": "Bearer x"}')
+        monkeypatch.setenv("TALE_SERVERS__SEARCH__REPLICAS", "3")
+        monkeypatch.setenv("TALE_ROUTING__REMOTES__HOSTED__CONTEXT", "1024")
+        found = load_settings(paths)
+        assert found.mcpServers["docs"].secrets() == ["Bearer x"]
+        assert found.servers["search"].replicas == 3
+        assert found.routing.remotes["hosted"].context == 1024
+
     @pytest.mark.parametrize("fence", of("toml"))
     def test_what_the_pages_set_can_be_set(self, fence: Fence, paths: Paths) -> None:
         paths.config_file.write_text(fence.text, encoding="utf-8")

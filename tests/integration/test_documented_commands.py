@@ -39,7 +39,7 @@ GENERATED = "docs/reference/commands.md"
 """Made of the commands' own help: parsed, not run."""
 TASK = re.compile(r"\bt-[0-9a-z]{8}\b|\bID\b")
 CODE = {"console", "python", "json", "yaml"}
-PATIENCE = 60.0
+PATIENCE = 300.0
 
 
 def part(name: str, *needs: str) -> dict[str, object]:
@@ -112,7 +112,9 @@ class Reader:
             self.connect(json.loads(self.here(fence.text)))
 
     def type(self, entry: Entry, where: str) -> None:
-        command = self.here(TASK.sub(lambda found: self.task(found[0]), entry.command))
+        rests = entry.command.startswith("tale pause")
+        named = TASK.sub(lambda found: self.task(found[0], rests=rests), entry.command)
+        command = self.here(named)
         calls = list(tale_calls(command))
         for words in calls:
             if words[0] in ("approve", "reject", "edit"):
@@ -123,13 +125,13 @@ class Reader:
         shown = [one for one in TASK.findall(entry.output) if one not in self.ids]
         self.ids.update(zip(shown, TASK.findall(done.out + done.err), strict=False))
 
-    def task(self, shown: str) -> str:
-        """Give the task that a page calls so; one that it did not submit rests, and has a file."""
+    def task(self, shown: str, *, rests: bool) -> str:
+        """Give the task that a page calls so; one that it did not submit is done, or asks."""
         if shown not in self.ids:
-            folder = self.folder / f"made-{shown}"
-            made = tale("submit", "Write notes.txt", "--no-wait", "-w", str(folder)).out.strip()
-            until(made, "done")
-            self.ids[shown] = made
+            words = ["submit", "Write notes.txt", "-w", str(self.folder / f"made-{shown}")]
+            words += ["--no-wait", "--permission", "ask" if rests else "full"]
+            self.ids[shown] = tale(*words).out.strip()
+            until(self.ids[shown], "waiting" if rests else "done")
         return self.ids[shown]
 
     def shell(self, command: str) -> Done:
