@@ -67,7 +67,7 @@ async def answer(messages: list[Any]) -> str:
     if system in (WHOLE_SYSTEM, CHAT_SYSTEM):
         return "Hello! All of it is there."
     if own := re.search(r"Write (\S+)", told.partition(THIS_PART)[2]):
-        return f"FILE: {own[1].rstrip('.,')}\n```\n<p>x</p>\n```\n"
+        return f"FILE: {own[1].rstrip('.,')}\n```\nx = 1\n```\n"
     return "FILE: notes.txt\n```\nnotes\n```\n"
 
 
@@ -119,7 +119,8 @@ class Reader:
         for words in calls:
             if words[0] in ("approve", "reject", "edit"):
                 until(words[1], "waiting")
-        plain = len(calls) == 1 and not re.search(r"[|<>;&$\\]", command)
+        typed = re.sub(r"\s#.*", "", command)
+        plain = len(calls) == 1 and not re.search(r"[|<>;&$\\]", typed)
         done = tale(*calls[0]) if plain else self.shell(command)
         assert done.code == 0, f"{where}: {entry.command}\n{done.out}{done.err}"
         shown = [one for one in TASK.findall(entry.output) if one not in self.ids]
@@ -139,7 +140,8 @@ class Reader:
         if program in ("curl", "git") and shutil.which(program) is None:
             return Done(0, "", f"{program} is not here")
         ran = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", command],
+            # An answer that is an error is one.
+            ["bash", "-o", "pipefail", "-c", command.replace("curl -s", "curl -fs")],
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -150,16 +152,13 @@ class Reader:
 
     def here(self, text: str) -> str:
         """Put the addresses and files of this installation in the place of the usual ones."""
+        text = text.replace("~/.local/share/tale", str(self.home))
+        if "http://127.0.0.1" not in text:
+            return text
         runtime = running(self.home)
-        usual = {
-            "http://127.0.0.1:7433": runtime.gateway,
-            "http://127.0.0.1:7434": runtime.models,
-            "~/.local/share/tale": str(self.home),
-            "Bearer TOKEN": f"Bearer {runtime.token}",
-        }
-        for name, real in usual.items():
-            text = text.replace(name, real)
-        return text
+        text = text.replace("http://127.0.0.1:7433", runtime.gateway)
+        text = text.replace("http://127.0.0.1:7434", runtime.models)
+        return text.replace("Bearer TOKEN", f"Bearer {runtime.token}")
 
     def connect(self, settings: dict[str, dict[str, Any]]) -> None:
         """Connect as a client with these settings would."""
