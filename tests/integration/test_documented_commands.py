@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 GENERATED = "docs/reference/commands.md"
 """Made of the commands' own help: parsed, not run."""
 TASK = re.compile(r"\bt-[0-9a-z]{8}\b|\bID\b")
+WITHIN = re.compile(r"\$\((tale [^()]*)\)")
 CODE = {"console", "python", "json", "yaml"}
 PATIENCE = 300.0
 
@@ -114,7 +116,7 @@ class Reader:
     def type(self, entry: Entry, where: str) -> None:
         rests = entry.command.startswith("tale pause")
         named = TASK.sub(lambda found: self.task(found[0], rests=rests), entry.command)
-        command = self.here(named)
+        command = WITHIN.sub(lambda found: self.within(found[1]), self.here(named))
         calls = list(tale_calls(command))
         for words in calls:
             if words[0] in ("approve", "reject", "edit"):
@@ -134,6 +136,12 @@ class Reader:
             self.ids[shown] = tale(*words).out.strip()
             until(self.ids[shown], "waiting" if rests else "done")
         return self.ids[shown]
+
+    def within(self, call: str) -> str:
+        """Give what a call of `tale` in the middle of a command comes to."""
+        done = tale(*shlex.split(call)[1:])
+        assert done.code == 0, done.err
+        return done.out.strip()
 
     def shell(self, command: str) -> Done:
         program = command.split(maxsplit=1)[0]
