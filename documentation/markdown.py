@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 
 __all__ = ["cell", "code", "console", "table"]
 
 
 def code(text: str) -> str:
-    """Give a text as it would be typed."""
+    """Give a text as it would be typed.
+
+    What is between backticks may hold no bar in a table: GitHub and the site differ in how it is
+    written there.
+    """
+    if "|" in text:
+        return f"<code>{escape(text).replace('|', '&#124;')}</code>"
     return f"`{text}`"
 
 
