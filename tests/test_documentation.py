@@ -233,6 +233,13 @@ class TestCalls:
 
 
 class TestSite:
+    def test_the_modules_that_pages_name_are_there(self) -> None:
+        text = "".join((ROOT / page).read_text(encoding="utf-8") for page in pages())
+        named = set(re.findall(r"`((?:\w+/)+\w+\.py)`", text))
+        assert len(named) > 50
+        places = (ROOT, ROOT / "src" / "tale")
+        assert [one for one in named if not any((place / one).exists() for place in places)] == []
+
     def test_every_page_has_its_place(self) -> None:
         settings = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))
         listed = re.findall(r"[\w/-]+\.md", json.dumps(settings["project"]["nav"]))
