@@ -78,13 +78,13 @@ class World:
 
 
 @asynccontextmanager
-async def installation(home: Path) -> AsyncGenerator[World]:
+async def installation(home: Path, *, seconds: float = 200) -> AsyncGenerator[World]:
     async with fake_ollama("small:latest", "large:latest") as model:
         await anyio.Path(home).mkdir()
         await anyio.Path(home / "tale.toml").write_text(SETTINGS.format(url=model.url))
         world = World(Tale(home), model)
         try:
-            with anyio.fail_after(200):
+            with anyio.fail_after(seconds):
                 yield world
         finally:
             with anyio.CancelScope(shield=True):

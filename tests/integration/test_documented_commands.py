@@ -205,7 +205,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("TALE_HOME", str(place / "home"))
         patch.delenv("TALE_CONFIG", raising=False)
         patch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
-        with portal.wrap_async_context_manager(installation(place / "home")) as world:
+        with portal.wrap_async_context_manager(installation(place / "home", seconds=900)) as world:
             world.model.answer = answer
             settings = place / "home" / "tale.toml"
             # Without a sandbox each check of a plan's part would ask.
