@@ -56,7 +56,7 @@ def note_rows(notes: Sequence[Record], screen: Screen) -> list[list[str]]:
     return [
         [
             note.text("id"),
-            note.text("kind"),
+            "result" if note.text("source") == "task" else note.text("kind"),
             ago(read_time(note, "said")),
             _marks(note) + one_line(note.text("text")),
         ]

@@ -37,12 +37,14 @@ class Work:
         workspace: The folder in which; None leaves it to the gateway.
         session: The conversation in which it came up; empty where nobody is to know.
         key: Tells the turn; handed over twice, it is one task.
+        private: Whether nothing of it is to be remembered.
     """
 
     text: str
     workspace: str | None
     session: str
     key: str
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)

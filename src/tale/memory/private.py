@@ -106,7 +106,9 @@ class Discreet:
 
     async def submit(self, work: Work) -> str:
         """Record a task and give its id."""
-        return await self._gateway.submit(replace(work, session="", key=uuid.uuid4().hex))
+        return await self._gateway.submit(
+            replace(work, session="", key=uuid.uuid4().hex, private=True)
+        )
 
     async def stands(self, task: str) -> Standing:
         """Say how a task stands."""

@@ -20,6 +20,7 @@ from tale.config import NotifySettings
 from tale.models.catalog import action_form
 from tale.models.machine import MachineMemory
 from tale.servers.checkpoints import CheckpointTools
+from tale.servers.results import Results
 from tale.servers.runner import ServerContext, run_server
 from tale.servers.steps import RemoteWorkers
 from tale.servers.task_tools import TaskTools, view_of
@@ -101,6 +102,8 @@ async def compose(
             now=clock,
         )
         hub.listen(notifier.take)
+        results = Results(database)
+        hub.listen(results.take)
         checkpoints = CheckpointStore(paths.checkpoints)
         keeper = Checkpointing(checkpoints)
         steps = DbosJournal(paths.steps, settings.database_url)
@@ -151,7 +154,7 @@ async def compose(
         await tasks.start(keeper.run)
         await tasks.start(engine.run)
         tasks.start_soon(notifier.run)
-        tasks.start_soon(_close_when, context.stopping, hub)
+        tasks.start_soon(_close_when, context.stopping, hub, results)
 
         async def shown(identity: str) -> TaskView:
             return view_of(await store.get(identity))
@@ -167,7 +170,7 @@ async def compose(
             hub,
             watching=watching,
             check_folder=check_folder,
-            further=[kept.add_to, transferring.add_to],
+            further=[kept.add_to, transferring.add_to, results.add_to],
         ).app()
         tasks.cancel_scope.cancel()
 
@@ -183,10 +186,11 @@ def _channels(wanted: NotifySettings) -> list[Channel]:
     return channels
 
 
-async def _close_when(stopping: anyio.Event, hub: ProgressHub) -> None:
-    """End the event streams, which would hold the server up; readers go on from where they are."""
+async def _close_when(stopping: anyio.Event, hub: ProgressHub, results: Results) -> None:
+    """End what waits, which would hold the server up; readers go on from where they are."""
     await stopping.wait()
     hub.close()
+    results.close()
 
 
 def main() -> None:

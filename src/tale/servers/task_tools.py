@@ -126,6 +126,7 @@ class TaskTools:
             subtasks=parts,
             permission=request.permission,
             approve=request.approve,
+            private=request.private,
         )
         return view_of(await self._engine.submit(new))
 

@@ -2,9 +2,9 @@
 
 `chat`, `kept_task`, `sessions`, `session`, `context`: the wire on this side,
 `memory.conversation` on the other; `memory_tools` has those for what is remembered. Beside them the
-outbox is emptied, windows are made ready, the index is kept, and notes are distilled. Above: the
-command line, any MCP client. Below: `memory` here, models by way of the models server, tasks by way
-of the gateway.
+outbox is emptied, windows are made ready, the index is kept, notes are distilled, and what came of
+tasks is noted. Above: the command line, any MCP client. Below: `memory` here, models by way of the
+models server, tasks by way of the gateway.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from tale.memory.pins import NotePins
 from tale.memory.private import PREFIX as PRIVATE
 from tale.memory.private import PRIVATE_BEGUN, Discreet, NoOutbox, PrivateTurns
 from tale.memory.recalling import Recalling
+from tale.memory.remembering import Remembering
 from tale.memory.retrieval import Retrieval
 from tale.memory.searching import MemoryFinder
 from tale.memory.summaries import SummaryStore
@@ -219,7 +220,8 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
         anyio.create_task_group() as tasks,
     ):
         outbox = Outbox(database)
-        tasks.start_soon(deliver, outbox, RemoteGateway(services, deadline=_DELIVERY_SECONDS))
+        patient = RemoteGateway(services, deadline=_DELIVERY_SECONDS)
+        tasks.start_soon(deliver, outbox, patient)
         models = context.settings.models
         turns = TurnStore(database, also=note_plainly)
         retrieval = Retrieval(database)
@@ -235,7 +237,8 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
             pinned=NotePins(NoteStore(database)),
         )
         private = Windows(client, CHAT_SYSTEM, budget=budget)
-        for background in (windows, private, indexing, distilling):
+        remembering = Remembering(database, patient)
+        for background in (windows, private, indexing, distilling, remembering):
             tasks.start_soon(background.run)
         memory = MemoryTools(
             database,

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from tale.errors import TaskError, TaskNotFound
 from tale.storage.database import storable
@@ -81,6 +81,8 @@ def record(
         changed["state"] = state
         if state in ENDED:
             changed["finished"] = at
+            # Two that end at the same moment and take the same number: one of them tries again.
+            changed["ended"] = 1 + (connection.scalar(select(func.max(tasks.c.ended))) or 0)
         elif state == "running" and task.started is None:
             changed["started"] = at
     connection.execute(
@@ -244,4 +246,5 @@ def task_of(row: RowMapping) -> Task:
         last_event=row["last_event"],
         permission=row["permission"],
         approve=row["approve"],
+        private=row["private"],
     )

@@ -101,6 +101,7 @@ class SubmitRequest(Shape):
         "its workspace and the sandbox, `full` everything. As the settings say if missing; give "
         "`full` only on the user's word.",
     )
+    private: bool = Field(default=False, description="Whether nothing of it is remembered.")
 
 
 class TaskRequest(Shape):
