@@ -84,15 +84,15 @@ def test_what_a_request_took_along_from_its_conversation_is_no_part_of_it() -> N
         Result,
         st.just(1),
         st.text(),
-        st.text(max_size=2000),
+        st.text(max_size=400),
         st.sampled_from(["done", "failed", "cancelled"]),
         st.just(NOON),
-        answer=st.text(max_size=2000),
-        files=st.lists(st.text(), max_size=20).map(tuple[str, ...]),
-        error=st.text(),
-        parts=st.lists(st.text(max_size=500), max_size=20).map(tuple[str, ...]),
+        answer=st.text(max_size=400),
+        files=st.lists(st.text(max_size=9), max_size=10).map(tuple[str, ...]),
+        error=st.text(max_size=400),
+        parts=st.lists(st.text(max_size=200), max_size=3).map(tuple[str, ...]),
         verdicts=st.lists(
-            st.builds(Verdict, st.booleans(), st.text(), st.booleans(), st.text()), max_size=5
+            st.builds(Verdict, st.booleans(), st.text(), st.booleans(), st.text()), max_size=2
         ).map(tuple[Verdict, ...]),
     )
 )
@@ -263,13 +263,15 @@ async def test_a_session_that_is_not_ours_is_no_reason_to_forget_the_result(worl
 
 
 async def test_results_and_what_the_user_says_take_no_place_of_each_other(world: World) -> None:
-    await world.turns.add(None, NewTurn("user", "My name is Ada. We use SQLite for storage."))
-    answer = "My name is Bot. We use PostgreSQL for storage instead of SQLite for storage"
+    await world.turns.add(
+        None, NewTurn("user", "My name is Ada. We decided to use SQLite for storage.")
+    )
+    answer = "My name is Bot. We use PostgreSQL for storage instead of SQLite"
     await world.follow(Tasks(replace(DONE, answer=answer)))
     said = "We decided to use DuckDB instead of PostgreSQL for storage."
     await world.turns.add(None, NewTurn("user", said))
     outdated = [one.text for one in await world.notes.listed(9, outdated=True) if not one.holds]
-    assert outdated == ["We use SQLite for storage."]
+    assert outdated == ["We decided to use SQLite for storage."]
 
 
 # -- what the gateway tells ------------------------------------------------------------------------

@@ -250,6 +250,15 @@ async def test_what_leaves_the_window_is_summed_up_before_it_moves(database: Dat
     assert "The user is called Ada." in head
 
 
+async def test_what_stands_in_front_of_the_turns_is_not_recalled_beside_it(
+    database: Database,
+) -> None:
+    world = Remembering(database, Find(1, "The user is called Ada."), Find(2, "Ada lives in Oslo."))
+    [_, asked] = await world.say("What is Ada's name, and where does she live?")
+    assert asked.content.count("The user is called Ada.") == 1
+    assert "Ada lives in Oslo." in asked.content
+
+
 async def test_nobody_waits_for_a_summary(database: Database) -> None:
     world = Remembering(database)
     world.written.missing = ServiceUnavailable("away")

@@ -23,6 +23,7 @@ __all__ = [
     "PLAN_SYSTEM",
     "QUESTION_TEST",
     "RAN",
+    "REMEMBERED",
     "REPAIR_SYSTEM",
     "REPEATED",
     "RUN_SYSTEM",
@@ -251,6 +252,13 @@ SPLIT_THIS: Final = (
     "all of it and nothing that others do."
 )
 """For a part of a plan that is too big, asked with `PLAN_SYSTEM`, which the cache has already."""
+
+REMEMBERED: Final = (
+    "This is remembered of the user and of earlier work. Let the plan fit what of it concerns the "
+    "request, say so in the instructions, and name those lines by their numbers in `uses`; leave "
+    "the others aside."
+)
+"""Stands before what memory knows, quoted, in what the planner is told."""
 
 PLAN_AGAIN: Final = "This plan can't be worked on:\n{faults}\nGive the whole plan again, corrected."
 

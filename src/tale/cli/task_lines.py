@@ -143,8 +143,9 @@ def _plan(data: Record) -> str:
 
 
 def rests_on(facts: Planning) -> list[str]:
-    """Say on which files of the workspace a plan rests, in a line if there are any."""
-    return [f"  it rests on {', '.join(facts.used)}"] if facts.used else []
+    """Say on which files of the workspace a plan rests, and on what is remembered."""
+    files = [f"  it rests on {', '.join(facts.used)}"] if facts.used else []
+    return [*files, *(f"  it remembers {one}" for one in facts.remembered)]
 
 
 def _acting(data: Record) -> str:
@@ -255,11 +256,13 @@ def task_block(task: Task, screen: Screen) -> list[str]:
 def _planning(task: Task) -> list[tuple[str, str]]:
     """Say on what the plan rests, what was changed of it, what was told, and what was thought."""
     used = dict.fromkeys(file for one in task.planning for file in one.used)
+    remembered = dict.fromkeys(line for one in task.planning for line in one.remembered)
     changes = dict.fromkeys(change for one in task.planning for change in one.changes)
     notes = dict.fromkeys(note for one in task.planning for note in one.notes)
     thought = dict.fromkeys(one.why for one in task.planning if one.why)
     return [
         ("rests on", clean(", ".join(used))),
+        ("remembers", clean("\n".join(remembered))),
         ("changes", clean("\n".join(changes))),
         ("notes", clean("\n".join(notes))),
         ("reasoning", clean("\n\n".join(thought))),

@@ -111,6 +111,7 @@ class Planning:
     used: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    remembered: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, record: Record) -> Planning:
@@ -121,6 +122,7 @@ class Planning:
             record.texts("used"),
             record.texts("notes"),
             record.record("seconds").numbers(),
+            record.texts("remembered"),
         )
 
 

@@ -23,6 +23,7 @@ from tale.storage.database import Database, storable
 from tale.storage.schema import notes
 
 __all__ = [
+    "RULE_IMPORTANCE",
     "Draft",
     "Kind",
     "Note",
@@ -38,6 +39,8 @@ Kind = Literal["fact", "preference", "decision"]
 Source = Literal["conversation", "user", "task"]
 """Distilled from a conversation, added by the user, or the result of a task."""
 
+RULE_IMPORTANCE: Final = 0.8
+"""From which on a preference was said as a rule: "from now on", "always", "remember that"."""
 _PREFIX: Final = "n-"
 
 
@@ -169,6 +172,13 @@ class NoteStore:
         """List those that every conversation is to know, the most important first."""
         query = select(notes).where(notes.c.pinned, notes.c.superseded_at.is_(None))
         order = (notes.c.importance.desc(), notes.c.said.desc(), notes.c.id.desc())
+        return await self._all(query.order_by(*order), limit)
+
+    async def standing(self, limit: int) -> list[Note]:
+        """List what counts for any work: what is pinned, and preferences said as a rule."""
+        rule = (notes.c.kind == "preference") & (notes.c.importance >= RULE_IMPORTANCE)
+        query = select(notes).where(notes.c.pinned | rule, notes.c.superseded_at.is_(None))
+        order = (notes.c.pinned.desc(), notes.c.said.desc(), notes.c.id.desc())
         return await self._all(query.order_by(*order), limit)
 
     async def _all(self, query: Select[tuple[object, ...]], limit: int) -> list[Note]:

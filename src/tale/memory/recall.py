@@ -18,13 +18,26 @@ from tale.memory.particulars import content_words, sentences
 from tale.memory.quoting import harmless, middle_left_out
 from tale.memory.talk import estimate_tokens
 
-__all__ = ["Found", "Memory", "Recalled", "is_worth_a_look", "recall", "written"]
+__all__ = [
+    "CLEAR",
+    "Found",
+    "Memory",
+    "Recalled",
+    "is_worth_a_look",
+    "recall",
+    "to_the_point",
+    "written",
+]
 
+CLEAR: Final = 1.0
+"""Score from which on what was said surely has to do with the question."""
 _LEAST_TOKENS: Final = 12
 """Less than the date, the speaker and a few words tells nothing."""
 _LOOKED_AT: Final = 8_192
 """Bytes of a found turn in which its best sentences are looked for."""
 _BYTES_PER_TOKEN: Final = 3
+_NAMES: Final = {"assistant": "tale", "task": "task"}
+"""How speakers are called; all others are the user."""
 
 
 class Found(Protocol):
@@ -42,7 +55,7 @@ class Found(Protocol):
 
     @property
     def speaker(self) -> str:
-        """Who said it."""
+        """Who said it: the user, the assistant, or what came of a task."""
         ...
 
     @property
@@ -108,7 +121,7 @@ def recall(
         tokens: What it may take, marks included.
         least: Score that a find needs.
         shown: Conversation and number of the turns that the window has already.
-        quoted: What was recalled for those, as the window has it.
+        quoted: What the window has in front of them, and what was recalled for them.
 
     Returns:
         Lines for `written`, in the order of time.
@@ -121,10 +134,10 @@ def recall(
             break
         if (one.session, one.seq) in shown:
             continue
-        head = f"{one.at:%Y-%m-%d} {'tale' if one.speaker == 'assistant' else 'user'}: "
-        said = _to_the_point(question, one.text, left - len(head) - 1)
+        head = f"{one.at:%Y-%m-%d} {_NAMES.get(one.speaker, 'user')}: "
+        said = to_the_point(question, one.text, left - len(head) - 1)
         line = harmless(f"{head}{said}")
-        if not said or said in there or line in quoted:
+        if not said or said in there or harmless(said) in quoted:
             continue
         there.add(said)
         left -= len(line.encode()) + 1
@@ -137,7 +150,7 @@ def written(recalled: Sequence[Recalled]) -> str:
     return quoting.quoted([one.text for one in recalled])
 
 
-def _to_the_point(question: str, text: str, most: int) -> str:
+def to_the_point(question: str, text: str, most: int) -> str:
     """Shorten a text to so many bytes: the sentences that have most to do with the question."""
     line = " ".join(text.split())
     if len(line.encode(errors="replace")) <= most:

@@ -15,20 +15,18 @@ import anyio
 from sqlalchemy import Connection, delete, insert, select
 
 from tale.errors import TaleError
-from tale.memory.recall import Memory, Recalled, is_worth_a_look, recall, written
+from tale.memory.recall import CLEAR, Memory, Recalled, is_worth_a_look, recall, written
 from tale.memory.turns import Turn
 from tale.storage.database import Database, storable
 from tale.storage.schema import recalled
 from tale.telemetry import get_logger
 
-__all__ = ["CLEAR", "Recalling", "forget_recalled"]
+__all__ = ["Recalling", "forget_recalled", "forget_recalled_note"]
 
 log = get_logger(__name__)
 
 _LIMIT: Final = 20
 """Finds that are looked at; a window of two thousand tokens has room for half of them."""
-CLEAR: Final = 1.0
-"""Score from which on what was said surely has to do with the question."""
 _SECONDS: Final = 0.3
 """Nobody waits longer than that for a memory; it takes some 20 ms."""
 
@@ -43,6 +41,7 @@ class Recalling:
         *,
         least: float = CLEAR,
         now: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
+        seconds: float = _SECONDS,
     ) -> None:
         """Make one.
 
@@ -51,11 +50,13 @@ class Recalling:
             memory: Who finds things.
             least: Score from which on a find is clearly about the question.
             now: The present time, in the zone of whoever asks.
+            seconds: How long a request waits for it.
         """
         self._database = database
         self._memory = memory
         self._least = least
         self._now = now
+        self._seconds = seconds
 
     async def before(self, session: str, after: int = 0) -> dict[int, str]:
         """Give what was recalled for the turns of a conversation beyond number `after`.
@@ -81,7 +82,7 @@ class Recalling:
         Args:
             turn: The request.
             shown: The turns that the window has.
-            quoted: What was recalled for them.
+            quoted: What the window has in front of them, and what was recalled for them.
             tokens: What the quote may take.
         """
         if not is_worth_a_look(turn.text):
@@ -89,7 +90,7 @@ class Recalling:
         there = {(one.session, one.seq) for one in shown} | {(turn.session, turn.seq)}
         found: Sequence[Recalled] = ()
         try:
-            with anyio.move_on_after(_SECONDS) as waiting:
+            with anyio.move_on_after(self._seconds) as waiting:
                 finds = await self._memory.find(turn.text, limit=_LIMIT, now=self._now())
                 found = recall(
                     turn.text,
@@ -137,3 +138,8 @@ def forget_recalled(connection: Connection, session: str, first: int, last: int)
     of = recalled.c.source == session
     between = (recalled.c.source_seq >= first) & (recalled.c.source_seq <= last)
     connection.execute(delete(recalled).where(of & between))
+
+
+def forget_recalled_note(connection: Connection, note: str) -> None:
+    """Remove what a note that came from no turn was recalled as; likewise."""
+    connection.execute(delete(recalled).where(recalled.c.source == note))

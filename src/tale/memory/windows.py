@@ -291,7 +291,7 @@ class Windows:
         shown = [one for one in turns if one.seq >= live.head.begins]
         window = self._assembled(live, turns, measure)
         room = min(measure.sizes.recalled, self._budget - window.tokens - JOINT_TOKENS)
-        there = "\n".join(live.quotes.get(one.seq, "") for one in shown)
+        there = "\n".join((live.head.block, *(live.quotes.get(one.seq, "") for one in shown)))
         if quote := await self._recalling.of(request, shown, there, room):
             live.quotes[request.seq] = quote
 

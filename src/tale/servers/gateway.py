@@ -3,7 +3,8 @@
 Here it is put together: the tools of `servers.task_tools`, `servers.checkpoints` and
 `servers.transferring`, over an engine and what it needs. It alone writes tasks, and a task is
 recorded before its id is told. Above: the command line, the ux server, any MCP client. Below:
-`tasks.engine` here, the execution servers by way of `servers.steps`.
+`tasks.engine` here, the execution servers by way of `servers.steps`, and what is remembered by way
+of `servers.remote_memory`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tale.config import NotifySettings
 from tale.models.catalog import action_form
 from tale.models.machine import MachineMemory
 from tale.servers.checkpoints import CheckpointTools
+from tale.servers.remote_memory import RemoteMemory
 from tale.servers.results import Results
 from tale.servers.runner import ServerContext, run_server
 from tale.servers.steps import RemoteWorkers
@@ -58,6 +60,7 @@ from tale.tasks.watching import Watching
 from tale.tasks.workspace import check_workspace
 from tale.wire.contracts import TaskView
 from tale.wire.execution_contracts import ASK
+from tale.wire.memory_contracts import RELATED
 from tale.wire.pool import Services
 
 __all__ = ["compose", "main"]
@@ -77,7 +80,7 @@ async def compose(
         Database.open(paths, settings) as database,
         Services(
             context.leash,
-            services={ASK.service},
+            services={ASK.service, RELATED.service},
             token=context.leash.token,
             metrics=context.metrics,
         ).open() as services,
@@ -132,6 +135,7 @@ async def compose(
                 watching.expected,
                 # What asks takes the rest of the window.
                 min(Limits().answer, models.task.context // 2),
+                RemoteMemory(services).related,
             ),
             trust=Trust(
                 settings.tasks.permission,

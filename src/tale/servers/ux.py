@@ -33,12 +33,15 @@ from tale.memory.exchange import (
 from tale.memory.forgetting import Forgetting
 from tale.memory.hearing import note_plainly
 from tale.memory.indexing import Indexing
+from tale.memory.note_search import NoteSearch
 from tale.memory.notes import NoteStore
 from tale.memory.outbox import Outbox, deliver
 from tale.memory.pins import NotePins
 from tale.memory.private import PREFIX as PRIVATE
 from tale.memory.private import PRIVATE_BEGUN, Discreet, NoOutbox, PrivateTurns
 from tale.memory.recalling import Recalling
+from tale.memory.recollection import Recollection
+from tale.memory.related import Related
 from tale.memory.remembering import Remembering
 from tale.memory.retrieval import Retrieval
 from tale.memory.searching import MemoryFinder
@@ -224,7 +227,8 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
         tasks.start_soon(deliver, outbox, patient)
         models = context.settings.models
         turns = TurnStore(database, also=note_plainly)
-        retrieval = Retrieval(database)
+        retrieval, notes = Retrieval(database), NoteSearch(database)
+        tasks.start_soon(notes.get_ready)
         indexing = Indexing(retrieval)
         distilling = Distilling(database, client)
         budget = min(_WINDOW_TOKENS, models.ux.context - ANSWER_TOKENS)
@@ -233,7 +237,7 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
             CHAT_SYSTEM,
             budget=budget,
             summarising=Summarising(client, turns, SummaryStore(database)),
-            recalling=Recalling(database, retrieval),
+            recalling=Recalling(database, Recollection(retrieval, notes)),
             pinned=NotePins(NoteStore(database)),
         )
         private = Windows(client, CHAT_SYSTEM, budget=budget)
@@ -242,11 +246,12 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
             tasks.start_soon(background.run)
         memory = MemoryTools(
             database,
-            MemoryFinder(database, retrieval),
+            MemoryFinder(retrieval, notes),
             Forgetting(database),
             typed=context.paths.data / "chat_history",
             on_forgotten=windows.forget,
             indexing=indexing,
+            related=Related(database, notes, retrieval),
         )
         gateway = RemoteGateway(services, deadline=_SUBMIT_SECONDS)
 
