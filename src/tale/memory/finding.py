@@ -24,6 +24,7 @@ class Found:
         score: How much it has to do with the question; only to be compared.
         shares: What the score is made of, by name.
         note: The note's id; empty for a turn.
+        task: Of a note, the task that it is the result of.
     """
 
     session: str | None
@@ -34,6 +35,7 @@ class Found:
     score: float = 0.0
     shares: Mapping[str, float] = field(default_factory=dict[str, float])
     note: str = ""
+    task: str = ""
 
 
 class Finder(Protocol):

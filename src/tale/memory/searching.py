@@ -55,5 +55,13 @@ def _note(found: FoundNote) -> Found:
     note = found.note
     seq = note.turns[-1] if note.turns else None
     return Found(
-        note.session, seq, "note", note.text, note.said, found.score, found.shares, note.id
+        note.session,
+        seq,
+        "note",
+        note.text,
+        note.said,
+        found.score,
+        found.shares,
+        note.id,
+        note.task or "",
     )

@@ -269,6 +269,7 @@ def _found_view(found: Found) -> FoundView:
         score=found.score,
         shares=dict(found.shares),
         note=found.note,
+        task=found.task,
     )
 
 

@@ -58,6 +58,7 @@ class FoundView(Shape):
     score: float
     shares: dict[str, float] = Field(description="What the score is made of.")
     note: str = Field(default="", description="The note's id; empty for a turn.")
+    task: str = Field(default="", description="Of a note, the task that it is the result of.")
 
 
 class FoundList(Shape):
