@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tale.memory.terms import carries, words
+from tale.memory.words import EMPTY, pieces
 
 __all__ = ["LongTalk", "LongTurn", "Order", "Question", "long_talks", "plain_bm25"]
 
@@ -87,7 +87,7 @@ def plain_bm25(talk: LongTalk) -> list[Order]:
 
 
 def _plain_words(text: str) -> list[str]:
-    return [word for word in words(text) if carries(word)]
+    return [word for word in pieces(text) if word not in EMPTY]
 
 
 def _talk(row: Mapping[str, Any]) -> LongTalk:

@@ -7,7 +7,9 @@ their first turn is found. Plain BM25 has the same texts with the names of the s
 b = 0.75, in lower case without stop words.
 
 What each share of the score brings is printed: the recall without it, and the recall where the
-weights are chosen anew on four conversations and the fifth is asked.
+weights are chosen anew on four conversations and the fifth is asked. A sixth of the questions is
+asked once more where the same was asked days before in a conversation of its own, and not answered:
+beside the recall without what only asking takes off.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -32,10 +34,11 @@ from sqlalchemy import Connection, insert
 from benchmarks.long_talks import LongTalk, LongTurn, Order, Question, long_talks, plain_bm25
 from benchmarks.report import Figure, Report
 from tale.config import Settings
+from tale.memory.finding import Found
 from tale.memory.index import take_in
 from tale.memory.meaning import shipped
 from tale.memory.relevance import Shares
-from tale.memory.retrieval import Found, Retrieval
+from tale.memory.retrieval import Retrieval
 from tale.paths import Paths
 from tale.storage.database import Database
 from tale.storage.schema import sessions, turns
@@ -48,6 +51,7 @@ _POINTS: Final = 10
 _READ: Final = 200
 _SIZES: Final = {10_000: 20.0, 100_000: 60.0}
 _QUESTIONS: Final = 200
+_ASKED_AGAIN: Final = 6
 _BATCH: Final = 2000
 _SESSION: Final = 40
 _SEED: Final = 7
@@ -102,6 +106,7 @@ async def _measure(report: Report, talks: Sequence[LongTalk]) -> None:
             )
         )
     _what_each_brings(report, talks, found)
+    await _asked_again(report, talks)
     for size, reach in _SIZES.items():
         await _how_soon(report, talks, size, reach)
 
@@ -159,7 +164,7 @@ async def _ask(talk: LongTalk) -> list[Sequence[Found]]:
 
 
 def _order(found: Sequence[Found]) -> Order:
-    return [(one.session, one.seq) for one in found]
+    return [one.place for one in found if one.place]
 
 
 def _recalls(question: Question, order: Order) -> Iterator[tuple[str, float]]:
@@ -196,22 +201,58 @@ class _Weighed:
         return dict(_recalls(self.question, [self.places[int(at)] for at in order]))
 
 
+def _weighed(talk: LongTalk, found: Sequence[Sequence[Found]]) -> list[_Weighed]:
+    return [
+        _Weighed(
+            question,
+            _order(one),
+            np.array([[each.shares.get(name, 0.0) for name in _SHARES] for each in one]),
+        )
+        for question, one in zip(talk.questions, found, strict=True)
+        if one
+    ]
+
+
+async def _asked_again(report: Report, talks: Sequence[LongTalk]) -> None:
+    """Ask questions of which each was asked before."""
+    weighed: list[_Weighed] = []
+    for talk in talks:
+        asked = talk.questions[::_ASKED_AGAIN]
+        when = max(turn.at for turn in talk.turns) + timedelta(days=3)
+        before = [
+            LongTurn("asked", 2 * at + number, speaker, text, when + timedelta(minutes=at))
+            for at, question in enumerate(asked)
+            for number, speaker, text in (
+                (1, "user", question.text),
+                (2, "assistant", "You told me some time ago."),
+            )
+        ]
+        again = replace(talk, turns=[*talk.turns, *before], questions=asked)
+        weighed += _weighed(again, await _ask(again))
+    shares = dict.fromkeys(_SHARES, 1.0)
+    ours, beside = (
+        100 * statistics.mean(one.recalls(factors)["turns 5"] for one in weighed)
+        for factors in (shares, {**shares, "asking": 0.0})
+    )
+    report.add(
+        Figure(
+            "recall at 5 of a question that was asked before",
+            ours,
+            "%",
+            "above",
+            ours > beside,
+            "with what only asks as good as what tells",
+            beside,
+            len(weighed),
+        )
+    )
+
+
 def _what_each_brings(
     report: Report, talks: Sequence[LongTalk], found: Sequence[Sequence[Sequence[Found]]]
 ) -> None:
     """Print the recall without each share, and with weights that were chosen on other talks."""
-    weighed = [
-        [
-            _Weighed(
-                question,
-                _order(one),
-                np.array([[getattr(each.shares, name) for name in _SHARES] for each in one]),
-            )
-            for question, one in zip(talk.questions, of_talk, strict=True)
-            if one
-        ]
-        for talk, of_talk in zip(talks, found, strict=True)
-    ]
+    weighed = [_weighed(talk, of_talk) for talk, of_talk in zip(talks, found, strict=True)]
 
     def recalls(factors: Mapping[str, float], at: Iterable[int]) -> Recalls:
         every = [one.recalls(factors) for each in at for one in weighed[each]]

@@ -34,7 +34,7 @@ from benchmarks.told import Told, conversation
 from tale.cli.client import McpClient
 from tale.cli.record import JsonValue, Record
 from tale.config import Settings
-from tale.memory.shares import shares
+from tale.memory.sizes import sizes_of
 from tale.memory.summaries import SummaryStore
 from tale.memory.summarising import Summarising
 from tale.memory.summary import cover, rolling
@@ -116,7 +116,7 @@ async def _assembly(report: Report, home: Path) -> None:
         said = await turns.turns(session)
         before_last = said[: _LONG - 1]
         summarising = Summarising(_NoModel(), turns, SummaryStore(database))
-        sizes = shares(room_after(CHAT_SYSTEM, _BUDGET))
+        sizes = sizes_of(room_after(CHAT_SYSTEM, _BUDGET))
         await summarising.up_to(session, _LONG, chunk=sizes.chunk, prose=sizes.prose)
 
         def fresh() -> Windows:
@@ -150,7 +150,7 @@ async def _kept(report: Report, url: str, turns: int, home: Path) -> None:
         store = TurnStore(database)
         session = await _told(store, told)
         said = await store.turns(session)
-        sizes = shares(room_after(CHAT_SYSTEM, budget))
+        sizes = sizes_of(room_after(CHAT_SYSTEM, budget))
         # Where the window of the whole conversation begins, or its last part if all would fit.
         begins = beginning(said, room=sizes.turns, turn=sizes.turn)
         begins = begins if begins > turns // 2 else turns * 9 // 10

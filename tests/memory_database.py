@@ -1,4 +1,4 @@
-"""A database for tests of the memory: SQLite, and PostgreSQL where the environment names one."""
+"""Databases for tests: SQLite, and PostgreSQL where `TALE_TEST_POSTGRESQL` names one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,9 @@ from tale.config import Settings
 from tale.paths import Paths
 from tale.storage.database import Database
 
-__all__ = ["KINDS", "opened", "paths_in"]
+__all__ = ["KINDS", "blank_schema", "drop_schema", "opened", "paths_in"]
 
 KINDS = ("sqlite", "postgresql")
-_POSTGRESQL = os.environ.get("TALE_TEST_POSTGRESQL", "")
-_SCHEMA = f"tale_memory_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-"""One for each process that runs tests: it is made blank for each of them."""
 
 
 def paths_in(home: Path) -> Paths:
@@ -33,18 +30,34 @@ async def opened(kind: str, home: Path) -> AsyncGenerator[Database]:
     """Open a blank database of that kind; the test is skipped where there is none."""
     settings = Settings()
     if kind == "postgresql":
-        if not _POSTGRESQL:
-            pytest.skip("TALE_TEST_POSTGRESQL names no database")
-        await anyio.to_thread.run_sync(_blank_schema)
-        url = f"{_POSTGRESQL}?options=-csearch_path%3D{_SCHEMA}"
-        settings = Settings(database_url=url)
+        settings = Settings(database_url=await blank_schema("memory"))
     async with Database.open(paths_in(home), settings) as database:
         yield database
 
 
-def _blank_schema() -> None:
-    engine = create_engine(_POSTGRESQL.replace("postgresql:", "postgresql+psycopg:"))
-    with engine.begin() as connection:
-        connection.execute(sql(f"DROP SCHEMA IF EXISTS {_SCHEMA} CASCADE"))
-        connection.execute(sql(f"CREATE SCHEMA {_SCHEMA}"))
-    engine.dispose()
+async def blank_schema(name: str) -> str:
+    """Make a schema of PostgreSQL blank and give its address, or skip the test.
+
+    Each process that runs tests has a schema of its own of that name.
+    """
+    schema = f"tale_{name}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    url = await drop_schema(schema, make=True)
+    return f"{url}?options=-csearch_path%3D{schema}"
+
+
+async def drop_schema(schema: str, *, make: bool = False) -> str:
+    """Forget what is in a schema of PostgreSQL and give the server's address, or skip the test."""
+    url = os.environ.get("TALE_TEST_POSTGRESQL", "")
+    if not url:
+        pytest.skip("TALE_TEST_POSTGRESQL names no database")
+
+    def work() -> None:
+        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+        with engine.begin() as connection:
+            connection.execute(sql(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
+            if make:
+                connection.execute(sql(f"CREATE SCHEMA {schema}"))
+        engine.dispose()
+
+    await anyio.to_thread.run_sync(work)
+    return url

@@ -14,6 +14,7 @@ import tale
 ROOT = Path(tale.__file__).parent
 LAYERS = {
     "__init__": 0,
+    "clipped": 0,
     "errors": 0,
     "ids": 0,
     "paths": 0,

@@ -92,7 +92,9 @@ def tale(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_is_found_is_shown_with_where_it_was_said(tale: Tale, daemon: FakeDaemon) -> None:
     out = tale("search", "what", "is", "my", "name").out
-    assert daemon.calls_of("memory_search") == [{"text": "what is my name", "limit": 10}]
+    assert daemon.calls_of("memory_search") == [
+        {"text": "what is my name", "limit": 10, "around": 1}
+    ]
     head, said = out.splitlines()
     assert head.startswith("you, ")
     assert head.endswith("s-1/3")
@@ -120,6 +122,23 @@ def test_what_came_of_a_task_says_so_wherever_it_is_shown(tale: Tale, daemon: Fa
     assert head.endswith("n-9")
     assert "result" in tale("show").out
     assert "what came of t-7, " in tale("show", "n-9").out
+
+
+def test_what_stands_around_a_find_is_shown_and_nothing_twice(
+    tale: Tale, daemon: FakeDaemon
+) -> None:
+    beside = [
+        {"seq": 2, "speaker": "assistant", "text": "And what are\nyou called?"},
+        {"seq": 4, "speaker": "assistant", "text": "Hello Ada!"},
+    ]
+    other: Json = {**FOUND, "seq": 4, "speaker": "assistant", "text": "Hello Ada!", "around": []}
+    daemon.tools["memory_search"] = lambda arguments, say: {
+        "found": [{**FOUND, "text": "My name is Ada", "around": beside}, other]
+    }
+    lines = tale("search", "name", "-C", "3").out.splitlines()
+    assert daemon.calls_of("memory_search")[-1]["around"] == 3
+    assert lines[1:4] == ["  tale: And what are you called?", "My name is Ada", ""]
+    assert lines[5:] == ["Hello Ada!"]
 
 
 def test_notes_are_listed_or_one_is_shown(tale: Tale, daemon: FakeDaemon) -> None:
@@ -190,7 +209,7 @@ def test_all_of_it_is_exported_as_lines_only_its_owner_can_read(
 def test_lines_say_what_holds_no_longer() -> None:
     screen = Screen()
     outdated = {**NOTE, "pinned": False, "superseded_by": "n-2", "superseded_at": "2026-02-01"}
-    assert note_rows([Record(outdated)], screen)[0][3] == "(outdated) My name is Ada"
+    assert note_rows([Record(outdated)])[0][3] == "(outdated) My name is Ada"
     lines = note_lines(Record({"note": outdated, "turns": []}), screen)
     assert "outdated: n-2 has taken its place" in lines
     assert lines[-1] == "(these turns are gone)"

@@ -29,6 +29,16 @@ class TestVerdict:
             {"id": "t1", "text": "Port 8080"},
         ]
 
+    @pytest.mark.parametrize("command", ["approve", "reject"])
+    def test_a_word_is_on_what_is_asked_as_it_stands(
+        self, tale: Tale, daemon: FakeDaemon, command: str
+    ) -> None:
+        asks = {"state": "waiting", "plan": "parts: []", "digest": "d1", "asked": "t1:1:x"}
+        daemon.tools["show"] = lambda arguments, say: task(**asks)
+        assert tale(command, "t1", "well").code == 0
+        [told] = daemon.calls_of(command)
+        assert told == {"id": "t1", "text": "well", "digest": "d1", "asked": "t1:1:x"}
+
     def test_reject_sends_the_reason(self, tale: Tale, daemon: FakeDaemon) -> None:
         done = tale("reject", "t1", "Only the standard library")
         assert (done.code, done.out) == (0, "t1 goes on.\n")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from said import Said, said, talk
 from tale.memory.context import Head, Window, assemble
 from tale.memory.quoting import quoted
-from tale.memory.shares import Shares, shares
+from tale.memory.sizes import Sizes, sizes_of
 from tale.memory.talk import (
     beginning,
     cost_of,
@@ -34,7 +34,7 @@ def window_of(
     quotes: dict[int, str] | None = None,
 ) -> Window:
     """Put a window together whose tokens are characters."""
-    sizes = shares(room_after(SYSTEM, budget, len))
+    sizes = sizes_of(room_after(SYSTEM, budget, len))
     return assemble(
         SYSTEM, turns, budget=budget, sizes=sizes, head=head, quotes=quotes, count_tokens=len
     )
@@ -42,7 +42,7 @@ def window_of(
 
 def sent(turns: Sequence[Said], budget: int) -> tuple[Message, ...]:
     """Give the window of a conversation that moved whenever it had to."""
-    sizes = shares(room_after(SYSTEM, budget, len))
+    sizes = sizes_of(room_after(SYSTEM, budget, len))
     begins = beginning(turns, room=sizes.turns, turn=sizes.turn, count_tokens=len)
     return window_of(turns, budget, head=Head(begins)).messages
 
@@ -143,7 +143,7 @@ def test_a_window_only_grows_at_its_end_until_it_is_moved(
 ) -> None:
     turns, head = talk(sizes), Head(1, "- a fact", "what was")
     before: tuple[Message, ...] = ()
-    room = shares(room_after(SYSTEM, budget, len)).room - len(head.block) - 2
+    room = sizes_of(room_after(SYSTEM, budget, len)).room - len(head.block) - 2
     for end in range(1, len(turns) + 1, 2):
         if tokens_from(1, turns[:end], count_tokens=len, quotes=quotes) > room:
             break
@@ -162,7 +162,7 @@ def test_a_window_keeps_its_beginning_for_many_turns(sizes: list[int], budget: i
         moves += before != now[: len(before)]
         before = now
     spent = sum(size + 5 for size in sizes)
-    room = shares(room_after(SYSTEM, budget, len)).turns
+    room = sizes_of(room_after(SYSTEM, budget, len)).turns
     # It moves once for each half of the room that is spent, not once for each turn.
     assert moves <= 2 * spent / room + 1
 
@@ -215,7 +215,7 @@ def test_the_window_is_computed_from_a_turn_that_seldom_changes() -> None:
 
 @given(st.integers(-10, 200_000), st.none() | st.integers(0, 5000))
 def test_the_parts_of_a_window_have_no_more_than_the_whole(room: int, fresh: int | None) -> None:
-    sizes = shares(room, fresh)
+    sizes = sizes_of(room, fresh)
     assert sizes.facts + sizes.summary + sizes.turns == sizes.room == max(0, room)
     assert sizes.turn <= sizes.turns
     assert sizes.recalled <= sizes.room // 2
@@ -224,6 +224,6 @@ def test_the_parts_of_a_window_have_no_more_than_the_whole(room: int, fresh: int
 
 @pytest.mark.parametrize("room", [1000, 6000, 120_000])
 def test_the_same_proportions_serve_small_windows_and_large_ones(room: int) -> None:
-    sizes: Shares = shares(room)
+    sizes: Sizes = sizes_of(room)
     assert sizes.turns / room == pytest.approx(0.74, abs=0.01)
     assert sizes.summary / room == pytest.approx(0.2, abs=0.01)

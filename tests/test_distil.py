@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import anyio
@@ -16,17 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 
-from memory_database import KINDS, opened
 from tale.errors import BackendFailed, ServiceUnavailable, TaleError
-from tale.memory.distil import batch, drafts_in, is_supported, request_for, worth_distilling
+from tale.memory.distil import batch, is_supported, proposals_in, request_for, worth_distilling
 from tale.memory.distilling import Distilling
 from tale.memory.notes import Note, NoteStore
-from tale.memory.same_subject import content_words
 from tale.memory.turns import NewTurn, TurnStore
+from tale.memory.words import content_words
 from tale.models.backend import ChatRequest
 from tale.models.caller import ScriptedModels
 from tale.storage.database import Database
 from tale.storage.schema import distilled
+
+pytestmark = pytest.mark.each_database
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Told:
     seq: int
     speaker: Literal["user", "assistant"]
     text: str
+    task: str | None = None
 
 
 def user(text: str, seq: int = 1) -> Told:
@@ -100,7 +101,7 @@ def test_an_answer_is_read_and_what_its_turns_do_not_say_is_dropped() -> None:
         (5, "fact", "Our server runs Debian "),
         (4, "fact", "I am Claude"),
     )
-    found = drafts_in(written, TURNS)
+    found = proposals_in(written, TURNS)
     assert [(one.draft.kind, one.draft.text, one.turns) for one in found] == [
         ("fact", "Our server runs Debian", (3,)),
         ("fact", "I want short answers", (3,)),
@@ -108,15 +109,15 @@ def test_an_answer_is_read_and_what_its_turns_do_not_say_is_dropped() -> None:
 
 
 def test_a_turn_that_is_not_there_is_looked_for() -> None:
-    [found] = drafts_in(answer((99, "fact", "Our server runs Debian")), TURNS)
+    [found] = proposals_in(answer((99, "fact", "Our server runs Debian")), TURNS)
     assert found.turns == (3,)
 
 
 def test_an_answer_in_prose_or_cut_off_gives_what_is_whole_in_it() -> None:
     whole = answer((3, "fact", "Our server runs Debian"), (3, "fact", "I want short answers"))
     for written in (f"Sure:\n```json\n{whole}\n```", whole[: whole.rindex(', "about"')]):
-        assert drafts_in(written, TURNS)[0].draft.text == "Our server runs Debian"
-    assert drafts_in("There is nothing.", TURNS) == ()
+        assert proposals_in(written, TURNS)[0].draft.text == "Our server runs Debian"
+    assert proposals_in("There is nothing.", TURNS) == ()
 
 
 JSON = st.recursive(
@@ -136,7 +137,7 @@ TALK = st.lists(st.tuples(SPEAKERS, st.text(max_size=80)), max_size=8).map(
 def test_whatever_a_model_writes_only_what_was_said_is_noted(
     written: str, turns: list[Told]
 ) -> None:
-    for found in drafts_in(written, turns):
+    for found in proposals_in(written, turns):
         [seq] = found.turns
         turn = turns[seq - 1]
         assert turn.speaker == "user"
@@ -175,12 +176,6 @@ def test_a_model_is_asked_only_where_the_user_tells_something() -> None:
 
 
 # -- in the background -----------------------------------------------------------------------------
-
-
-@pytest.fixture(params=KINDS)
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Database]:
-    async with opened(request.param, tmp_path) as database:
-        yield database
 
 
 class World:

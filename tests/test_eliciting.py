@@ -24,11 +24,12 @@ from starlette.applications import Starlette
 from desk import Ask, Told
 from tale.errors import TaskError
 from tale.models.caller import Script
+from tale.servers.approving import Approving
 from tale.servers.eliciting import Filled, Form, may_ask
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.runner import bind
-from tale.tasks.leave import Trust
-from tale.wire.contracts import TaskView, VerdictRequest
+from tale.tasks.leave import Answer, Trust
+from tale.wire.contracts import ShowRequest, TaskView, VerdictRequest
 from tale.wire.tool import Tool
 from test_gateway import World, gateway, quiet
 
@@ -157,6 +158,26 @@ async def test_who_rejects_or_declines_has_it_not_done(
     assert len(person.seen) == 2
     assert f"did not allow this: {told}" in heard.messages[-1].content
     assert not (Path(view.workspace) / "one.txt").exists()
+
+
+async def test_a_plan_that_is_declined_without_a_word_waits_on() -> None:
+    taken: list[Answer] = []
+
+    async def answer(task: str, given: Answer) -> None:
+        assert task == "t-1"
+        taken.append(given)
+
+    engine: Any = SimpleNamespace(answer=answer)
+    nobody: Any = None
+    approving = Approving(engine, nobody, nobody)
+    asked = ShowRequest(id="t-1", wait=20)
+    with pytest.raises(TaskError, match="declined without a reason") as told:
+        await approving.take(asked, "d1|t-1:1:x", Filled("decline"))
+    assert "`reject` it with a reason" in (told.value.hint or "")
+    assert taken == []
+    await approving.take(asked, "d1|t-1:1:x", Filled("accept", {"verdict": "reject"}))
+    await approving.take(asked, "|t-1:1:x", Filled("decline"))
+    assert [(one.approved, one.digest) for one in taken] == [(False, "d1"), (False, "")]
 
 
 @ERAS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import AsyncGenerator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 from sqlalchemy import text as sql
 
-from memory_database import KINDS, opened, paths_in
+from memory_database import opened, paths_in
 from tale.config import Settings
 from tale.errors import NoteNotFound, SessionNotFound
 from tale.memory import forgetting
@@ -40,13 +39,9 @@ from tale.storage.backup import back_up
 from tale.storage.database import Database
 from tale.storage.schema import outbox
 
+pytestmark = pytest.mark.each_database
+
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
-
-
-@pytest.fixture(params=KINDS)
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Database]:
-    async with opened(request.param, tmp_path) as database:
-        yield database
 
 
 class World:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
@@ -13,8 +12,8 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
-from sqlalchemy import create_engine, text
 
+from memory_database import drop_schema
 from tale.errors import StorageError, TaskError
 from tale.storage.set_aside import rescues
 from tale.tasks.adopted import AdoptingJournal
@@ -55,25 +54,8 @@ async def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
     memory = MemoryJournal()
     if request.param == "memory":
         return lambda: memory
-    url = ""
-    if request.param == "postgresql":
-        url = os.environ.get("TALE_TEST_POSTGRESQL", "")
-        if not url:
-            pytest.skip("TALE_TEST_POSTGRESQL names no database")
-        await clear(url)
+    url = await drop_schema("tale_steps") if request.param == "postgresql" else ""
     return lambda: DbosJournal(tmp_path / "steps.db", url)
-
-
-async def clear(url: str) -> None:
-    """Forget what an earlier test recorded."""
-
-    def work() -> None:
-        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
-        with engine.begin() as connection:
-            connection.execute(text("DROP SCHEMA IF EXISTS tale_steps CASCADE"))
-        engine.dispose()
-
-    await anyio.to_thread.run_sync(work)
 
 
 @asynccontextmanager

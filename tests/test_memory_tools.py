@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 from sqlalchemy import Connection, Engine, event, func, insert, select
 
-from memory_database import KINDS, opened
+from memory_database import opened
 from tale.errors import InvalidRequest, NoteNotFound, PromptRejected, ServiceUnavailable
 from tale.errors import SessionNotFound as NoSession
 from tale.memory.exchange import Standing, Work
@@ -20,7 +20,6 @@ from tale.memory.hearing import note_plainly
 from tale.memory.note_search import NoteSearch
 from tale.memory.notes import NoteStore
 from tale.memory.outbox import Outbox
-from tale.memory.pins import NotePins
 from tale.memory.private import PRIVATE_BEGUN, PrivateTurns
 from tale.memory.recalling import Recalling
 from tale.memory.recollection import Recollection
@@ -45,14 +44,10 @@ from tale.wire.memory_contracts import (
     SearchRequest,
 )
 
+pytestmark = pytest.mark.each_database
+
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 WORK = "Write a Python function that parses ISO dates, with tests"
-
-
-@pytest.fixture(params=KINDS)
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Database]:
-    async with opened(request.param, tmp_path) as database:
-        yield database
 
 
 class Gateway:
@@ -85,7 +80,7 @@ class World:
             "be kind",
             budget=6144,
             recalling=Recalling(database, Recollection(self.retrieval, self.noted)),
-            pinned=NotePins(NoteStore(database)),
+            notes=NoteStore(database),
         )
         self.tools = MemoryTools(
             database,

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import permutations
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete
 
-from memory_database import KINDS, opened
 from tale.errors import NoteNotFound
 from tale.memory.hearing import note_plainly
 from tale.memory.notes import Draft, Kind, Note, NoteStore, Origin, add_note, is_newer
 from tale.memory.plain_notes import plain_notes
-from tale.memory.same_subject import content_words, replaced_in, subject_of, supersedes
+from tale.memory.same_subject import replaced_in, subject_of, supersedes
 from tale.memory.turns import NewTurn, TurnStore
+from tale.memory.words import content_words
 from tale.storage.database import Database
 from tale.storage.schema import notes
+
+pytestmark = pytest.mark.each_database
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -157,12 +158,6 @@ def test_a_subject_is_the_same_however_it_is_spelt(text: str, said: str) -> None
 
 
 # -- the store -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=KINDS)
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Database]:
-    async with opened(request.param, tmp_path) as database:
-        yield database
 
 
 @pytest.fixture

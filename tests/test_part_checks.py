@@ -78,9 +78,9 @@ def test_what_models_put_around_a_command_is_taken_off(given: str, check: str) -
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ("Check that the store works", "it is no command"),
-        ("The file exists", "it is no command"),
-        ("test that the file is there and it works", "it is no command"),
+        ("Check that the store works", "it is a sentence, and no command"),
+        ("The file exists", "it is a sentence, and no command"),
+        ("test that the file is there and it works", "it is a sentence, and no command"),
         ("true", "it can't fail"),
         ("echo done", "it can't fail"),
         ("python store.py || true", "it can't fail"),
@@ -100,6 +100,14 @@ def test_a_check_that_says_nothing_or_can_never_pass_is_replaced(given: str, why
     mended = mended_check(replace(PART, check=given), KNOWN)
     assert mended.check == USUAL
     assert mended.why.startswith(why)
+
+
+def test_a_command_of_a_program_that_plans_seldom_have_is_one_where_the_machine_has_it() -> None:
+    part = replace(PART, check='psql -d shop -c "select 1"')
+    assert mended_check(part, KNOWN).check == part.check
+    mended = mended_check(part, KNOWN, lambda words: False)
+    assert mended.check == USUAL
+    assert mended.why.startswith("this machine has no program `psql`. Install it")
 
 
 def test_a_check_that_no_shell_can_read_is_replaced() -> None:

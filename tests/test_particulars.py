@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tale.memory.particulars import Particular, is_told, particulars, sentences, unknown
+from tale.memory.particulars import Particular, is_told, particulars, prose_sentences, unknown
 
 
 def found(text: str, kind: str) -> list[str]:
@@ -99,7 +99,7 @@ def test_what_nobody_said_is_found() -> None:
 
 
 def test_code_in_fences_is_no_sentence() -> None:
-    assert sentences("So:\n```\nx = 1. y = 2.\n```\nDone.") == ["So:", "Done."]
+    assert prose_sentences("So:\n```\nx = 1. y = 2.\n```\nDone.") == ["So:", "Done."]
 
 
 @given(st.text(st.sampled_from("aA1_.-/` \n'@:$€<>"), max_size=400) | st.text(max_size=200))

@@ -61,7 +61,7 @@ def test_what_is_outside_of_the_workspace_is_asked_for(part: Subtask, named: str
 
 def test_who_knows_the_workspace_says_what_is_outside() -> None:
     part = replace(PART, writes=("/w/a.py",))
-    assert reasons_to_ask([part], PlanPolicy(), CHEAP, outside=lambda path: "/w/" not in path) == ()
+    assert reasons_to_ask([part], PlanPolicy(), CHEAP, holds=lambda path: "/w/" in path) == ()
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ async def test_dependencies_are_put_straight_and_each_change_is_told() -> None:
     assert edges(made.parts)["cli"] == ("store",)
     assert made.changes == (
         "cli now waits for store: it reads store.py, which store writes.",
-        "cli: another check took the place of `it works`: it is no command.",
+        "cli: another check took the place of `it works`: it is a sentence, and no command.",
     )
 
 
@@ -152,7 +152,10 @@ async def test_a_check_runs_what_the_machine_has() -> None:
     made = await plan(STEP, hands, here)
     assert [one.check for one in made.parts] == ["python -m py_compile x.py", "python y.py"]
     assert made.changes == (
-        "x: another check took the place of `mypy x.py`: there is no mypy on this machine.",
+        (
+            "x: another check took the place of `mypy x.py`: this machine has no program `mypy`. "
+            "Install it and name it in the plan (`tale edit`) if it is to be checked so."
+        ),
     )
 
 

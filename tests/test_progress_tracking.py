@@ -90,6 +90,17 @@ def test_what_was_begun_again_teaches_only_its_last_run() -> None:
     assert taught(log.view) == [("write", "task", 30.0)]
 
 
+def test_waiting_for_its_user_is_no_part_of_how_long_something_takes() -> None:
+    log = planned().add(32, "approval", text="May it?", id="q")
+    assert shown(log, 500).parts[0].elapsed == 30
+    log.add(600, "approved").add(601, "resumed", why="you said yes")
+    assert shown(log, 605).parts[0].elapsed == 34
+    log.add(606, "paused").add(700, "resumed", why="you resumed it")
+    log.add(710, "subtask", id="a", state="done")
+    assert shown(log, 900).parts[0].elapsed == 45
+    assert taught(log.view) == [("write", "task", 45.0)]
+
+
 def test_what_ran_at_a_crash_begins_anew_and_what_was_done_stays_done() -> None:
     log = planned().add(10, "subtask", id="a", state="done")
     log.add(10, "subtask", id="b", state="running").add(20, "resumed", why="killed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memory_database import KINDS, opened
+from tale.memory.finding import Found
 from tale.memory.forgetting import ByNote, Forgetting
 from tale.memory.hearing import note_plainly
 from tale.memory.note_search import FoundNote, NoteSearch
@@ -27,16 +28,12 @@ pytestmark = pytest.mark.anyio
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
-@dataclass(frozen=True)
-class Said:
-    """A turn that was found."""
+SAID = "Well, I live in Oslo, as you know."
 
-    seq: int
-    score: float = 1.5
-    session: str = "s-1"
-    speaker: str = "user"
-    text: str = "Well, I live in Oslo, as you know."
-    at: datetime = NOON
+
+def said(seq: int, score: float = 1.5, session: str = "s-1") -> Found:
+    """Give a turn that was found."""
+    return Found(session, seq, "user", SAID, NOON, score)
 
 
 def noted(*turns: int, score: float = 1.5, session: str | None = "s-1", **more: str) -> FoundNote:
@@ -55,6 +52,7 @@ def noted(*turns: int, score: float = 1.5, session: str | None = "s-1", **more: 
         source=source,
         session=session,
         turns=turns,
+        task=more.get("task"),
     )
     return FoundNote(note, {"words": score})
 
@@ -63,36 +61,36 @@ def noted(*turns: int, score: float = 1.5, session: str | None = "s-1", **more: 
 
 
 def test_the_turn_that_a_note_came_from_is_left_out() -> None:
-    found = together([Said(3), Said(4), Said(3, session="s-2")], [noted(3, 5)])
-    assert sorted((one.session, one.seq, one.text) for one in found) == [
-        ("s-1", 4, Said(4).text),
+    found = together([said(3), said(4), said(3, session="s-2")], [noted(3, 5)])
+    assert sorted((*one.place, one.text) for one in found) == [
+        ("s-1", 4, SAID),
         ("s-1", 5, "I live in Oslo"),
-        ("s-2", 3, Said(3).text),
+        ("s-2", 3, SAID),
     ]
 
 
 def test_a_note_that_is_not_clearly_about_the_question_leaves_it_to_its_turn() -> None:
-    assert together([Said(3)], [noted(3, score=0.9)]) == [Said(3)]
+    assert together([said(3)], [noted(3, score=0.9)]) == [said(3)]
 
 
 def test_a_note_from_no_turn_stands_under_its_own_name() -> None:
     [one] = together([], [noted(session=None)])
-    assert (one.session, one.seq, one.speaker) == ("n-1", 0, "user")
+    assert (one.place, one.speaker, one.task) == (("n-1", 0), "note", "")
     [result] = together([], [noted(session=None, task="t-1")])
-    assert result.speaker == "task"
+    assert result.task == "t-1"
 
 
 @given(
-    st.lists(st.builds(Said, st.integers(1, 4), st.floats(0, 3)), max_size=6),
+    st.lists(st.builds(said, st.integers(1, 4), st.floats(0, 3)), max_size=6),
     st.lists(st.tuples(st.integers(1, 4), st.floats(0, 3)), max_size=6),
 )
 def test_the_best_comes_first_and_nothing_stands_beside_the_note_made_of_it(
-    said: list[Said], notes: list[tuple[int, float]]
+    turns: list[Found], notes: list[tuple[int, float]]
 ) -> None:
-    found = together(said, [noted(turn, score=score) for turn, score in notes])
+    found = together(turns, [noted(turn, score=score) for turn, score in notes])
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
     spoken_for = {turn for turn, score in notes if score >= 1.0}
-    assert not spoken_for & {one.seq for one in found if isinstance(one, Said)}
+    assert not spoken_for & {one.seq for one in found if not one.note}
 
 
 # -- finding notes ---------------------------------------------------------------------------------

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, text, update
 
-from tale.config import Settings
+from tale.memory.finding import Found
 from tale.memory.index import Taken, purge
-from tale.memory.retrieval import Found, Retrieval
+from tale.memory.retrieval import Retrieval
 from tale.memory.turns import NewTurn, TurnStore
-from tale.paths import Paths
 from tale.storage.database import Database
 from tale.storage.schema import sessions, turns
 
@@ -31,13 +29,6 @@ class Clock:
     def __call__(self) -> datetime:
         self.now += timedelta(minutes=1)
         return self.now
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncGenerator[Database]:
-    paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
-    async with Database.open(paths, Settings()) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -93,7 +84,7 @@ async def test_what_was_said_is_found_by_its_words_in_another_form(
     assert (best.session, best.seq, best.speaker) == (session, 3, "user")
     assert best.text == TALK[2]
     assert best.at == NOON + timedelta(minutes=3)
-    assert best.shares.words > 0
+    assert best.shares["words"] > 0
 
 
 async def test_what_was_said_is_found_by_what_it_means(
@@ -102,8 +93,19 @@ async def test_what_was_said_is_found_by_what_it_means(
     await say(store, *TALK)
     best = (await find(retrieval, "sibling abroad in Portugal"))[0]
     assert best.seq == 1
-    assert best.shares.words == 0
-    assert best.shares.meaning > 0
+    assert "words" not in best.shares
+    assert best.shares["meaning"] > 0
+
+
+async def test_an_earlier_question_stands_behind_the_turn_that_answers_it(
+    store: TurnStore, retrieval: Retrieval
+) -> None:
+    told = await say(store, "My dentist is called Dr. Okafor, in Mill Road.", "Noted.")
+    asked = await say(store, "what is my dentist called", "That is Dr. Okafor.")
+    places = [one.place for one in await find(retrieval, "What is my dentist called?")]
+    assert places.index((told, 1)) < places.index((asked, 1))
+    best = (await find(retrieval, "What did I ask about my dentist?"))[0]
+    assert best.place == (asked, 1)
 
 
 async def test_neighbours_of_a_find_come_along(store: TurnStore, retrieval: Retrieval) -> None:
@@ -122,7 +124,7 @@ async def test_a_date_in_a_question_finds_what_was_said_then(
     await say(store, "We painted the kitchen.", "In which colour?")
     best = (await find(retrieval, "what did I tell you last Tuesday?"))[0]
     assert best.session == there
-    assert best.shares.date > 0
+    assert best.shares["date"] > 0
 
 
 async def test_a_turn_is_taken_in_once_and_only_new_ones_later(
@@ -174,7 +176,7 @@ async def test_a_turn_that_is_corrected_is_found_by_its_new_words_only(
     await find(retrieval, "Lisbon")
     changed = update(turns).where(turns.c.seq == 1).values(text="She moved to Porto.")
     await database.write(lambda c: c.execute(changed))
-    assert all(one.shares.words == 0 for one in await find(retrieval, "Lisbon"))
+    assert all("words" not in one.shares for one in await find(retrieval, "Lisbon"))
     assert (await find(retrieval, "Porto"))[0].seq == 1
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import anyio
 import pytest
 
-from memory_database import KINDS, opened
 from tale.memory.forgetting import BySession, Forgetting
 from tale.memory.indexing import Indexing
 from tale.memory.note_search import NoteSearch
@@ -19,15 +16,9 @@ from tale.memory.searching import MemoryFinder
 from tale.memory.turns import NewTurn, TurnStore
 from tale.storage.database import Database
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.each_database]
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
-
-
-@pytest.fixture(params=KINDS)
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Database]:
-    async with opened(request.param, tmp_path) as database:
-        yield database
 
 
 async def indexed(database: Database, retrieval: Retrieval) -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from tale.config import Settings
 from tale.errors import ServiceUnavailable
 from tale.memory.exchange import Standing
 from tale.memory.standing import in_a_sentence, meant
 from tale.models.caller import Script
-from tale.paths import Paths
 from tale.servers.remote_gateway import RemoteGateway
 from tale.storage.database import Database
 from tale.wire.contracts import (
@@ -30,13 +26,6 @@ pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 RUNS = Standing("t-1", WORK, "running", "is being worked on: 40 % are done, about 2 min left.")
 TOLD = "It is being worked on: 40 % are done, about 2 min left."
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncGenerator[Database]:
-    paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
-    async with Database.open(paths, Settings()) as opened:
-        yield opened
 
 
 async def test_how_far_is_answered_from_the_facts_without_a_model(database: Database) -> None:

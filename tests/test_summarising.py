@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Connection, delete
 
-from tale.config import Settings
 from tale.errors import ServiceUnavailable
 from tale.memory.particulars import Particular
 from tale.memory.summaries import SummaryStore, forget_summaries
@@ -16,18 +12,10 @@ from tale.memory.summarising import Outcome, Summarising
 from tale.memory.summary import Summary
 from tale.memory.turns import NewTurn, TurnStore
 from tale.models.caller import ScriptedModels
-from tale.paths import Paths
 from tale.storage.database import Database
 from tale.storage.schema import sessions
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncGenerator[Database]:
-    paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
-    async with Database.open(paths, Settings()) as opened:
-        yield opened
+pytestmark = [pytest.mark.anyio, pytest.mark.each_database]
 
 
 class World:

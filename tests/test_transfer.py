@@ -16,9 +16,9 @@ import anyio.lowlevel
 import anyio.to_thread
 import orjson
 import pytest
-from sqlalchemy import create_engine
 from sqlalchemy import text as sql
 
+from memory_database import blank_schema
 from small_disk import mounted
 from tale.config import Settings
 from tale.errors import (
@@ -59,19 +59,6 @@ from tale.tasks.task import Began, Judgement, Report, Step, StepResult, Subtask,
 from tale.tasks.transfer import Arrived, Transfer
 
 pytestmark = pytest.mark.anyio
-
-POSTGRESQL = os.environ.get("TALE_TEST_POSTGRESQL", "")
-SCHEMA = f"tale_transfer_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-
-
-def blank_schema() -> None:
-    """Forget what an earlier test recorded."""
-    engine = create_engine(POSTGRESQL.replace("postgresql:", "postgresql+psycopg:"))
-    with engine.begin() as connection:
-        connection.execute(sql(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE"))
-        connection.execute(sql(f"CREATE SCHEMA {SCHEMA}"))
-    engine.dispose()
-
 
 PARTS = (Subtask("a", "A", "first"), Subtask("b", "B", "second", ("a",)))
 
@@ -337,13 +324,10 @@ async def test_a_task_that_has_ended_stays_as_it_is(tmp_path: Path) -> None:
     assert set(texts(Path(found.workspace))) == {"whole-one.txt", "whole-two.txt"}
 
 
-@pytest.mark.skipif(not POSTGRESQL, reason="TALE_TEST_POSTGRESQL names no database")
 async def test_a_task_goes_from_sqlite_to_postgresql_and_back(tmp_path: Path) -> None:
+    url = await blank_schema("transfer")
     file, task = await exported(tmp_path, "b two", *PARTS)
-    await anyio.to_thread.run_sync(blank_schema)
-    async with machine(
-        tmp_path / "here", url=f"{POSTGRESQL}?options=-csearch_path%3D{SCHEMA}"
-    ) as here:
+    async with machine(tmp_path / "here", url=url) as here:
         arrived = await here.transfer.arrive(file)
         await here.transfer.leave(task.id, tmp_path / "again.tale")
         assert (await here.done(arrived.task)).answer == "<b one> <b two> made"

@@ -118,13 +118,6 @@ class World:
         return [(turn.speaker, turn.text, turn.interrupted) for turn in await self.turns()]
 
 
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncGenerator[Database]:
-    paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
-    async with Database.open(paths, Settings()) as opened:
-        yield opened
-
-
 @asynccontextmanager
 async def in_background(world: World, text: str) -> AsyncGenerator[anyio.CancelScope]:
     """Let somebody chat who may go away; on leaving, wait until their turn is dealt with."""

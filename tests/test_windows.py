@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import anyio
 import pytest
 from sqlalchemy import Connection
 
-from tale.config import Settings
 from tale.errors import ServiceUnavailable
+from tale.memory.finding import Found
+from tale.memory.notes import Draft, NoteStore
 from tale.memory.recalling import Recalling, forget_recalled
 from tale.memory.summaries import SummaryStore
 from tale.memory.summarising import Summarising
@@ -21,7 +21,6 @@ from tale.memory.turns import NewTurn, Turn, TurnStore
 from tale.memory.windows import Windows
 from tale.models.backend import ChatRequest, Message
 from tale.models.caller import ScriptedModels
-from tale.paths import Paths
 from tale.storage.database import Database
 
 pytestmark = pytest.mark.anyio
@@ -146,45 +145,36 @@ class Written:
         return None if self.busy >= 0 else f"Summary number {self.asked}."
 
 
-@dataclass(frozen=True)
-class Find:
-    seq: int
-    text: str
-    session: str = "s-other"
-    speaker: str = "user"
-    at: datetime = NOW
-    score: float = 1.0
+OSLO = Found("s-other", 7, "user", "Maja lives in Oslo.", NOW, 1.0)
 
 
 class Memory:
-    def __init__(self, *finds: Find) -> None:
+    def __init__(self, *finds: Found) -> None:
         self.finds = finds
         self.asked: list[str] = []
 
-    async def find(self, question: str, *, limit: int, now: datetime) -> Sequence[Find]:
+    async def find(
+        self, question: str, *, limit: int, now: datetime, around: int = 0
+    ) -> Sequence[Found]:
         self.asked.append(question)
         return self.finds[:limit]
 
 
-class Facts:
-    async def facts(self, session: str) -> Sequence[str]:
-        return ["The user is called Ada.", "x" * 5000]
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncGenerator[Database]:
-    paths = Paths.from_environment({"TALE_HOME": str(tmp_path)})
-    async with Database.open(paths, Settings()) as opened:
-        yield opened
+PINNED = (
+    Draft("fact", "The user is called Ada.", importance=0.9, pinned=True),
+    Draft("fact", "x" * 5000, pinned=True),
+)
+"""The second one has no room in any window."""
 
 
 class Remembering:
     """A conversation of turns with some 20 tokens each, whose windows have a memory."""
 
-    def __init__(self, database: Database, *finds: Find, session: str = "") -> None:
+    def __init__(self, database: Database, *finds: Found, session: str = "") -> None:
         self.models = ScriptedModels()
         self.written = Written()
         self.turns = TurnStore(database, now=lambda: NOW)
+        self.notes = NoteStore(database)
         self.memory = Memory(*finds)
         self.pauses = 0
         self.session = session
@@ -194,7 +184,7 @@ class Remembering:
             budget=BUDGET,
             summarising=Summarising(self.written, self.turns, SummaryStore(database)),
             recalling=Recalling(database, self.memory, least=0.5, now=lambda: NOW),
-            pinned=Facts(),
+            notes=self.notes,
             pause=self._pause,
         )
 
@@ -211,6 +201,8 @@ class Remembering:
 
     async def say(self, text: str = "") -> tuple[Message, ...]:
         """Say something and have it answered; gives what the model was sent."""
+        for each in PINNED:
+            await self.notes.add(each)
         number = 1 + len(await self.turns.turns(self.session))
         text = text or f"turn {number} is about door {number * 1111} and so on"
         turn = await self.turns.add(self.session or None, NewTurn("user", text))
@@ -253,7 +245,8 @@ async def test_what_leaves_the_window_is_summed_up_before_it_moves(database: Dat
 async def test_what_stands_in_front_of_the_turns_is_not_recalled_beside_it(
     database: Database,
 ) -> None:
-    world = Remembering(database, Find(1, "The user is called Ada."), Find(2, "Ada lives in Oslo."))
+    pinned = Found(None, None, "note", "The user is called Ada.", NOW, 1.0, note="n-1")
+    world = Remembering(database, pinned, replace(OSLO, text="Ada lives in Oslo."))
     [_, asked] = await world.say("What is Ada's name, and where does she live?")
     assert asked.content.count("The user is called Ada.") == 1
     assert "Ada lives in Oslo." in asked.content
@@ -292,7 +285,7 @@ async def test_after_a_restart_the_window_is_as_it_was(database: Database) -> No
         for _ in range(16):
             await world.say()
             await settled(world)
-        world.memory.finds = (Find(7, "Maja lives in Oslo."),)
+        world.memory.finds = (OSLO,)
         before = await world.say("where does Maja live?")
         await settled(world)
     again = Remembering(database, session=world.session)
@@ -304,7 +297,7 @@ async def test_after_a_restart_the_window_is_as_it_was(database: Database) -> No
 async def test_what_is_recalled_stays_with_its_turn_and_is_not_recalled_again(
     database: Database,
 ) -> None:
-    world = Remembering(database, Find(7, "Maja lives in Oslo."))
+    world = Remembering(database, OSLO)
     first = await world.say("where does Maja live?")
     second = await world.say("is Maja happy there?")
     assert second[: len(first)] == first
@@ -314,13 +307,13 @@ async def test_what_is_recalled_stays_with_its_turn_and_is_not_recalled_again(
 
 
 async def test_thanks_is_not_looked_up(database: Database) -> None:
-    world = Remembering(database, Find(7, "Maja lives in Oslo."))
+    world = Remembering(database, OSLO)
     assert (await world.say("thank you!"))[-1].content.endswith("thank you!")
     assert world.memory.asked == []
 
 
 async def test_what_is_forgotten_is_in_no_window(database: Database) -> None:
-    world = Remembering(database, Find(7, "Maja lives in Oslo."))
+    world = Remembering(database, OSLO)
     await world.say("where does Maja live?")
 
     def forget(connection: Connection) -> None:

@@ -67,6 +67,11 @@ class Paths:
         return self.data / "ledger.db"
 
     @property
+    def chat_history(self) -> Path:
+        """What was typed at the prompt of `tale chat`."""
+        return self.data / "chat_history"
+
+    @property
     def models(self) -> Path:
         """Model files, unless the settings name another folder."""
         return self.data / "models"

@@ -46,11 +46,15 @@ def search(
     text: Annotated[list[str], typer.Argument(metavar="TEXT", help="What to look for.")],
     why: Annotated[bool, typer.Option("--why", help="Say what each score is made of.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="At most.")] = 10,
+    around: Annotated[
+        int,
+        typer.Option("--around", "-C", min=0, max=20, help="Turns before and after each to show."),
+    ] = 1,
     as_json: _Json = False,
 ) -> None:
     """Find what was said in any conversation, and what was noted of it; the best first."""
     screen = Screen.detect()
-    arguments: JsonObject = {"text": " ".join(text), "limit": limit}
+    arguments: JsonObject = {"text": " ".join(text), "limit": limit, "around": around}
     reply = _connection(screen).call("ux", "memory_search", arguments, idempotent=True)
     if as_json:
         screen.json(reply.raw)
@@ -101,7 +105,7 @@ def show(
         return
     screen.table(
         [Column("ID"), Column("KIND"), Column("SAID", "right"), Column("NOTE", flexible=True)],
-        note_rows(found, screen),
+        note_rows(found),
     )
 
 

@@ -16,7 +16,8 @@ from tale.cli.views import read_time
 __all__ = ["doomed_lines", "found_lines", "note_lines", "note_rows"]
 
 _SHOWN = 400
-"""Characters of a turn that was found."""
+_BESIDE = 160
+"""Characters of a turn that was found, and of one beside it."""
 _SPEAKERS = {"user": "you", "assistant": "tale", "note": "noted"}
 _SOURCES = {
     "conversation": "noted from a conversation",
@@ -25,7 +26,9 @@ _SOURCES = {
 
 
 def found_lines(found: Sequence[Record], screen: Screen, *, why: bool) -> list[str]:
-    """Write what was found, each with where and when it was said.
+    """Write what was found, each with where and when it was said, and what stands around it.
+
+    A turn beside one that was found itself is not told twice.
 
     Args:
         found: The best first.
@@ -33,6 +36,7 @@ def found_lines(found: Sequence[Record], screen: Screen, *, why: bool) -> list[s
         why: Whether to tell what each score is made of.
     """
     lines: list[str] = []
+    there = {(one.text("session"), one.integer("seq")) for one in found if not one.text("note")}
     for one in found:
         where = one.text("note")
         if one.text("session"):
@@ -48,11 +52,25 @@ def found_lines(found: Sequence[Record], screen: Screen, *, why: bool) -> list[s
             parts = [f"{name} {shares.number(name) or 0:.2f}" for name in shares.raw]
             said = f"score {one.number('score') or 0:.2f} = {' + '.join(parts)}"
             lines.append(screen.style(said, "dim"))
-        lines += [clip(one_line(one.text("text")), _SHOWN), ""]
+        beside = [
+            turn
+            for turn in one.records("around")
+            if (one.text("session"), turn.integer("seq")) not in there
+        ]
+        before = [turn for turn in beside if turn.integer("seq") < one.integer("seq")]
+        lines += [_beside(turn, screen) for turn in before]
+        lines.append(clip(one_line(one.text("text")), _SHOWN))
+        lines += [_beside(turn, screen) for turn in beside[len(before) :]]
+        lines.append("")
     return lines[:-1]
 
 
-def note_rows(notes: Sequence[Record], screen: Screen) -> list[list[str]]:
+def _beside(turn: Record, screen: Screen) -> str:
+    said = clip(one_line(turn.text("text")), _BESIDE)
+    return screen.style(f"  {_SPEAKERS.get(turn.text('speaker'), '')}: {said}", "dim")
+
+
+def note_rows(notes: Sequence[Record]) -> list[list[str]]:
     """Write notes as rows of a table: id, kind, when it was said, what."""
     return [
         [

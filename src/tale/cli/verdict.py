@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from tale.cli.connection import Connection
+from tale.cli.record import JsonObject
 from tale.cli.render import Screen
+from tale.cli.task_calls import show_task
 from tale.cli.views import Task
 
 __all__ = ["app"]
@@ -58,9 +60,14 @@ def reject(
 
 def _tell(tool: str, task: str, words: list[str] | None, *, as_json: bool) -> None:
     screen = Screen.detect()
-    arguments = {"id": task, "text": " ".join(words or [])}
+    connection = Connection.open(screen)
+    # The word is on what it asks now, and on nothing that it may ask a moment later.
+    now = show_task(connection, task)
+    named = {"digest": now.digest, "asked": now.asked}
+    arguments: JsonObject = {"id": now.id, "text": " ".join(words or [])}
+    arguments |= {name: value for name, value in named.items() if value}
     # A second time it might be the word on another question.
-    reply = Connection.open(screen).call("gateway", tool, arguments, idempotent=False)
+    reply = connection.call("gateway", tool, arguments, idempotent=False)
     found = Task.read(reply)
     if as_json:
         screen.json(found.record.raw)

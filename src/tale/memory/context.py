@@ -5,7 +5,7 @@ but the end: the system prompt; the facts that are always there and the summary 
 before, quoted in front of the first turn; the turns, each with what was recalled for it when it was
 asked, for good; the request. The window begins at the same turn for many turns in a row. Where it
 moves, it does so after an answer and before it is full, so that the next one can be computed
-meanwhile (see `windows`). Above: `windows`. Below: `talk`, `shares`, `quoting`.
+meanwhile (see `windows`). Above: `windows`. Below: `talk`, `sizes`, `quoting`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tale.memory.quoting import quoted
-from tale.memory.shares import Shares
+from tale.memory.sizes import Sizes
 from tale.memory.talk import (
     JOINT_TOKENS,
     MESSAGE_TOKENS,
@@ -163,7 +163,7 @@ def assemble(
     turns: Sequence[Said],
     *,
     budget: int,
-    sizes: Shares,
+    sizes: Sizes,
     head: Head | None = None,
     quotes: Mapping[int, str] | None = None,
     count_tokens: CountTokens = estimate_tokens,

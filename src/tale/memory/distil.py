@@ -3,7 +3,7 @@
 Pure. A half-billion-parameter model writes down what nobody said, takes questions for facts and
 drops a "not". So its answer is only a proposal: a note is taken if the words that it is made of
 stand in the turns that it names, in sentences of the user's that tell something. Above:
-`distilling`. Below: `notes` (values), `plain_notes` (sentences), `same_subject` (words).
+`distilling`. Below: `notes` (values), `talk`, `words`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, TypeVar, cast, get_args
+from typing import Final, TypeVar, cast, get_args
 
 from tale.memory.notes import Draft, Kind
-from tale.memory.plain_notes import MOST_CHARACTERS, sentences
-from tale.memory.same_subject import content_words, straight
+from tale.memory.plain_notes import MOST_CHARACTERS
+from tale.memory.talk import Said
+from tale.memory.words import content_words, sentences, straight
 from tale.models.backend import ChatRequest, Message
 
 __all__ = [
-    "Found",
-    "Told",
+    "Proposed",
     "batch",
-    "drafts_in",
     "is_supported",
+    "proposals_in",
     "request_for",
     "worth_distilling",
 ]
@@ -91,37 +91,18 @@ _SCHEMA: Final[Mapping[str, object]] = {
 }
 
 
-class Told(Protocol):
-    """A turn, as far as distilling looks at it."""
-
-    @property
-    def seq(self) -> int:
-        """Its number in the conversation."""
-        ...
-
-    @property
-    def speaker(self) -> Literal["user", "assistant"]:
-        """Who said it."""
-        ...
-
-    @property
-    def text(self) -> str:
-        """What was said."""
-        ...
-
-
-ToldT = TypeVar("ToldT", bound=Told)
+SaidT = TypeVar("SaidT", bound=Said)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Proposed:
     """A note that a model proposes, and the turns that bear it out."""
 
     draft: Draft
     turns: tuple[int, ...]
 
 
-def batch(turns: Sequence[ToldT]) -> Sequence[ToldT]:
+def batch(turns: Sequence[SaidT]) -> Sequence[SaidT]:
     """Give the first turns that are gone through at once; at least one, if there is one."""
     taken = 0
     for count, turn in enumerate(turns):
@@ -131,7 +112,7 @@ def batch(turns: Sequence[ToldT]) -> Sequence[ToldT]:
     return turns
 
 
-def worth_distilling(turns: Sequence[Told]) -> bool:
+def worth_distilling(turns: Sequence[Said]) -> bool:
     """Tell whether a model is asked at all: only where the user tells something."""
     return any(
         turn.speaker == "user" and len(sentence) > _SHORT
@@ -140,7 +121,7 @@ def worth_distilling(turns: Sequence[Told]) -> bool:
     )
 
 
-def request_for(turns: Sequence[Told]) -> ChatRequest:
+def request_for(turns: Sequence[Said]) -> ChatRequest:
     """Make the request; the turns stand in it as JSON strings, so none can end its line."""
     shown = "\n".join(
         f"{turn.seq} {turn.speaker}: {json.dumps(_shortened(turn.text), ensure_ascii=False)}"
@@ -155,14 +136,14 @@ def request_for(turns: Sequence[Told]) -> ChatRequest:
     )
 
 
-def drafts_in(answer: str, turns: Sequence[Told]) -> tuple[Found, ...]:
+def proposals_in(answer: str, turns: Sequence[Said]) -> tuple[Proposed, ...]:
     """Read an answer, and keep what its turns bear out; any text gives something, or nothing.
 
     Args:
         answer: What the model wrote; it may have been cut off.
         turns: Those that it was shown.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, Proposed] = {}
     for proposal in _proposals(answer):
         text = " ".join(_text(proposal, "text").split())
         kind = _text(proposal, "kind").strip().lower()
@@ -172,11 +153,11 @@ def drafts_in(answer: str, turns: Sequence[Told]) -> tuple[Found, ...]:
         if bearing is not None:
             known: Kind = kind if kind in _KINDS else "fact"
             draft = Draft(known, text, about=_text(proposal, "about"))
-            found.setdefault(text.lower(), Found(draft, (bearing.seq,)))
+            found.setdefault(text.lower(), Proposed(draft, (bearing.seq,)))
     return tuple(found.values())
 
 
-def is_supported(text: str, turn: Told) -> bool:
+def is_supported(text: str, turn: Said) -> bool:
     """Tell whether a turn says what a note says: pure, by its words.
 
     Every number and name of the note stands in one telling sentence or two of the user's, and so do
@@ -202,14 +183,14 @@ def is_supported(text: str, turn: Told) -> bool:
     return False
 
 
-def _bearing(text: str, named: object, turns: Sequence[Told]) -> Told | None:
+def _bearing(text: str, named: object, turns: Sequence[Said]) -> Said | None:
     """Give the turn that bears a note out: the one it names, or another where it names none."""
     if isinstance(named, int) and any(turn.seq == named for turn in turns):
         turns = [turn for turn in turns if turn.seq == named]
     return next((turn for turn in turns if is_supported(text, turn)), None)
 
 
-def _telling(turn: Told) -> Iterator[str]:
+def _telling(turn: Said) -> Iterator[str]:
     """Give the sentences that tell something: no questions, nothing that is supposed."""
     for sentence in sentences(_shortened(turn.text)):
         if not sentence.endswith("?") and not _SUPPOSED.match(sentence):

@@ -18,11 +18,11 @@ import anyio
 from sqlalchemy import Connection, func, insert, select, update
 
 from tale.errors import ModelError, TaleError
-from tale.memory.distil import Found, batch, drafts_in, request_for, worth_distilling
+from tale.memory.distil import Proposed, batch, proposals_in, request_for, worth_distilling
 from tale.memory.notes import Origin, add_note
 from tale.memory.turns import Turn, turn_of
 from tale.models.backend import Role
-from tale.models.caller import ModelCaller
+from tale.models.caller import SpareTime
 from tale.storage.database import Database
 from tale.storage.schema import distilled, sessions, turns
 from tale.telemetry import get_logger
@@ -59,7 +59,7 @@ class Distilling:
     def __init__(
         self,
         database: Database,
-        models: ModelCaller,
+        models: SpareTime,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         pause: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -116,12 +116,12 @@ class Distilling:
         due = await self._database.read(_next)
         if due is None:
             return "nothing left"
-        found: Sequence[Found] = ()
+        found: Sequence[Proposed] = ()
         if worth_distilling(due.turns):
             answer = await self._ask(due)
             if answer is None:
                 return "no time"
-            found = drafts_in(answer, due.turns)
+            found = proposals_in(answer, due.turns)
         at = self._now()
         noted = await self._database.write(lambda connection: _record(connection, due, found, at))
         log.info("distilling.done", session=due.session, turns=len(due.turns), notes=noted)
@@ -162,7 +162,7 @@ def _next(connection: Connection) -> _Due | None:
     return _Due(session, after, batch([turn_of(row) for row in rows]))
 
 
-def _record(connection: Connection, due: _Due, found: Sequence[Found], at: datetime) -> int:
+def _record(connection: Connection, due: _Due, found: Sequence[Proposed], at: datetime) -> int:
     """Record notes and the mark; nothing where the turns were forgotten meanwhile."""
     known = connection.scalar(
         select(sessions.c.turns).where(sessions.c.id == due.session).with_for_update()

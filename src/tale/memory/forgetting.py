@@ -19,9 +19,9 @@ import anyio.to_thread
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.exc import DBAPIError
 
-from tale.errors import NoteNotFound, SessionNotFound, StorageError
+from tale.errors import SessionNotFound, StorageError
 from tale.memory.index import begin_anew, purge
-from tale.memory.notes import Note, note_of
+from tale.memory.notes import Note, load_note, note_of
 from tale.memory.recalling import forget_recalled, forget_recalled_note
 from tale.memory.summaries import forget_summaries
 from tale.memory.turns import title_of
@@ -202,7 +202,7 @@ def without_typed(history: str, texts: frozenset[str]) -> str:
 def _doomed(connection: Connection, what: What) -> Doomed:
     match what:
         case ByNote(identity):
-            note = _note(connection, identity)
+            note = load_note(connection, identity)
             turns_of = {note.session: note.turns} if note.session else {}
             return _complete(connection, _with_answers(connection, turns_of), [note])
         case ByTurn(session, seq):
@@ -336,13 +336,6 @@ def _with_answers(
             if going:
                 found[session].add(seq)
     return found
-
-
-def _note(connection: Connection, identity: str) -> Note:
-    row = connection.execute(select(notes).where(notes.c.id == identity)).mappings().one_or_none()
-    if row is None:
-        raise NoteNotFound(f"There is no note {identity!r}.", hint="`tale memory show` lists them.")
-    return note_of(row)
 
 
 def _keys(session: str, seqs: Iterable[int]) -> set[str]:

@@ -3,12 +3,13 @@
 The database marks each turn as pending when it is recorded; here pending turns are taken in, a few
 at a time, and nothing is ever done at start. SQLite has the words in an FTS5 table, which its
 triggers clear of what is forgotten; PostgreSQL in an index of its text search, which keeps itself.
-Functions of somebody's connection. Above: `retrieval`. Below: `storage.database`.
+Functions of somebody's connection. Above: `retrieval`. Below: `relevance` (values),
+`turns`, `storage.database`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import log
@@ -31,6 +32,7 @@ from tale.memory.dates import Span
 from tale.memory.meaning import Meaning
 from tale.memory.relevance import Hit, Place
 from tale.memory.terms import match_any, match_one
+from tale.memory.turns import Turn, turn_of
 from tale.storage.schema import remembered, turns
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "rows_at",
     "said_between",
     "take_in",
+    "turns_at",
     "vectors_after",
 ]
 
@@ -56,14 +59,14 @@ looked up only if all words are so common."""
 _AT_ONCE: Final = 400
 """Places in one statement: SQLite takes 32,766 values, and its parser a depth of 1,000."""
 _PIECE: Final = 1000
-"""Characters of a turn that are read where only a look at it is needed."""
+"""Characters of a turn that are read where it is only weighed."""
 # As the migration has it, or PostgreSQL's planner doesn't see that it has an index of it.
 _POSTGRESQL_WORDS: Final = "to_tsvector('english', speaker || ' ' || left(text, 100000))"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A turn in the index."""
+    """A turn in the index, with how its text begins."""
 
     id: int
     session: str
@@ -141,15 +144,9 @@ def places_of(connection: Connection, ids: Collection[int]) -> list[Place]:
     return [(session, seq) for session, seq in connection.execute(query)]
 
 
-def rows_at(connection: Connection, places: Collection[Place], *, whole: bool) -> list[Row]:
-    """Read the turns at some places, in no order; those that aren't there are left out.
-
-    Args:
-        connection: Somebody's.
-        places: Where.
-        whole: Read all of each text, and not only how it begins.
-    """
-    said: ColumnElement[str] = turns.c.text if whole else func.substr(turns.c.text, 1, _PIECE)
+def rows_at(connection: Connection, places: Collection[Place]) -> list[Row]:
+    """Read the turns at some places, in no order; those that aren't there are left out."""
+    said = func.substr(turns.c.text, 1, _PIECE)
     query = select(
         remembered.c.id, turns.c.session, turns.c.seq, turns.c.speaker, said, turns.c.at
     ).join_from(
@@ -157,12 +154,26 @@ def rows_at(connection: Connection, places: Collection[Place], *, whole: bool) -
         remembered,
         and_(turns.c.session == remembered.c.session, turns.c.seq == remembered.c.seq),
     )
+    return [
+        Row(*row) for here in _at(places) for row in connection.execute(query.where(here)).all()
+    ]
+
+
+def turns_at(connection: Connection, places: Collection[Place]) -> dict[Place, Turn]:
+    """Read the whole turns at some places; those that aren't there are left out."""
+    rows = (
+        row
+        for here in _at(places)
+        for row in connection.execute(select(turns).where(here)).mappings()
+    )
+    return {(turn.session, turn.seq): turn for turn in map(turn_of, rows)}
+
+
+def _at(places: Collection[Place]) -> Iterator[ColumnElement[bool]]:
+    """Say where, in as many conditions as statements are needed for it."""
     wanted = list(places)
-    found: list[Row] = []
     for begin in range(0, len(wanted), _AT_ONCE):
-        here = tuple_(turns.c.session, turns.c.seq).in_(wanted[begin : begin + _AT_ONCE])
-        found += [Row(*row) for row in connection.execute(query.where(here))]
-    return found
+        yield tuple_(turns.c.session, turns.c.seq).in_(wanted[begin : begin + _AT_ONCE])
 
 
 def vectors_after(connection: Connection, last: int) -> list[tuple[int, bytes]]:

@@ -18,9 +18,10 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from tale.errors import StorageError
+from tale.memory.finding import Found
 from tale.memory.meaning import closeness, shipped
 from tale.memory.notes import Note, note_of
-from tale.memory.same_subject import content_words
+from tale.memory.words import content_words
 from tale.storage.database import Database
 from tale.storage.schema import notes
 from tale.telemetry import get_logger
@@ -53,6 +54,22 @@ class FoundNote:
     def score(self) -> float:
         """How relevant it is."""
         return sum(self.shares.values())
+
+    @property
+    def found(self) -> Found:
+        """The same as what was found in the memory."""
+        note = self.note
+        return Found(
+            note.session,
+            note.turns[-1] if note.turns else None,
+            "note",
+            note.text,
+            note.said,
+            self.score,
+            self.shares,
+            note.id,
+            task=note.task or "",
+        )
 
 
 @dataclass(slots=True)

@@ -4,7 +4,8 @@ Each says when it was said and which turns it came from. A newer note about the 
 older one as superseded; none is ever overwritten. What came of a task stays true, whatever is said
 later. What a note says is data, whoever said it: who shows one to a model quotes it (`quoting`).
 Only the ux server writes here. Above: `hearing` (rules), `distilling` (a model), `remembering`
-(tasks), `searching`, `pins`, `servers.memory_tools`. Below: `same_subject`, `storage.database`.
+(tasks), `note_search`, `windows`, `servers.memory_tools`. Below: `same_subject`, `words`,
+`storage.database`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from sqlalchemy import Connection, RowMapping, Select, func, insert, or_, select
 
 from tale.errors import NoteNotFound
 from tale.ids import next_id
-from tale.memory.same_subject import replaced_in, subject_of, supersedes, words
+from tale.memory.same_subject import replaced_in, subject_of, supersedes
+from tale.memory.words import words
 from tale.storage.database import Database, storable
 from tale.storage.schema import notes
 
@@ -32,6 +34,7 @@ __all__ = [
     "Source",
     "add_note",
     "is_newer",
+    "load_note",
     "note_of",
 ]
 
@@ -142,18 +145,7 @@ class NoteStore:
         Raises:
             NoteNotFound: There is none of that id.
         """
-        row = await self._database.read(
-            lambda connection: (
-                connection.execute(select(notes).where(notes.c.id == identity))
-                .mappings()
-                .one_or_none()
-            )
-        )
-        if row is None:
-            raise NoteNotFound(
-                f"There is no note {identity!r}.", hint="`tale memory show` lists them."
-            )
-        return note_of(row)
+        return await self._database.read(lambda connection: load_note(connection, identity))
 
     async def listed(self, limit: int, *, outdated: bool = False) -> list[Note]:
         """List notes, pinned ones first, then the last said; what came of tasks at the end.
@@ -219,7 +211,15 @@ def add_note(connection: Connection, draft: Draft, origin: Origin, at: datetime)
         newer, older = (note, other) if is_newer(note, other) else (other, note)
         if older.holds and supersedes(newer, older):
             _mark(connection, older, newer, at)
-    return note_of(connection.execute(select(notes).where(notes.c.id == note.id)).mappings().one())
+    return load_note(connection, note.id)
+
+
+def load_note(connection: Connection, identity: str) -> Note:
+    """Look up a note inside somebody's transaction; see `NoteStore.get`."""
+    row = connection.execute(select(notes).where(notes.c.id == identity)).mappings().one_or_none()
+    if row is None:
+        raise NoteNotFound(f"There is no note {identity!r}.", hint="`tale memory show` lists them.")
+    return note_of(row)
 
 
 def is_newer(one: Note, other: Note) -> bool:
@@ -253,8 +253,7 @@ def _raised(connection: Connection, note: Note, draft: Draft) -> Note:
     """Pin a note that is said again, if that is asked for."""
     if draft.pinned and not note.pinned:
         connection.execute(update(notes).where(notes.c.id == note.id).values(pinned=True))
-    row = connection.execute(select(notes).where(notes.c.id == note.id)).mappings().one()
-    return note_of(row)
+    return load_note(connection, note.id)
 
 
 def _mark(connection: Connection, older: Note, newer: Note, at: datetime) -> None:

@@ -3,6 +3,7 @@
 They are found by their form, without a model, so that what a model left out of its summary can be
 added to it, and what it made up taken out. English first; names, numbers and code are found in any
 language that is written with spaces. Above: `summary`.
+Below: `words`.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from tale.clipped import clipped
 from tale.memory.quoting import middle_left_out
+from tale.memory.words import EMPTY, FILLERS, key_words, sentences
 
 __all__ = [
     "KINDS",
     "Kind",
     "Particular",
-    "content_words",
     "is_told",
     "particulars",
-    "sentences",
+    "prose_sentences",
     "unknown",
 ]
 
@@ -39,7 +41,6 @@ _NUMBER_CHARACTERS: Final = 24
 
 _FENCE: Final = re.compile(r"\s*(?:```|~~~)")
 _DEFINED: Final = re.compile(r"\b(?:def|class|fn|func|function|struct|enum)\s+(\w{3,40})")
-_SENTENCE: Final = re.compile(r"[^.!?\n]+(?:[.!?](?!\s|$)[^.!?\n]*)*[.!?]*")
 _CODE: Final = re.compile(
     r"`([^`\n]{1,80})`"
     r"|(?<![\w/.])((?:https?://|www\.)[^\s<>\"')\]]{3,100}[\w/])"
@@ -80,29 +81,8 @@ _VERB_AFTER: Final = re.compile(
 )
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_NO_NAMES: Final = _words(
-    """
-    a about above absolutely actually after again all also although always am an and another any
-    anything are as ask at because before both but by call can cannot could decided did do does
-    done each either else even every everything example exactly fine first for from get give go
-    good great had has have he hello help her here hey hi his how however i i'd i'll i'm i've if in
-    instead into is it it's its just keep last later let let's like look make many may maybe me
-    more most much my need never next nice no none nor not nothing now of off oh ok okay on once
-    one only or other our out over perhaps please probably put quite really right same say see
-    she should since so some something sometimes soon sorry still such sure take tell thank thanks
-    that that's the their them then there there's these they they're thing this those though
-    through to today together tomorrow too tonight try two under understood until up us use very
-    want was we we'll we're we've well were what what's when where whether which while who whom
-    whose why will with without work would write yes yesterday yet you you'll you're your yours
-    noted agreed decision plan remember remind note btw fyi ich du er sie es wir ihr das der die
-    ein eine und oder aber nicht ja nein bitte danke wie was wer wo wann warum
-    """
-)
-_STOP: Final = _NO_NAMES | _words("been being d let ll m re s t than ve")
+_NO_NAMES: Final = (EMPTY | FILLERS) - {"said"}
+"""What no name is, though it begins a sentence; Said is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +117,8 @@ def particulars(texts: Iterable[str]) -> tuple[Particular, ...]:
 def is_told(one: Particular, text: str) -> bool:
     """Tell whether a text says it already: the name, the number, the words of the decision."""
     if one.kind == "decision":
-        wanted = content_words(one.text)
-        return any(_covers(content_words(sentence), wanted) for sentence in sentences(text))
+        wanted = key_words(one.text)
+        return any(_covers(key_words(sentence), wanted) for sentence in prose_sentences(text))
     return _says(text.lower(), one.key)
 
 
@@ -150,15 +130,9 @@ def unknown(text: str, known: Sequence[str]) -> list[Particular]:
     ]
 
 
-def sentences(text: str) -> list[str]:
+def prose_sentences(text: str) -> list[str]:
     """Divide a text into its sentences; code in fences is none."""
-    prose, _ = _apart(text)
-    return [one.strip() for one in _SENTENCE.findall(prose) if _WORD.search(one)]
-
-
-def content_words(text: str) -> frozenset[str]:
-    """Give the words of a text that mean something by themselves."""
-    return frozenset(_WORD.findall(text.lower())) - _STOP
+    return sentences(_apart(text)[0])
 
 
 def _says(text: str, key: str) -> bool:
@@ -181,13 +155,13 @@ def _of(text: str) -> Iterator[Particular]:
     lower = frozenset(_WORD.findall(plain))
     for sentence in sentences(plain):
         if _DECIDES.search(sentence) and not sentence.endswith("?"):
-            short = _clipped(sentence, _DECISION_CHARACTERS)
+            short = clipped(sentence, _DECISION_CHARACTERS)
             yield Particular("decision", short.lower(), short)
         rest = sentence
         for found in _CODE.finditer(sentence):
             code = next(filter(None, found.groups()), "")
             if code and not code.isdigit():
-                yield Particular("code", code.lower(), _clipped(code, _CODE_CHARACTERS))
+                yield Particular("code", code.lower(), clipped(code, _CODE_CHARACTERS))
             rest = f"{rest[: found.start()]}{' ' * len(found[0])}{rest[found.end() :]}"
         yield from _numbers(rest)
         yield from _names(rest, lower)
@@ -213,9 +187,9 @@ def _numbers(sentence: str) -> Iterator[Particular]:
         number = found["number"].strip()
         if len(number) > _NUMBER_CHARACTERS:
             continue
-        before = [word for word in found["before"].split() if word.lower() not in _STOP]
+        before = [word for word in found["before"].split() if word.lower() not in _NO_NAMES]
         after = (found["after"] or "").strip()
-        said = [*before, number, *([after] if after.lower() not in _STOP else [])]
+        said = [*before, number, *([after] if after.lower() not in _NO_NAMES else [])]
         yield Particular("number", number.lower().lstrip("#+v"), " ".join(filter(None, said)))
 
 
@@ -253,8 +227,3 @@ def _is_name_at_start(name: str, rest: str, lower: frozenset[str]) -> bool:
 
 def _bare(word: str) -> str:
     return word.lower().strip("'\u2019-")
-
-
-def _clipped(text: str, most: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"

@@ -2,31 +2,25 @@
 
 "My name is …", "I prefer …", "remember that …", "we decided …", "from now on …". A rule takes whole
 sentences, in the user's words; questions and what is pasted don't count. What no rule sees is left
-to `distil`. Above: `hearing`, `conversation`. Below: `notes` (values), `same_subject`.
+to `distil`. Above: `hearing`, `conversation`. Below: `notes` (values), `words`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from tale.memory.notes import Draft, Kind
-from tale.memory.same_subject import content_words, straight
+from tale.memory.words import content_words, sentences, straight
 
-__all__ = ["MOST_CHARACTERS", "only_tells", "plain_notes", "sentences"]
+__all__ = ["MOST_CHARACTERS", "only_tells", "plain_notes"]
 
 MOST_CHARACTERS: Final = 300
 """Of a note: what is longer is no sentence that somebody would remember."""
 _LOOKED_AT: Final = 4_000
 """Characters of a turn; what is longer was pasted."""
 _FEWEST_WORDS: Final = 3
-_TITLE: Final = "|".join(
-    rf"(?<=\b{each})" for each in ("Dr", "Mr", "Mrs", "Ms", "St", "Prof", "e[.]g", "i[.]e", "No")
-)
-_SENTENCE: Final = re.compile(rf"[^.!?\n]+(?:(?:(?:{_TITLE})[.]|[.!?](?![\s\n]))[^.!?\n]*)*[.!?]*")
-"""A dot within a word ends nothing, nor does that of a title: "v1.2", "example.com", "Dr. May"."""
 _LEAD: Final = re.compile(
     r"^(?:(?:hi|hello|hey|ok(?:ay)?|so|and|but|also|well|yes|no|by the way|btw|oh|actually|please"
     r"|thanks|tale)\b[,!:]?\s*)+",
@@ -48,6 +42,30 @@ _HEDGE: Final = re.compile(
 
 _AND_MORE: Final = re.compile(r"[,;:]|\b(?:please|so|but|fix|help|need|want)\b", re.IGNORECASE)
 """What a sentence has that goes on to ask: "our site is slow, fix it"."""
+
+
+_NO_MORE_THAN_A_FACT: Final = re.compile(
+    # What it is of, in few words: no "the goal is …", "the function is …" of somebody who wants it.
+    r"^(?:the|our|my|his|her|their|\w+'s) (?!(?:\S+ ){0,7}(?:task|goal|aim|job|idea|plan|project"
+    r"|request|exercise|requirement|step|input|output|result|format|feature|function|class|method"
+    r"|script|program|app|site|page|bug|problem|issue|error|failure|test)s?\b)"
+    r"(?:[\w'/-]+ ){1,8}?(?:is|are|was|were) (?:now |still |called |named |due |set to )?"
+    # What it is: a name, a number or a code, which may stand behind "at" or "in".
+    r"(?:(?:at|in|on|by|from|under|behind|for) (?:the )?)?"
+    r"(?-i:[A-Z][\w'-]*|\"|'|`|\S*[\d/@_]\S*|\S+[.:]\S+)[^,;:]*$"
+    # Or what nobody gives but to have it known.
+    r"|^(?:\S+ ){1,4}?"
+    r"(?:password|passphrase|passcode|pin|address|birthday|deadline|(?:user ?)?name)"
+    r" (?:(?:of|for|to|in|at) (?:\S+ ){1,5}?)?(?:is|was) \S",
+    re.IGNORECASE,
+)
+_TROUBLE: Final = re.compile(
+    r"\b(?:but|instead|not|never|no longer|wrong|should|must|shall|expected|supposed|missing"
+    r"|broken|fail\w*|slow|stuck|down|error\w*|bugs?|crash\w*|needs?|wants?|please|fix\w*|todo)\b"
+    r"|n't\b",
+    re.IGNORECASE,
+)
+"""What a sentence has that tells of something to be mended, rather than how it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,32 +134,38 @@ def plain_notes(text: str) -> tuple[Draft, ...]:
 
 
 def only_tells(text: str) -> bool:
-    """Tell whether each sentence of a turn is one to note, and none can ask for work beside.
+    """Tell whether each sentence of a turn only states something, and none can ask for work beside.
+
+    That is one to note, or says in which name, number or code something has: "The wifi password of
+    the cabin is blue-heron-42".
 
     Args:
         text: The turn.
     """
     if len(text) > _LOOKED_AT or _FENCE.search(text):
         return False
-    said = list(sentences(straight(text)))
-    return bool(said) and all(
-        _noted(each) is not None
-        and (_REMEMBER.match(_LEAD.sub("", each)) or not _AND_MORE.search(each))
-        for each in said
-    )
+    said = sentences(straight(text))
+    return bool(said) and all(map(_states, said))
 
 
-def sentences(text: str) -> Iterator[str]:
-    """Cut a text into its sentences, each with the mark that ends it."""
-    for match in _SENTENCE.finditer(text):
-        if sentence := " ".join(match[0].split()):
-            yield sentence
+def _states(sentence: str) -> bool:
+    said = _LEAD.sub("", " ".join(sentence.split()))
+    if _REMEMBER.match(said):
+        return _noted(sentence) is not None
+    if _AND_MORE.search(said):
+        return False
+    if _noted(sentence) is not None:
+        return True
+    if said.endswith("?") or len(said) > MOST_CHARACTERS or _TROUBLE.search(said):
+        return False
+    return _NO_MORE_THAN_A_FACT.match(said) is not None
 
 
 def _noted(sentence: str) -> Draft | None:
-    if sentence.endswith("?") or len(sentence) > MOST_CHARACTERS:
+    line = " ".join(sentence.split())
+    if line.endswith("?") or len(line) > MOST_CHARACTERS:
         return None
-    said = _LEAD.sub("", sentence)
+    said = _LEAD.sub("", line)
     asked = _REMEMBER.match(said)
     if asked:
         said = asked["what"]

@@ -3,31 +3,26 @@
 It is quoted in front of the request and stays there word for word, so that what the model has
 computed stays true; so it has to be little, and to the point. Where the best find isn't clearly
 about the question nothing is recalled: a small model answers from whatever it is shown. Above:
-`recalling`. Below: `particulars`, `quoting`, `talk`.
+`recalling`. Below: `particulars`, `quoting`, `talk`, `words`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from tale.memory import quoting
-from tale.memory.particulars import content_words, sentences
+from tale.memory.finding import Found
+from tale.memory.particulars import prose_sentences
 from tale.memory.quoting import harmless, middle_left_out
 from tale.memory.talk import estimate_tokens
+from tale.memory.turns import Turn
+from tale.memory.words import asks, key_words, only_asks
 
-__all__ = [
-    "CLEAR",
-    "Found",
-    "Memory",
-    "Recalled",
-    "is_worth_a_look",
-    "recall",
-    "to_the_point",
-    "written",
-]
+__all__ = ["CLEAR", "Recalled", "is_worth_a_look", "recall", "to_the_point", "written"]
 
 CLEAR: Final = 1.0
 """Score from which on what was said surely has to do with the question."""
@@ -38,48 +33,12 @@ _LOOKED_AT: Final = 8_192
 _BYTES_PER_TOKEN: Final = 3
 _NAMES: Final = {"assistant": "tale", "task": "task"}
 """How speakers are called; all others are the user."""
-
-
-class Found(Protocol):
-    """Something that was said, found for a question."""
-
-    @property
-    def session(self) -> str:
-        """The conversation."""
-        ...
-
-    @property
-    def seq(self) -> int:
-        """The number of its turn there."""
-        ...
-
-    @property
-    def speaker(self) -> str:
-        """Who said it: the user, the assistant, or what came of a task."""
-        ...
-
-    @property
-    def text(self) -> str:
-        """What was said."""
-        ...
-
-    @property
-    def at(self) -> datetime:
-        """When."""
-        ...
-
-    @property
-    def score(self) -> float:
-        """How relevant it is; only comparable among the finds of one kind of search."""
-        ...
-
-
-class Memory(Protocol):
-    """Who finds what was said."""
-
-    async def find(self, question: str, *, limit: int, now: datetime) -> Sequence[Found]:
-        """Find what has to do with a question, the best first; raises `tale.errors.TaleError`s."""
-        ...
+_OWNS_UP: Final = re.compile(
+    r"\b(?:don't|do not|can't|cannot|couldn't) (?:know|have|find|recall|remember|see|tell)\b"
+    r"|\b(?:not sure|no (?:idea|information|record|memory))\b",
+    re.IGNORECASE,
+)
+"""How an answer reads that has none; a model that is shown it gives it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +60,7 @@ class Recalled:
 
 def is_worth_a_look(question: str) -> bool:
     """Tell whether a turn says anything that could be looked up: "thanks" doesn't."""
-    return bool(content_words(question[:_LOOKED_AT]))
+    return bool(key_words(question[:_LOOKED_AT]))
 
 
 def recall(
@@ -117,7 +76,7 @@ def recall(
 
     Args:
         question: The request.
-        found: Finds, the best first.
+        found: Finds, the best first, with the turns beside them.
         tokens: What it may take, marks included.
         least: Score that a find needs.
         shown: Conversation and number of the turns that the window has already.
@@ -126,23 +85,27 @@ def recall(
     Returns:
         Lines for `written`, in the order of time.
     """
-    left = 3 * (tokens - estimate_tokens(quoting.quoted(["x"])))
-    chosen: list[tuple[datetime, Recalled]] = []
+    left = _BYTES_PER_TOKEN * (tokens - estimate_tokens(quoting.quoted(["x"])))
+    chosen: list[tuple[datetime, int, Recalled]] = []
     there: set[str] = set()
     for one in found:
-        if one.score < least or left < _BYTES_PER_TOKEN * _LEAST_TOKENS:
+        if one.score < least:
             break
-        if (one.session, one.seq) in shown:
+        if one.place in shown:
             continue
-        head = f"{one.at:%Y-%m-%d} {_NAMES.get(one.speaker, 'user')}: "
-        said = to_the_point(question, one.text, left - len(head) - 1)
-        line = harmless(f"{head}{said}")
-        if not said or said in there or harmless(said) in quoted:
-            continue
-        there.add(said)
-        left -= len(line.encode()) + 1
-        chosen.append((one.at, Recalled(one.session, one.seq, line, one.score)))
-    return tuple(one for _, one in sorted(chosen, key=lambda pair: pair[0]))
+        for turn in _exchange(question, one, one.place):
+            if left < _BYTES_PER_TOKEN * _LEAST_TOKENS:
+                break
+            head = f"{turn.at:%Y-%m-%d} {_NAMES.get(turn.speaker, 'user')}: "
+            said = to_the_point(question, turn.text, left - len(head) - 1)
+            line = harmless(f"{head}{said}")
+            if not said or said in there or harmless(said) in quoted or turn.place in shown:
+                continue
+            there.add(said)
+            left -= len(line.encode()) + 1
+            chosen.append((turn.at, turn.place[1], Recalled(*turn.place, line, one.score)))
+    chosen.sort(key=lambda each: each[:2])
+    return tuple(one for _, _, one in chosen)
 
 
 def written(recalled: Sequence[Recalled]) -> str:
@@ -150,14 +113,57 @@ def written(recalled: Sequence[Recalled]) -> str:
     return quoting.quoted([one.text for one in recalled])
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A turn that may be quoted."""
+
+    place: tuple[str, int]
+    speaker: str
+    text: str
+    at: datetime
+
+
+def _exchange(question: str, found: Found, place: tuple[str, int]) -> Iterator[_Turn]:
+    """Give a find and, where it says little without, the turn beside it; what tells more is first.
+
+    A question that was asked before tells less than its answer. An answer may lack what it is
+    about ("Blue."), which its question has.
+    """
+    speaker = "task" if found.task else found.speaker
+    itself = _Turn(place, speaker, found.text, found.at)
+    others = [one for one in found.around if one.speaker != found.speaker and one.task is None]
+    before = next((_turn(one) for one in others if one.seq == place[1] - 1), None)
+    after = next((_turn(one) for one in others if one.seq == place[1] + 1), None)
+    wanted = key_words(question)
+    if only_asks(found.text):
+        if after is None:
+            yield itself
+        elif not _OWNS_UP.search(after.text):
+            yield after
+            if not wanted & key_words(found.text) <= key_words(after.text):
+                yield itself
+        return
+    asked = prose_sentences(before.text)[-1:] if before else []
+    answers = bool(asked) and asks(asked[0]) and bool(wanted & key_words(asked[0]))
+    told = key_words(found.text)
+    if told or answers:  # "thanks" tells nothing, and "yes" does
+        yield itself
+    if before and answers and not wanted & told:
+        yield replace(before, text=asked[0])
+
+
+def _turn(one: Turn) -> _Turn:
+    return _Turn((one.session, one.seq), one.speaker, one.text, one.at)
+
+
 def to_the_point(question: str, text: str, most: int) -> str:
     """Shorten a text to so many bytes: the sentences that have most to do with the question."""
     line = " ".join(text.split())
     if len(line.encode(errors="replace")) <= most:
         return line
-    wanted = content_words(question)
-    said = sentences(middle_left_out(text, _LOOKED_AT))
-    order = sorted(range(len(said)), key=lambda at: (-len(wanted & content_words(said[at])), at))
+    wanted = key_words(question)
+    said = prose_sentences(middle_left_out(text, _LOOKED_AT))
+    order = sorted(range(len(said)), key=lambda at: (-len(wanted & key_words(said[at])), at))
     kept: set[int] = set()
     left = most
     for at in order:

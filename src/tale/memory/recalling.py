@@ -1,7 +1,7 @@
 """Recalling for a conversation: looks things up for a request, and keeps what the window was given.
 
 A turn that was answered with something recalled has it in every window that follows, also after a
-restart. Above: `windows`. Below: `recall` (chooses), a `Memory` (finds), `storage.database`.
+restart. Above: `windows`. Below: `recall` (chooses), a `Finder`, `storage.database`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import anyio
 from sqlalchemy import Connection, delete, insert, select
 
 from tale.errors import TaleError
-from tale.memory.recall import CLEAR, Memory, Recalled, is_worth_a_look, recall, written
+from tale.memory.finding import Finder
+from tale.memory.recall import CLEAR, Recalled, is_worth_a_look, recall, written
 from tale.memory.turns import Turn
 from tale.storage.database import Database, storable
 from tale.storage.schema import recalled
@@ -37,7 +38,7 @@ class Recalling:
     def __init__(
         self,
         database: Database,
-        memory: Memory,
+        memory: Finder,
         *,
         least: float = CLEAR,
         now: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
@@ -91,7 +92,7 @@ class Recalling:
         found: Sequence[Recalled] = ()
         try:
             with anyio.move_on_after(self._seconds) as waiting:
-                finds = await self._memory.find(turn.text, limit=_LIMIT, now=self._now())
+                finds = await self._memory.find(turn.text, limit=_LIMIT, now=self._now(), around=1)
                 found = recall(
                     turn.text,
                     finds,

@@ -3,7 +3,7 @@
 "Do it again but in Rust" is nothing to whoever doesn't know what "it" is; the whole chat would bury
 it. So a request that refers back takes along what it refers to, in short and quoted, behind the
 request; one that says all by itself takes nothing. Above: `conversation`. Below: `quoting`,
-`particulars`.
+`words`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tale.memory.particulars import content_words
 from tale.memory.quoting import middle_left_out, quoted
 from tale.memory.talk import Said
+from tale.memory.words import key_words, words
 from tale.prompts import CARRIED
 
 __all__ = ["Exchange", "apart", "exchanges", "referred_to", "refers_back", "with_context"]
@@ -138,14 +138,14 @@ def referred_to(text: str, before: Sequence[Exchange]) -> list[Exchange]:
     if not recent:
         return []
     last = recent[-1]
-    named = content_words(text) | {word.lower() for word in _DEFINITE.findall(text)}
+    named = key_words(text).union(words(" ".join(_DEFINITE.findall(text))))
     chosen = [last]
     older = recent[:-1]
     if re.search(r"\b(?:again|once more|nochmals?|noch ?mal)\b", text, re.IGNORECASE):
         # What is done again was work.
         work = [one for one in recent if one.task]
         chosen += work[-1:]
-    scored = [(len(named & content_words(f"{one.asked} {one.answer}")), one.seq) for one in older]
+    scored = [(len(named & key_words(f"{one.asked} {one.answer}")), one.seq) for one in older]
     best = max(scored, default=(0, 0))
     if best[0]:
         chosen += [one for one in older if one.seq == best[1]]

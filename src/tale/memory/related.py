@@ -14,12 +14,12 @@ from typing import Final, Literal
 
 from sqlalchemy import Connection, select, tuple_
 
+from tale.memory.finding import Finder, Found
 from tale.memory.note_search import FoundNote, NoteSearch
 from tale.memory.notes import Note, NoteStore
-from tale.memory.recall import CLEAR, Found, to_the_point
+from tale.memory.recall import CLEAR, to_the_point
 from tale.memory.referring import apart
-from tale.memory.retrieval import Retrieval
-from tale.memory.same_subject import content_words
+from tale.memory.words import content_words
 from tale.storage.database import Database
 from tale.storage.schema import turns
 
@@ -65,7 +65,7 @@ class Line:
 class Related:
     """Looks up what may matter to work."""
 
-    def __init__(self, database: Database, notes: NoteSearch, said: Retrieval) -> None:
+    def __init__(self, database: Database, notes: NoteSearch, said: Finder) -> None:
         """Make one.
 
         Args:
@@ -96,7 +96,7 @@ class Related:
         found = await self._said.find(request, limit=_TURNS, now=now)
         said = [one for one in found if one.score >= CLEAR and _tells(one, request)]
         handed_over = await self._database.read(lambda connection: _handed_over(connection, said))
-        said = [one for one in said if (one.session, one.seq) not in handed_over]
+        said = [one for one in said if one.place not in handed_over]
         return chosen(request, standing, noted, said, limit=limit, most=most)
 
 
@@ -145,8 +145,9 @@ def _in_order(
         yield Line(note.id, kind, note.text, note.said)
     spoken_for = {(note.session, turn) for note in notes for turn in note.turns}
     for one in said:
-        if (one.session, one.seq) not in spoken_for:
-            yield Line(f"{one.session}/{one.seq}", "said", one.text, one.at)
+        if one.place not in spoken_for:
+            session, seq = one.place
+            yield Line(f"{session}/{seq}", "said", one.text, one.at)
 
 
 def _tells(found: Found, request: str) -> bool:
@@ -157,7 +158,7 @@ def _tells(found: Found, request: str) -> bool:
 
 def _handed_over(connection: Connection, said: Sequence[Found]) -> set[tuple[str, int]]:
     """Find those turns that became tasks: what is remembered of these are their results."""
-    after = [(one.session, one.seq + 1) for one in said]
+    after = [(session, seq + 1) for session, seq in (one.place for one in said)]
     if not after:
         return set()
     query = select(turns.c.session, turns.c.seq).where(

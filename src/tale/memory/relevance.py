@@ -7,7 +7,8 @@
 | meaning | the cosine of its vector and the question's |
 | speaker | the question names who said it |
 | date | it was said when the question says, or soon after |
-| telling | it tells something, rather than asks or thanks |
+| telling | it tells something, rather than thanks |
+| asking | it only asks, which takes something off: an earlier question is like the new one |
 | recency | it was said lately |
 
 Words and place are parts of what a turn could have at best, which makes scores of different
@@ -20,7 +21,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from math import log2
 from typing import Final
@@ -70,13 +71,19 @@ class Shares:
     speaker: float = 0.0
     date: float = 0.0
     telling: float = 0.0
+    asking: float = 0.0
     recency: float = 0.0
 
     @property
     def total(self) -> float:
         """The score; written out, as it is asked for hundreds of times a question."""
-        said = self.speaker + self.date + self.telling + self.recency
+        said = self.speaker + self.date + self.telling + self.asking + self.recency
         return self.words + self.place + self.meaning + said
+
+    def by_name(self) -> dict[str, float]:
+        """Give those that add anything."""
+        named = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return {name: value for name, value in named if value}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,16 @@
 """Finds what was said: by its words, its meaning, its place and its time, and says why.
 
 Candidates come from the index, from the vectors and from the days that a question names; what each
-is worth is decided by `relevance`. Reads only, but for `keep_up` and `make_anew`. Above:
-`recalling`, and the servers' search. Below: `index`, `without_index`, `vectors`, `relevance`,
-`dates`, `terms`, `meaning`.
+is worth is decided by `relevance`. Scores of different questions can be compared, since no share is
+a part of the best find's. Reads only, but for `keep_up` and `make_anew`. Above: `recalling`,
+`searching`. Below: `index`, `without_index`, `vectors`, `relevance`, `dates`, `terms`, `meaning`,
+`words`.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -19,16 +19,18 @@ from sqlalchemy.exc import DBAPIError
 
 from tale.memory import index
 from tale.memory.dates import spans
+from tale.memory.finding import Found
 from tale.memory.index import Row, Taken
 from tale.memory.meaning import Meaning, shipped
 from tale.memory.relevance import Hit, Place, Shares, recent, said_then, spread, telling
 from tale.memory.terms import asked
 from tale.memory.vectors import Closeness, Vectors
 from tale.memory.without_index import hits_without_index, is_of_index
+from tale.memory.words import only_asks
 from tale.storage.database import Database
 from tale.telemetry import get_logger
 
-__all__ = ["Found", "Retrieval"]
+__all__ = ["Retrieval"]
 
 log = get_logger(__name__)
 
@@ -45,34 +47,16 @@ _PLACE: Final = 0.1
 _SPEAKER: Final = 0.1
 _DATE: Final = 0.3
 _TELLING: Final = 0.24
+_ASKING: Final = 0.8
+"""Asked again in the same words, a question has all words and all meaning: with half a point taken
+off it still stood before what answers it a time in three (`benchmarks memory`)."""
 _RECENCY: Final = 0.05
+_OF_QUESTIONS: Final = frozenset({"ask", "asked", "asking", "question", "questions"})
+"""Who looks for a question names it so."""
 
 
 class _DamagedIndex(Exception):
     """Rolls back what was being written when the index turned out to be damaged."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Something that was said, and what makes it relevant.
-
-    Attributes:
-        shares: What the score is made of.
-        around: The turns before and after it, in order.
-    """
-
-    session: str
-    seq: int
-    speaker: str
-    text: str
-    at: datetime
-    shares: Shares
-    around: tuple[Row, ...] = ()
-
-    @property
-    def score(self) -> float:
-        """How relevant it is; comparable between questions, since no share is of the best find."""
-        return self.shares.total
 
 
 class Retrieval:
@@ -94,17 +78,10 @@ class Retrieval:
     async def find(
         self, question: str, *, limit: int, now: datetime, around: int = 0
     ) -> Sequence[Found]:
-        """Find what has to do with a question, the best first.
+        """See `finding.Finder`.
 
-        Args:
-            question: Any text; nothing in it is syntax.
-            limit: Finds at most.
-            now: The present time, in the zone of whoever asks.
-            around: Neighbours on either side that come along with each.
-
-        Raises:
-            StorageError: The database can't be read. Where only the index can't, words are looked
-                up in the newest turns instead, and `damaged` says so.
+        Where only the index can't be read, words are looked up in the newest turns instead, and
+        `damaged` says so.
         """
 
         def work(connection: Connection) -> Sequence[Found]:
@@ -173,9 +150,10 @@ class Retrieval:
         places.update(index.said_between(connection, then, _THEN))
         if closeness:
             places.update(index.places_of(connection, closeness.best(_NEAREST)))
-        rows = index.rows_at(connection, places, whole=False)
+        rows = index.rows_at(connection, places)
         close = closeness.of(row.id for row in rows) if closeness else {}
         named = {word.casefold() for word in words}
+        asking = 0.0 if named & _OF_QUESTIONS else _ASKING
         scored = [
             (
                 Shares(
@@ -185,6 +163,7 @@ class Retrieval:
                     speaker=_SPEAKER * (row.speaker.casefold() in named),
                     date=_DATE * said_then(row.at, then),
                     telling=_TELLING * telling(row.text),
+                    asking=-asking if only_asks(row.text) else 0.0,
                     recency=_RECENCY * recent(row.at, now),
                 ),
                 row,
@@ -224,22 +203,23 @@ def _with_texts(
     connection: Connection, scored: Sequence[tuple[Shares, Row]], around: int
 ) -> list[Found]:
     """Read the whole of what was found, and what stands around it."""
-    wanted = {
-        (row.session, row.seq + distance)
-        for _, row in scored
-        for distance in range(-around, around + 1)
-    }
-    there = {(row.session, row.seq): row for row in index.rows_at(connection, wanted, whole=True)}
+    distances = range(-around, around + 1)
+    wanted = {(row.session, row.seq + each) for _, row in scored for each in distances}
+    there = index.turns_at(connection, wanted)
     found: list[Found] = []
     for shares, row in scored:
-        beside = (
-            there.get((row.session, row.seq + distance))
-            for distance in range(-around, around + 1)
-            if distance
-        )
-        whole = there[row.session, row.seq]
-        neighbours = tuple(each for each in beside if each)
+        turn = there[row.session, row.seq]
+        beside = (there.get((row.session, row.seq + each)) for each in distances if each)
         found.append(
-            Found(row.session, row.seq, row.speaker, whole.text, row.at, shares, neighbours)
+            Found(
+                turn.session,
+                turn.seq,
+                turn.speaker,
+                turn.text,
+                turn.at,
+                shares.total,
+                shares.by_name(),
+                around=tuple(filter(None, beside)),
+            )
         )
     return found

@@ -3,29 +3,18 @@
 Two notes are about the same thing where the words that name it are the same: "My deadline is
 Friday" and "the deadline is on Monday". Or the newer one names what it replaces: "we use PostgreSQL
 instead of SQLite". Where that isn't plain they are about two things, and both hold: a note too many
-does less harm than one that is taken for outdated. Above: `notes`, `plain_notes`, `distil`.
+does less harm than one that is taken for outdated. Above: `notes`. Below: `words`.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Final, Protocol
 
-__all__ = ["About", "content_words", "replaced_in", "straight", "subject_of", "supersedes", "words"]
+from tale.memory.words import content_words, straight
 
-_WORD: Final = re.compile(r"[^\W_]+(?:[.'@:/+-][^\W_]+)*")
-_LISTED: Final = """
-a about after again all also am an and any anymore are as at be been being but by can could did
-do does doing done for from get go going had has have having he her here him his i i'd i'll i'm
-i've if in into is isn't it it's its just let like me more most much my myself no not now of off
-ok okay on one only or other our out over own please really remember she should so some such
-tale than that that's the their them then there these they they're this those through to too up
-us user user's users very was wasn't we we'd we'll we're we've were what when where which who
-whom will with would yes yet you you'd you'll you're you've your yours
-"""
-_EMPTY: Final = frozenset(_LISTED.split())
-"""Words that name nothing."""
+__all__ = ["About", "replaced_in", "subject_of", "supersedes"]
+
 _MEASURE: Final = 40
 """Characters of a subject's name; what is longer is a sentence."""
 _MOST_WORDS: Final = 5
@@ -90,23 +79,6 @@ class About(Protocol):
         ...
 
 
-def straight(text: str) -> str:
-    """Write each apostrophe as the keyboard has it."""
-    return text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-
-
-def words(text: str) -> list[str]:
-    """Give a text's words in the form in which they are compared: lower case, without accents."""
-    plain = unicodedata.normalize("NFKD", straight(text).lower())
-    bare = "".join(mark for mark in plain if not unicodedata.combining(mark))
-    return [_stem(word) for word in _WORD.findall(bare)]
-
-
-def content_words(text: str) -> frozenset[str]:
-    """Give the words that name something."""
-    return frozenset(word for word in words(text) if word not in _EMPTY)
-
-
 def subject_of(text: str, said: str = "") -> str:
     """Say what a note is about, in words that can be compared; empty where that isn't plain.
 
@@ -159,11 +131,3 @@ def supersedes(newer: About, older: About) -> bool:
 
 def _key(*parts: str) -> str:
     return " ".join(sorted(content_words(" ".join(parts))))
-
-
-def _stem(word: str) -> str:
-    """Take off what tells plural and possession; no more, as words must stay apart."""
-    word = word.removesuffix("'s")
-    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        return word[:-1]
-    return word

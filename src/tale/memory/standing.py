@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from tale.clipped import clipped
 from tale.errors import TaleError, TaskNotFound
 from tale.memory.exchange import Standing, TaskGateway
 from tale.memory.how_far import asked_how_far
@@ -83,9 +84,7 @@ def meant(tasks: Sequence[Standing], now: datetime) -> list[Standing]:
 
 def in_a_sentence(task: Standing, *, alone: bool) -> str:
     """Say how a task stands; it is named by the beginning of its text unless it is `alone`."""
-    line = " ".join(task.text.split())
-    short = line if len(line) <= _NAME_CHARACTERS else f"{line[: _NAME_CHARACTERS - 1]}…"
-    said = f"It {task.words}" if alone else f"“{short}” {task.words}"
+    said = f"It {task.words}" if alone else f"“{clipped(task.text, _NAME_CHARACTERS)}” {task.words}"
     if task.state == "waiting":
         said += (
             f'\n`tale approve {task.task}` or `tale reject {task.task} "why not"` lets it go on.'

@@ -8,7 +8,7 @@ Below: `summary` (what to ask, what to keep), `summaries`, the models server.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from tale.errors import TaleError
 from tale.memory.summaries import SummaryStore
@@ -21,12 +21,13 @@ from tale.memory.summary import (
     to_merge,
     to_sum_up,
 )
-from tale.memory.turns import Turn
+from tale.memory.turns import Turns
 from tale.models.backend import ChatRequest, Message, Role
+from tale.models.caller import SpareTime
 from tale.models.runaway import before_rambling
 from tale.telemetry import get_logger
 
-__all__ = ["Outcome", "SpareTime", "Summarising", "TurnSource"]
+__all__ = ["Outcome", "Summarising"]
 
 log = get_logger(__name__)
 
@@ -37,34 +38,10 @@ _ROLE: Final[Role] = "ux"
 _DEADLINE_SECONDS: Final = 300.0
 
 
-class SpareTime(Protocol):
-    """Who answers while nobody waits for an answer."""
-
-    async def in_spare_time(
-        self, request: ChatRequest, target: str, deadline_s: float
-    ) -> str | None:
-        """Have a request answered; None where the model was needed meanwhile.
-
-        Raises:
-            TaleError: Nobody is there, or the model failed.
-        """
-        ...
-
-
-class TurnSource(Protocol):
-    """Who has the turns of a conversation."""
-
-    async def turns(
-        self, identity: str, *, after: int = 0, limit: int | None = None
-    ) -> Sequence[Turn]:
-        """Read those beyond number `after`, oldest first; the last `limit` of them."""
-        ...
-
-
 class Summarising:
     """Sums conversations up."""
 
-    def __init__(self, models: SpareTime, turns: TurnSource, store: SummaryStore) -> None:
+    def __init__(self, models: SpareTime, turns: Turns, store: SummaryStore) -> None:
         """Make one.
 
         Args:

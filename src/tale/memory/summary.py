@@ -4,7 +4,7 @@ Pure. Chunks of turns are summed up, and summaries of summaries. A model writes 
 numbers, code and decisions are found without it, taken out of its sentences where nobody said them
 and added where it left them out. So the worst model loses only what holds the story together.
 Above: `summarising` (has them written), `summaries` (keeps them), `windows` (sends them). Below:
-`particulars`, `talk`.
+`particulars`, `talk`, `words`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Final
 from tale.memory.particulars import (
     Kind,
     Particular,
-    content_words,
     is_told,
     particulars,
-    sentences,
+    prose_sentences,
     unknown,
 )
 from tale.memory.quoting import quoted
 from tale.memory.talk import Said, estimate_tokens, fitting
+from tale.memory.words import key_words
 from tale.models.backend import Message
 from tale.prompts import SUMMARY_SYSTEM
 
@@ -203,9 +203,9 @@ def _asking(told: Sequence[str]) -> tuple[Message, ...]:
 def _grounded(answer: str, source: Sequence[str]) -> str:
     """Give the sentences of an answer that name nothing which the source doesn't."""
     kept: list[str] = []
-    for sentence in sentences(answer):
+    for sentence in prose_sentences(answer):
         line = " ".join(sentence.split())
-        new = content_words(line) and not any(line in other for other in kept)
+        new = key_words(line) and not any(line in other for other in kept)
         if new and not unknown(f"{line} ", source):
             kept.append(line)
     return " ".join(kept)
@@ -238,7 +238,7 @@ def _last_of(said: Sequence[str], most: int) -> str:
     """Give the last sentences of so many bytes."""
     kept: list[str] = []
     left = most
-    for sentence in reversed([one for text in said for one in sentences(text)]):
+    for sentence in reversed([one for text in said for one in prose_sentences(text)]):
         left -= _bytes(sentence) + 1
         if left < 0:
             break

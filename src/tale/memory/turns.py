@@ -13,12 +13,23 @@ from typing import Final, Literal, Protocol
 
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
+from tale.clipped import clipped
 from tale.errors import SessionNotFound
 from tale.ids import next_id
 from tale.storage.database import Database, storable
 from tale.storage.schema import sessions, turns
 
-__all__ = ["NewTurn", "Session", "Turn", "TurnStore", "Turns", "add_turn", "title_of", "turn_of"]
+__all__ = [
+    "NewTurn",
+    "Session",
+    "Speaker",
+    "Turn",
+    "TurnStore",
+    "Turns",
+    "add_turn",
+    "title_of",
+    "turn_of",
+]
 
 Speaker = Literal["user", "assistant"]
 
@@ -188,8 +199,7 @@ def _create(connection: Connection, text: str, at: datetime) -> str:
 
 def title_of(text: str) -> str:
     """Call a session after one of its turns."""
-    line = " ".join(text.split())
-    return line if len(line) <= _TITLE_CHARACTERS else f"{line[: _TITLE_CHARACTERS - 1]}…"
+    return clipped(text, _TITLE_CHARACTERS)
 
 
 def _load(connection: Connection, identity: str, *, lock: bool = False) -> Session:

@@ -5,7 +5,7 @@ embedded ux model twenty seconds. So the old one is used as long as it fits, whi
 leaves out is summed up and the next one computed, whenever the model has nothing to do. Where a
 window begins is kept in memory only: after a restart it is where it would be had everything been
 computed in time. Above: `conversation`; `servers.ux` runs it. Below: `talk` and `context` (decide),
-`summarising`, `recalling`, the models server.
+`summarising`, `recalling`, `notes`, the models server.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 import anyio
 
 from tale.errors import TaleError
 from tale.memory.context import Head, Window, assemble
+from tale.memory.notes import NoteStore
 from tale.memory.recalling import Recalling
-from tale.memory.shares import Shares, shares
+from tale.memory.sizes import Sizes, sizes_of
 from tale.memory.summarising import Outcome, Summarising
 from tale.memory.summary import cover, rolling
 from tale.memory.talk import (
@@ -39,7 +40,7 @@ from tale.models.backend import Message, Role
 from tale.models.caller import ModelCaller
 from tale.telemetry import get_logger
 
-__all__ = ["FRESH_TOKENS", "Pinned", "Shown", "Windows"]
+__all__ = ["FRESH_TOKENS", "Shown", "Windows"]
 
 log = get_logger(__name__)
 
@@ -47,19 +48,13 @@ FRESH_TOKENS: Final = 64
 """What may be recalled for one request: it is computed before the first word, at 110 tokens a
 second on two cores, beside a question of some 25."""
 _ROLE: Final[Role] = "ux"
+_MOST_PINNED: Final = 50
+"""More than any window has room for."""
 _SESSIONS: Final = 1024
 """Conversations whose beginning is remembered; of others it is worked out."""
 _PAUSE_SECONDS: Final = (1.0, 60.0)
 """First and longest pause between two tries, where somebody else needed the model; it doubles."""
 _AHEAD_SECONDS: Final = 300.0
-
-
-class Pinned(Protocol):
-    """Who knows the facts that every window has."""
-
-    async def facts(self, session: str) -> Sequence[str]:
-        """Give them as lines, those that matter most first; raises `tale.errors.TaleError`s."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +85,7 @@ class _Measure:
     """How a window is measured: by whose tokens, under which budget."""
 
     budget: int
-    sizes: Shares
+    sizes: Sizes
     count: CountTokens
 
     def begins(self, turns: Sequence[Turn], quotes: Mapping[int, str]) -> int:
@@ -126,7 +121,7 @@ class Windows:
         fresh: int | None = FRESH_TOKENS,
         summarising: Summarising | None = None,
         recalling: Recalling | None = None,
-        pinned: Pinned | None = None,
+        notes: NoteStore | None = None,
         pause: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         """Make them.
@@ -139,7 +134,7 @@ class Windows:
                 in no time.
             summarising: Sums up what windows leave behind; without it that is gone from them.
             recalling: Looks up what requests are about; without it nothing is.
-            pinned: Who knows the facts that every window has.
+            notes: Those that are pinned are facts that every window has.
             pause: Waits between two tries.
         """
         self._models = models
@@ -148,7 +143,7 @@ class Windows:
         self._fresh = fresh
         self._summarising = summarising
         self._recalling = recalling
-        self._pinned = pinned
+        self._notes = notes
         self._pause = pause
         self._counts = TokenCounts(models)
         self._live: OrderedDict[str, _Live] = OrderedDict()
@@ -250,7 +245,7 @@ class Windows:
             live.head, live.summed_up = head, summed_up
         return True
 
-    async def _sum_up(self, session: str, begins: int, sizes: Shares) -> Outcome:
+    async def _sum_up(self, session: str, begins: int, sizes: Sizes) -> Outcome:
         if self._summarising is None:
             return "done"
         return await self._summarising.up_to(session, begins, chunk=sizes.chunk, prose=sizes.prose)
@@ -270,11 +265,11 @@ class Windows:
         live.head, live.summed_up = await self._head(session, begins, measure.sizes)
         return live
 
-    async def _head(self, session: str, begins: int, sizes: Shares) -> tuple[Head, bool]:
+    async def _head(self, session: str, begins: int, sizes: Sizes) -> tuple[Head, bool]:
         """Give what stands before the turns, and whether all that was said before is in it."""
         try:
-            known = await self._pinned.facts(session) if self._pinned else ()
-            facts = _fitting_lines(known, sizes.facts)
+            pinned = await self._notes.pinned(_MOST_PINNED) if self._notes else ()
+            facts = _fitting_lines([one.text for one in pinned], sizes.facts)
             if self._summarising is None or begins <= 1:
                 return Head(begins, facts), True
             parts = cover(await self._summarising.of(session), before=begins)
@@ -325,10 +320,10 @@ class Windows:
         room = budget // 2 - MESSAGE_TOKENS * len(texts)
         return _Measure(budget, sizes, await self._counts.of(role, texts, room=room))
 
-    def _sizes(self, budget: int) -> Shares:
+    def _sizes(self, budget: int) -> Sizes:
         """Give what the parts may have, always the same for a budget: so it is estimated."""
-        sizes = shares(room_after(self._system, budget), self._fresh)
-        if self._summarising is None and self._pinned is None:
+        sizes = sizes_of(room_after(self._system, budget), self._fresh)
+        if self._summarising is None and self._notes is None:
             return replace(sizes, facts=0, summary=0, turns=sizes.room)
         return sizes
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from tale.memory.relevance import Hit
-from tale.memory.terms import words as words_of
+from tale.memory.words import pieces
 from tale.storage.schema import turns
 
 __all__ = ["hits_without_index", "is_of_index"]
@@ -56,7 +56,7 @@ def hits_without_index(connection: Connection, words: Sequence[str], limit: int)
     for session, seq, speaker, text in connection.execute(
         query.order_by(turns.c.at.desc()).limit(_NEWEST)
     ):
-        there = wanted & {word[:_STEM] for word in words_of(f"{speaker} {text}")}
+        there = wanted & {word[:_STEM] for word in pieces(f"{speaker} {text}")}
         if there:
             found.append(Hit(session, seq, len(there) / len(wanted)))
     return sorted(found, key=lambda hit: -hit.score)[:limit]

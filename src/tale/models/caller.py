@@ -71,7 +71,24 @@ class ModelAnswer(Protocol):
         ...
 
 
-class ModelCaller(Protocol):
+class SpareTime(Protocol):
+    """Somebody who answers while nobody waits for an answer."""
+
+    async def in_spare_time(
+        self, request: ChatRequest, target: str, deadline_s: float
+    ) -> str | None:
+        """Have a request answered while a model has nothing to do.
+
+        Returns:
+            The answer; None where somebody who waits for one needed the model meanwhile.
+
+        Raises:
+            TaleError: Nobody is there, or the model failed.
+        """
+        ...
+
+
+class ModelCaller(SpareTime, Protocol):
     """Somebody who can be asked."""
 
     def stream(
@@ -110,19 +127,6 @@ class ModelCaller(Protocol):
 
         Raises:
             TaleError: Nobody is there.
-        """
-        ...
-
-    async def in_spare_time(
-        self, request: ChatRequest, target: str, deadline_s: float
-    ) -> str | None:
-        """Have a request answered while a model has nothing to do.
-
-        Returns:
-            The answer; None where somebody who waits for one needed the model meanwhile.
-
-        Raises:
-            TaleError: Nobody is there, or the model failed.
         """
         ...
 

@@ -1,9 +1,10 @@
 """The user's word on what a task asks, given in the MCP client that waits for the task in `show`.
 
-Accepting the form approves or rejects, as it says; declining it rejects; closing it, or a client
-that goes away, leaves the task waiting. An answer names the question that was seen, so that nothing
-else is agreed to. Above: `task_tools`. Beside: `eliciting`, which puts the form. Below:
-`tasks.engine`, `tasks.watching`.
+Accepting the form approves or rejects, as it says. Declining it says no without a word: what the
+task wanted to do is not done, and it goes another way; a plan waits on, since a no without a reason
+would end its task, which nobody asked for. Closing it, or a client that goes away, leaves the task
+waiting. An answer names the question that was seen, so that nothing else is agreed to. Above:
+`task_tools`. Beside: `eliciting`, which puts the form. Below: `tasks.engine`, `tasks.watching`.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ _SCHEMA: Final = {
     "required": ["verdict"],
 }
 _PLAN_ENDS: Final = (
-    "Rejected with a reason it is planned anew; without one, or declined, the task ends. "
-    "Closed without an answer, it waits on."
+    "Rejected with a reason it is planned anew; without one, the task ends. "
+    "Declined or closed, it waits on."
 )
 _ENDS: Final = (
     "Rejected or declined, it goes another way. Closed without an answer, the task waits on."
@@ -80,7 +81,7 @@ class Approving:
         """Tell the task what its user says.
 
         Raises:
-            TaskError: It no longer asks that.
+            TaskError: It no longer asks that, or a plan was declined.
             PromptRejected: The form says neither yes nor no.
         """
         digest, _, asked = key.partition("|")
@@ -91,6 +92,11 @@ class Approving:
         reason = str(filled.fields.get("reason") or "").strip()
         if not asked:
             raise TaskError("It names no question.")
+        if filled.action == "decline" and digest:
+            raise TaskError(
+                "The plan was declined without a reason, so its task waits on.",
+                hint="`reject` it with a reason to have it planned anew, or `cancel` the task.",
+            )
         await self._engine.answer(request.id, Answer(approved, reason, digest, asked))
 
     async def settled(self, request: ShowRequest, reply: TaskView) -> None:

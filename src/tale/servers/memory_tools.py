@@ -16,6 +16,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
+from tale.clipped import clipped
 from tale.errors import InvalidRequest
 from tale.memory.exporting import page
 from tale.memory.finding import Finder, Found
@@ -123,7 +124,9 @@ class MemoryTools:
         """Find turns and notes."""
         del progress
         now = datetime.now(UTC).astimezone()
-        found = await self._finder.find(request.text, limit=request.limit, now=now)
+        found = await self._finder.find(
+            request.text, limit=request.limit, now=now, around=request.around
+        )
         made = None
         if self._indexing is not None:
             self._indexing.stir()  # a search may be what finds the index damaged
@@ -194,7 +197,9 @@ class MemoryTools:
             turns=doomed.count,
             sessions=len(doomed.sessions),
             notes=len(doomed.notes),
-            examples=tuple(map(_beginning, sorted(doomed.texts)[:_EXAMPLES])),
+            examples=tuple(
+                clipped(one, _EXAMPLE_CHARACTERS) for one in sorted(doomed.texts)[:_EXAMPLES]
+            ),
             waiting=doomed.waiting,
             left=tuple(left),
         )
@@ -253,12 +258,6 @@ def _what(request: ForgetRequest) -> What:
     return ByNote(identity) if identity.startswith("n-") else BySession(given[0])
 
 
-def _beginning(text: str) -> str:
-    line = " ".join(text.split())
-    short = len(line) <= _EXAMPLE_CHARACTERS
-    return line if short else f"{line[: _EXAMPLE_CHARACTERS - 1]}…"
-
-
 def _found_view(found: Found) -> FoundView:
     return FoundView(
         session=found.session,
@@ -270,6 +269,7 @@ def _found_view(found: Found) -> FoundView:
         shares=dict(found.shares),
         note=found.note,
         task=found.task,
+        around=tuple(map(turn_view, found.around)),
     )
 
 

@@ -36,7 +36,6 @@ from tale.memory.indexing import Indexing
 from tale.memory.note_search import NoteSearch
 from tale.memory.notes import NoteStore
 from tale.memory.outbox import Outbox, deliver
-from tale.memory.pins import NotePins
 from tale.memory.private import PREFIX as PRIVATE
 from tale.memory.private import PRIVATE_BEGUN, Discreet, NoOutbox, PrivateTurns
 from tale.memory.recalling import Recalling
@@ -238,7 +237,7 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
             budget=budget,
             summarising=Summarising(client, turns, SummaryStore(database)),
             recalling=Recalling(database, Recollection(retrieval, notes)),
-            pinned=NotePins(NoteStore(database)),
+            notes=NoteStore(database),
         )
         private = Windows(client, CHAT_SYSTEM, budget=budget)
         remembering = Remembering(database, patient)
@@ -248,7 +247,7 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
             database,
             MemoryFinder(retrieval, notes),
             Forgetting(database),
-            typed=context.paths.data / "chat_history",
+            typed=context.paths.chat_history,
             on_forgotten=windows.forget,
             indexing=indexing,
             related=Related(database, notes, retrieval),

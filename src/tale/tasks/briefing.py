@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tale.clipped import beginning
 from tale.tasks.splitting import split_from
 from tale.tasks.task import Subtask
 
@@ -69,4 +70,4 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _SHORT else f"{text[:_SHORT]} […]"
+    return beginning(text, _SHORT)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+from tale.clipped import clipped
 from tale.tasks.task import TaskEvent
 
 __all__ = [
@@ -79,8 +80,7 @@ def notice_of(event: TaskEvent, text: str, wanted: Collection[str] = KINDS) -> N
     """
     if event.kind not in wanted or event.kind not in KINDS:
         return None
-    about = " ".join(text.split())
-    about = about if len(about) <= _TEXT else f"{about[: _TEXT - 1]}…"
+    about = clipped(text, _TEXT)
     title = {"done": "Task done", "failed": "Task failed", "approval": "Task needs you"}[event.kind]
     said = event.data.get({"failed": "error", "approval": "text"}.get(event.kind, ""))
     body = f"{about}\n{said}" if isinstance(said, str) and said else about

@@ -174,12 +174,13 @@ def checked(parts: Sequence[Part]) -> tuple[bool | None, str]:
 def lessons(view: View) -> list[tuple[Part, str, float]]:
     """Give the subtasks that were done, with who did each and its seconds, to learn from.
 
-    Of what was interrupted only the last run counts, from its new beginning on.
+    Of what was interrupted only the last run counts, from its new beginning on; what waited for its
+    user is one run.
     """
     found: list[tuple[Part, str, float]] = []
     for part in view.parts:
-        if part.state == "done" and part.began and part.ended:
-            seconds = _between(part.began, part.ended)
+        if part.state == "done" and part.ended:
+            seconds = part.seconds(part.ended)
             if seconds > 0:
                 found.append((part, part.model or view.role, seconds))
     return found
@@ -194,7 +195,7 @@ def _work(part: Part, expected: Expected, now: datetime) -> Work:
         "failed": "done",
         "dropped": "done",
     }
-    elapsed = _between(part.began, part.ended or now) if part.state != "waiting" else 0.0
+    elapsed = part.seconds(now) if part.state != "waiting" else 0.0
     if part.state in {"failed", "dropped"}:
         elapsed = 0.0  # tells nothing of how long it takes
     return Work(part.id, expected, part.depends_on, states[part.state], elapsed, part.kind)
@@ -204,7 +205,7 @@ def _part(part: Part, work: Work) -> PartOutlook:
     percent = 100 if part.state == "done" else min(99, int(fraction([work]) * 100))
     elapsed = work.elapsed
     if part.state in {"failed", "dropped"}:
-        percent, elapsed = 0, _between(part.began, part.ended) if part.ended else 0.0
+        percent, elapsed = 0, part.seconds(part.ended) if part.ended else 0.0
     return PartOutlook(part, percent, elapsed, work.expected.median)
 
 

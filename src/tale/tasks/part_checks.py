@@ -43,7 +43,9 @@ _PROGRAMS: Final = frozenset(
         *("uv", "wc", "wget", "xmllint", "yamllint", "yarn", "zsh"),
     }
 )
-"""First words of a shell line, as plans have them; any other is taken for prose."""
+"""First words of a shell line, as plans have them; any other is taken for prose, unless an option
+follows."""
+_WITH_OPTION: Final = re.compile(r"[a-z][\w.+-]*(?:\s+[\w.:/-]+)?\s+--?[a-zA-Z]")
 _EMPTY: Final = re.compile(
     r"^(?:true|:|exit(?: 0)?|echo\b.*|printf\b.*|pass|none|n/?a|null)$", re.IGNORECASE
 )
@@ -147,7 +149,9 @@ def _is_no_command(line: str, known: Collection[str]) -> str:
     runs = first in _PROGRAMS or "=" in first or first.removeprefix("./") in known
     if first == "test":  # a program, and how many a sentence begins
         runs = re.match(r"test\s+(?:!\s+)?(?:-\w|[\"'$\w(])", line) is not None
-    return "" if runs and not _is_prose(line) else "it is no command"
+    # Of a program that plans seldom have, it is told elsewhere whether the machine has it.
+    runs = runs or _WITH_OPTION.match(line) is not None
+    return "" if runs and not _is_prose(line) else "it is a sentence, and no command"
 
 
 def _lacks(line: str, known: Collection[str]) -> str:
@@ -172,7 +176,11 @@ def _not_here(line: str, known: Collection[str], runs: Runs) -> str:
         module = arguments[1] if arguments[:1] == ["-m"] and len(arguments) > 1 else ""
         own = module.replace(".", "/") or program.removeprefix("./")
         if not (runs(words) or _is_there(own, known) or _is_there(f"{own}.py", known)):
-            return f"there is no {module or program} on this machine"
+            lacks = f"no Python module `{module}`" if module else f"no program `{program}`"
+            return (
+                f"this machine has {lacks}. Install it and name it in the plan (`tale edit`) if it"
+                " is to be checked so"
+            )
     return ""
 
 

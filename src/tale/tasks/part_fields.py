@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
+from tale.clipped import clipped
 from tale.tasks.languages import is_file_name
 from tale.tasks.task import Size, Subtask, WorkKind
 
@@ -129,7 +130,7 @@ def read_part(
     paths = _Paths(request, root)
     part = Subtask(
         safe_id(identity) or safe_id(title) or f"part-{number}",
-        title if len(title) <= _MOST_TITLE else f"{title[: _MOST_TITLE - 1].rstrip()}…",
+        clipped(title, _MOST_TITLE),
         text,
         kind=_kind(_field(fields, "kind")),
         reads=paths.read(_field(fields, "reads")),

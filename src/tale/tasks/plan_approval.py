@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from tale.clipped import clipped
 from tale.errors import PromptRejected, TaskError
 from tale.tasks.hands import ApprovePlan, Hands
 from tale.tasks.part_checks import usual_check
@@ -78,14 +79,11 @@ async def plan_with_approval(
     workspace = Workspace(Path(step.workspace))
     rejected: list[tuple[str, str]] = []
 
-    def outside(path: str) -> bool:
-        return not workspace.holds(path)
-
     while True:
         planned = await plan(step, hands, rules, request=request, rejected=rejected, memory=memory)
         seconds = await expect(planned.parts)
         spent = expected_cost(planned.parts, seconds)
-        reasons = reasons_to_ask(planned.parts, policy, spent, step.tools, outside)
+        reasons = reasons_to_ask(planned.parts, policy, spent, step.tools, workspace.holds)
         if not reasons:
             return planned
         verdict = await agreed(planned, hands, rules, reasons, request=request, seconds=seconds)
@@ -126,9 +124,7 @@ async def agreed(
     Raises:
         TaskError: They don't want it and gave no reason, or their own can't be worked on.
     """
-    title = " ".join(request.split())
-    title = title if len(title) <= _TITLE else f"{title[: _TITLE - 1].rstrip()}…"
-    shown = write_plan_text(planned.parts, f"The plan for: {title}")
+    shown = write_plan_text(planned.parts, f"The plan for: {clipped(request, _TITLE)}")
     asked = _question(planned.parts, reasons, sum(seconds.values()))
     facts = PlanFacts(
         planned.reasoning,

@@ -106,7 +106,7 @@ def reasons_to_ask(
     policy: PlanPolicy,
     cost: Cost,
     tools: Sequence[ToolOffer] = (),
-    outside: Callable[[str], bool] | None = None,
+    holds: Callable[[str], bool] | None = None,
 ) -> tuple[str, ...]:
     """Say why the user is to be asked about a plan; nothing where they need not be.
 
@@ -115,8 +115,8 @@ def reasons_to_ask(
         policy: When they are asked.
         cost: What it probably takes.
         tools: What external servers offer.
-        outside: Tells whether a path lies outside of the workspace, where that is known better
-            than by how it is written.
+        holds: Tells whether the workspace holds a path, where that is known better than by how it
+            is written.
     """
     words = {policy.approve, *(policy.kinds.get(one.kind, policy.approve) for one in plan)}
     if "always" in words:
@@ -128,7 +128,7 @@ def reasons_to_ask(
     told = (
         _large(plan, policy),
         *_costly(cost, policy),
-        _named("it touches what is outside of the workspace", _paths(plan, outside or _outside)),
+        _named("it touches what is outside of the workspace", _paths(plan, holds or _holds)),
         _named("its checks use the network", _networking(plan)),
         _named("it uses tools that may change something", _changing(plan, tools)),
     )
@@ -162,17 +162,17 @@ def usual_seconds(part: Subtask) -> float:
     return prior_duration(part.kind).median * SIZE_FACTORS[part.size]
 
 
-def _paths(plan: Sequence[Subtask], outside: Callable[[str], bool]) -> list[str]:
+def _paths(plan: Sequence[Subtask], holds: Callable[[str], bool]) -> list[str]:
     found: list[str] = []
     for one in plan:
-        found += [path for path in (*one.reads, *one.writes) if outside(path)]
-        found += [path for path in _words_of(one.check) if _absolute(path) and outside(path)]
-        found += [path.rstrip(".") for path in _SYSTEM_PATH.findall(one.text) if outside(path)]
+        found += [path for path in (*one.reads, *one.writes) if not holds(path)]
+        found += [path for path in _words_of(one.check) if _absolute(path) and not holds(path)]
+        found += [path.rstrip(".") for path in _SYSTEM_PATH.findall(one.text) if not holds(path)]
     return list(dict.fromkeys(path for path in found if path not in _HARMLESS))
 
 
-def _outside(path: str) -> bool:
-    return _absolute(path) or ".." in path.replace("\\", "/").split("/")
+def _holds(path: str) -> bool:
+    return not _absolute(path) and ".." not in path.replace("\\", "/").split("/")
 
 
 def _absolute(path: str) -> bool:

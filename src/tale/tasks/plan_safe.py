@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
+from tale.clipped import clipped
 from tale.models.assess import assess
 from tale.tasks.part_checks import usual_check
 from tale.tasks.task import Subtask, WorkKind
@@ -38,9 +39,7 @@ def one_part(request: str, files: Sequence[str] = ()) -> tuple[Subtask, ...]:
         request: What is asked for.
         files: Files that it is known to write.
     """
-    title = " ".join(request.split())
-    if len(title) > _TITLE:
-        title = f"{title[: _TITLE - 1].rstrip()}…"
+    title = clipped(request, _TITLE)
     kind = _KINDS.get(assess(request).kind, "code")
     part = Subtask("all", title or "The request", request, kind=kind, writes=tuple(files))
     return (replace(part, check=usual_check(part)),)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from tale.clipped import beginning
 from tale.errors import PlanRejected
 from tale.tasks.merging import Merged, merge
 from tale.tasks.plan import PLAN_PART, REPAIR_PART, SPLIT_PART
@@ -82,7 +83,7 @@ def after_failure(plan: Sequence[Subtask], failed: str, *, why: str) -> Merged:
     repairs = _repairs(plan)
     if repairs >= MAX_REPAIRS:
         return accept(plan, [failed], why=why)
-    text = part.text if len(part.text) <= _SHORT else f"{part.text[:_SHORT]} […]"
+    text = beginning(part.text, _SHORT)
     repair = Subtask(
         f"{REPAIR_PART}{repairs + 1}",
         f"Plan anew: {part.title}",

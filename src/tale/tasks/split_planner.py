@@ -82,13 +82,9 @@ async def split(
     if best.faults:
         why = f"no better plan came of it ({best.faults[0].rstrip('.')})."
         return Planned((), why, replies=replies)
-    workspace = Workspace(Path(step.workspace))
-
-    def outside(path: str) -> bool:
-        return not workspace.holds(path)
-
+    holds = Workspace(Path(step.workspace)).holds
     made = Planned(best.parts, best.draft.reasoning, best.changes, replies=replies)
-    if reasons := widened(part, made.parts, plan, policy, tools=step.tools, outside=outside):
+    if reasons := widened(part, made.parts, plan, policy, tools=step.tools, holds=holds):
         seconds = await expect(made.parts)
         return await _with_a_yes(made, hands, rules, reasons, part=part, seconds=seconds)
     return replace(made, parts=joined(part, made.parts))

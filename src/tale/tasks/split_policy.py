@@ -26,7 +26,7 @@ def widened(
     policy: PlanPolicy,
     *,
     tools: Sequence[ToolOffer] = (),
-    outside: Callable[[str], bool] | None = None,
+    holds: Callable[[str], bool] | None = None,
 ) -> tuple[str, ...]:
     """Say what of a split the user has not agreed to; nothing where they need not be asked.
 
@@ -36,17 +36,17 @@ def widened(
         plan: The plan that it is of.
         policy: When the user is asked.
         tools: What external servers offer.
-        outside: Tells whether a path lies outside of the workspace.
+        holds: Tells whether the workspace holds a path.
     """
     words = {policy.kinds.get(one.kind, policy.approve) for one in pieces}
     if {policy.approve, *words} == {"never"}:
         return ()
     # Neither size nor cost is new: a split does the same work.
     careful = PlanPolicy("auto", parts=len(pieces), seconds=math.inf, tokens=math.inf)
-    known = reasons_to_ask([part], careful, Cost(), tools, outside)
+    known = reasons_to_ask([part], careful, Cost(), tools, holds)
     told = [
         reason
-        for reason in reasons_to_ask(pieces, careful, Cost(), tools, outside)
+        for reason in reasons_to_ask(pieces, careful, Cost(), tools, holds)
         if reason not in known
     ]
     own = [replace(one, state="queued") for one in plan if not one.id.startswith("+")]
@@ -55,7 +55,7 @@ def widened(
     if new:
         told.append(f"you want to be asked about plans with {', '.join(new)}")
     more = [path for one in pieces for path in one.writes if not _declared(path, part)]
-    if more and reasons_to_ask(own, policy, expected_cost(own), tools, outside):
+    if more and reasons_to_ask(own, policy, expected_cost(own), tools, holds):
         # They were asked about the plan, and these files were not in it.
         named = list(dict.fromkeys(more))
         rest = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""

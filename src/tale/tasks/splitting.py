@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from tale.clipped import beginning
 from tale.tasks.merging import Merged, merge
 from tale.tasks.part_checks import usual_check
 from tale.tasks.plan import PLAN_PART, SPLIT_PART
@@ -240,7 +241,7 @@ def _may_be_split(name: str, plan: Mapping[str, Subtask]) -> bool:
 
 
 def _split(part: Subtask, why: str) -> Subtask:
-    text = part.text if len(part.text) <= _SHORT else f"{part.text[:_SHORT]} […]"
+    text = beginning(part.text, _SHORT)
     return Subtask(
         f"{SPLIT_PART}{part.id}",
         f"Split: {part.title}",

@@ -229,6 +229,7 @@ def _changed(view: View, event: TaskEvent) -> View:
         before,
         state=state,
         model=text(data, "model") or before.model,
+        spent=0.0 if again else before.spent,
         began=view.last if state == "running" else before.began,
         ended=None if again else view.last,
         tokens=0 if again else before.tokens,
@@ -261,7 +262,7 @@ def _note(view: View, event: TaskEvent) -> View:
 def _asked(view: View, event: TaskEvent) -> View:
     digest = text(event.data, "digest")
     return replace(
-        _stopped(view),
+        _held(view, event),
         state="approval",
         question=text(event.data, "text"),
         detail=text(event.data, "detail"),
@@ -273,13 +274,14 @@ def _asked(view: View, event: TaskEvent) -> View:
 
 
 def _answered(view: View, event: TaskEvent) -> View:
-    del event
-    return replace(_unasked(view), state="running")
+    parts = tuple(
+        replace(part, began=event.at) if part.state == "running" else part for part in view.parts
+    )
+    return replace(_unasked(view), state="running", parts=parts)
 
 
 def _paused(view: View, event: TaskEvent) -> View:
-    del event
-    return replace(_stopped(view), state="paused")
+    return replace(_held(view, event), state="paused")
 
 
 def _restoring(view: View, event: TaskEvent) -> View:
@@ -288,7 +290,7 @@ def _restoring(view: View, event: TaskEvent) -> View:
         return view
     again = texts(event.data, "subtasks")
     parts = tuple(
-        replace(part, state="waiting", ended=None, tokens=0)
+        replace(part, state="waiting", spent=0.0, ended=None, tokens=0)
         if part.state == "running" or part.id in again
         else part
         for part in view.parts
@@ -304,6 +306,15 @@ def _restoring(view: View, event: TaskEvent) -> View:
 
 def _unasked(view: View) -> View:
     return replace(view, question="", detail="", plan="", digest="", asked="", proposed=None)
+
+
+def _held(view: View, event: TaskEvent) -> View:
+    """Stop what runs until its user lets it go on."""
+    parts = tuple(
+        replace(part, spent=part.seconds(event.at), began=None) if part.state == "running" else part
+        for part in view.parts
+    )
+    return replace(_stopped(view), parts=parts)
 
 
 def _stopped(view: View) -> View:

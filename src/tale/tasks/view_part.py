@@ -34,7 +34,8 @@ class Part:
 
     Attributes:
         model: Who does it, as far as known.
-        began: When it began, for the last time.
+        spent: Seconds that it took until it last had to wait for its user.
+        began: When it began, for the last time; None while it waits for its user.
         tokens: Pieces of text that it gave since.
         holds: Whether the checks of what it did hold; None where nothing could be checked.
         check: What was checked, or why not, in words.
@@ -51,6 +52,7 @@ class Part:
     model: str = ""
     depends_on: tuple[str, ...] = ()
     state: PartState = "waiting"
+    spent: float = 0.0
     began: datetime | None = None
     ended: datetime | None = None
     tokens: int = 0
@@ -66,6 +68,12 @@ class Part:
     def is_work(self) -> bool:
         """Whether it counts as work of the task: it is not planning, and was not dropped."""
         return self.kind != "plan" and self.state != "dropped"
+
+    def seconds(self, now: datetime) -> float:
+        """Say how long it took so far, without the times at which it waited for its user."""
+        if self.began is None:
+            return self.spent
+        return self.spent + max(0.0, ((self.ended or now) - self.began).total_seconds())
 
 
 def listed_part(row: Mapping[str, object], before: Mapping[str, Part], at: datetime) -> Part:

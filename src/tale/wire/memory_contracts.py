@@ -45,6 +45,9 @@ class SearchRequest(Shape):
 
     text: str = Field(min_length=1, max_length=20_000)
     limit: int = Field(default=10, ge=1, le=200)
+    around: int = Field(
+        default=0, ge=0, le=20, description="Turns before and after each that come along."
+    )
 
 
 class FoundView(Shape):
@@ -59,6 +62,9 @@ class FoundView(Shape):
     shares: dict[str, float] = Field(description="What the score is made of.")
     note: str = Field(default="", description="The note's id; empty for a turn.")
     task: str = Field(default="", description="Of a note, the task that it is the result of.")
+    around: tuple[TurnView, ...] = Field(
+        default=(), description="Of a turn, those before and after it, in order."
+    )
 
 
 class FoundList(Shape):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Shares", "shares"]
+__all__ = ["Sizes", "sizes_of"]
 
 _FACTS: Final = 16
 _SUMMARY: Final = 5
@@ -27,7 +27,7 @@ _PROSE: Final = (32, 96)
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class Sizes:
     """Tokens that the parts of a window may have, the system prompt apart.
 
     Attributes:
@@ -51,7 +51,7 @@ class Shares:
     prose: int
 
 
-def shares(room: int, fresh: int | None = None) -> Shares:
+def sizes_of(room: int, fresh: int | None = None) -> Sizes:
     """Divide a room.
 
     Args:
@@ -64,7 +64,7 @@ def shares(room: int, fresh: int | None = None) -> Shares:
     turns = room - facts - summary
     recalled = room // _RECALLED
     chunk = min(max(room // _CHUNK, _SMALLEST_CHUNK), _LARGEST_CHUNK)
-    return Shares(
+    return Sizes(
         room=room,
         facts=facts,
         summary=summary,
