@@ -192,7 +192,7 @@ async def test_a_damaged_index_keeps_nothing_from_being_forgotten(
         pass
     found = await retrieval.find("Where do I live?", limit=1, now=datetime.now(UTC))
     assert found[0].text == "I live in Rome."
-    assert found[0].shares.words > 0
+    assert found[0].shares["words"] > 0
 
 
 @pytest.mark.anyio

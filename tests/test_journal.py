@@ -10,7 +10,6 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 import pytest
 
 from memory_database import drop_schema

@@ -117,7 +117,7 @@ def test_thanks_are_not_recalled_and_a_yes_is_with_its_question() -> None:
 
 def test_what_is_beside_a_find_is_not_recalled_otherwise() -> None:
     beside = (turn(1, "Is that so?", by="user"), turn(3, "I have started on it.", task="t-1"))
-    assert lines(WHERE, found(2, "Maja moved.", around=beside)) == ["2026-05-04 user: Maja moved."]
+    assert lines(WHERE, found(2, "Maja moved.", around=beside)) == ["2026-05-05 user: Maja moved."]
     asked = turn(9, "Where does Maja live?")
     shown = Turn("s-9", 9, "assistant", asked.text, asked.at)
     assert lines(WHERE, found(10, "In Oslo.", session="s-9", around=(shown,))) == [

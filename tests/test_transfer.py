@@ -13,7 +13,6 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 import orjson
 import pytest
 from sqlalchemy import text as sql
