@@ -18,7 +18,7 @@ from tale.memory.hearing import note_plainly
 from tale.memory.note_search import FoundNote, NoteSearch
 from tale.memory.notes import Draft, Note, NoteStore, Origin
 from tale.memory.recalling import Recalling
-from tale.memory.recollection import Recollection, together
+from tale.memory.recollection import CLEAR_NOTE, Recollection, together
 from tale.memory.retrieval import Retrieval
 from tale.memory.turns import NewTurn, Turn, TurnStore
 from tale.storage.database import Database
@@ -89,7 +89,7 @@ def test_the_best_comes_first_and_nothing_stands_beside_the_note_made_of_it(
 ) -> None:
     found = together(turns, [noted(turn, score=score) for turn, score in notes])
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
-    spoken_for = {turn for turn, score in notes if score >= 1.0}
+    spoken_for = {turn for turn, score in notes if score >= CLEAR_NOTE}
     assert not spoken_for & {one.seq for one in found if not one.note}
 
 
@@ -135,6 +135,52 @@ async def test_a_question_about_oneself_is_more_about_a_note_than_one_about_the_
     [other] = await world.search.find("How high are the Alps?", limit=1)
     assert mine.shares["oneself"] > other.shares["oneself"] == 0
     assert mine.score == pytest.approx(sum(mine.shares.values()))
+
+
+NOTES = (
+    "My name is Ada",
+    "I live in Berlin",
+    "I prefer FastAPI over Flask for web APIs",
+    "From now on answer in German",
+    "My dentist is Dr. Okafor in Mill Road",
+    "I am allergic to nuts",
+    "My deadline is on Friday",
+    "I love hiking in the Alps",
+    "My cat is called Tom",
+    "I work at Acme as a data engineer",
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "recalled"),
+    [
+        ("What is my name?", "My name is Ada"),
+        ("Where do I live?", "I live in Berlin"),
+        ("Which web framework do I like?", "I prefer FastAPI over Flask for web APIs"),
+        ("What language should you answer in?", "From now on answer in German"),
+        ("Who is my dentist?", "My dentist is Dr. Okafor in Mill Road"),
+        ("Can I eat nuts?", "I am allergic to nuts"),
+        ("When is my deadline?", "My deadline is on Friday"),
+        ("What is the name of my cat?", "My cat is called Tom"),
+        ("Where do I work?", "I work at Acme as a data engineer"),
+        ("How high are the Alps?", ""),
+        ("Which nuts grow in Turkey?", ""),
+        ("What is a web server?", ""),
+        ("Is Flask written in Python?", ""),
+        ("What is a deadline in project management?", ""),
+        ("What's a good name for a boat?", ""),
+        ("Tell me a joke about cats", ""),
+        ("How does HTTP work?", ""),
+    ],
+)
+@pytest.mark.parametrize("world", ["sqlite"], indirect=True)
+async def test_a_question_of_ones_own_recalls_a_note_and_one_about_the_world_does_not(
+    world: World, question: str, recalled: str
+) -> None:
+    for text in NOTES:
+        await world.notes.add(Draft("fact", text))
+    found = together([], await world.search.find(question, limit=8))
+    assert [one.text for one in found[:1]] == ([recalled] if recalled else [])
 
 
 async def test_a_long_request_finds_a_note_by_the_notes_own_words(world: World) -> None:

@@ -12,10 +12,12 @@ from typing import Final
 
 from tale.memory.finding import Finder, Found
 from tale.memory.note_search import FoundNote, NoteSearch
-from tale.memory.recall import CLEAR
 
-__all__ = ["Recollection", "together"]
+__all__ = ["CLEAR_NOTE", "Recollection", "together"]
 
+CLEAR_NOTE: Final = 1.15
+"""Score from which on a note surely has to do with the question. More than of a turn: a note is so
+short that one word in common ("how high are the Alps?" and the hiking there) gives up to 1.14."""
 _NOTES: Final = 8
 """Notes that are looked at; a window of two thousand tokens has room for as many."""
 
@@ -42,7 +44,7 @@ class Recollection:
 
 
 def together(
-    said: Iterable[Found], noted: Iterable[FoundNote], least: float = CLEAR
+    said: Iterable[Found], noted: Iterable[FoundNote], least: float = CLEAR_NOTE
 ) -> list[Found]:
     """Put turns and notes in one order, the best first; pure.
 
