@@ -3,12 +3,12 @@
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
-SOURCES := src tests benchmarks training
+SOURCES := src tests benchmarks training demos
 # What the processes of one run leave behind for coverage to combine.
 export COVERAGE_FILE ?= $(CURDIR)/.coverage
 
 .DEFAULT_GOAL := help
-.PHONY: help hello test test-fast check format lint types scan bench conformance lock clean debian-packages
+.PHONY: help hello test test-fast check format lint types scan bench demo-dual demo-tasks conformance lock clean debian-packages
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -43,6 +43,12 @@ scan: $(BIN)/.dev
 
 bench: $(BIN)/.dev ## measure the figures, each against its baseline
 	$(BIN)/python -m benchmarks
+
+demo-dual: $(BIN)/.dev ## show two models at once, for real, and write docs/demos/dual.md
+	$(BIN)/python -m demos dual
+
+demo-tasks: $(BIN)/.dev debian-packages ## show a large request with a power cut, and write docs/demos/tasks.md
+	$(BIN)/python -m demos tasks
 
 conformance: $(BIN)/.dev ## run the official MCP conformance suite and the Inspector against tale
 	$(BIN)/python -m tests.conformance

@@ -149,13 +149,31 @@ def test_whatever_a_model_writes_only_what_was_said_is_noted(
 
 
 @given(TALK.filter(bool))
-def test_what_was_said_stands_in_the_request_as_data(turns: list[Told]) -> None:
-    lines = request_for(turns).messages[-1].content.split("\n")
-    assert len(lines) == len(turns)
-    for line, turn in zip(lines, turns, strict=True):
-        head, _, data = line.partition(": ")
-        assert head == f"{turn.seq} {turn.speaker}"
-        assert json.loads(data) == turn.text
+def test_what_the_user_told_stands_in_the_request_as_data(turns: list[Told]) -> None:
+    shown = request_for(turns).messages[-1].content
+    by_number = {turn.seq: turn for turn in turns}
+    for line in shown.split("\n") if shown else ():
+        head, _, data = line.partition(" user: ")
+        turn = by_number[int(head)]
+        assert turn.speaker == "user"
+        assert content_words(json.loads(data)) <= content_words(turn.text)
+
+
+def test_only_what_may_be_worth_a_note_is_shown() -> None:
+    pasted = "Sum this up: The mill was built in 1822. It burned down twice. " * 4
+    turns = [
+        user("Our server runs Debian. How do I list files?", 1),
+        Told(2, "assistant", "I would use ls. We never sort by size."),
+        user(pasted, 3),
+        Told(4, "user", "Write a parser. It is for logs.", task="t-1"),
+        user("The release is on 12 May.", 5),
+    ]
+    request = request_for(turns)
+    assert request.messages[-1].content.split("\n") == [
+        '1 user: "Our server runs Debian."',
+        '5 user: "The release is on 12 May."',
+    ]
+    assert request.max_tokens == 120
 
 
 @given(st.lists(st.integers(0, 3_000), max_size=60))

@@ -46,7 +46,8 @@ _SYSTEM: Final = (
 _KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 _MOST_NOTES: Final = 6
 """Of one answer."""
-_ANSWER_TOKENS: Final = 240
+_NOTE_TOKENS: Final = 40
+"""Of one note, its JSON included."""
 _BATCH_CHARACTERS: Final = 1_500
 """Some 400 tokens, 4 s of the embedded ux model's prefill on two cores."""
 _BATCH_TURNS: Final = 12
@@ -62,34 +63,21 @@ _NOT: Final = re.compile(r"\b(?:not|never|no|none|nobody|without)\b|n't\b", re.I
 _PLAIN: Final = re.compile(r"[a-z]+(?:'[a-z]+)?", re.IGNORECASE)
 _STARTS: Final = 64
 """Opening braces of an answer that are tried."""
+_OWN: Final = re.compile(
+    r"\b(?:i|i'm|i've|i'd|i'll|my|mine|we|we're|we've|we'd|we'll|our|ours|let's|decided|prefer"
+    r"|from now on|always|never"
+    r"|ich|mein\w*|mir|mich|wir|unser\w*|je|j'\w+|mon|mes|nous|notre|nos|yo|mis|nosotros"
+    r"|nuestr\w*|prefiero|io|mio|mia|noi|nostr\w*)\b",
+    re.IGNORECASE,
+)
+"""Somebody speaks of themselves, or of what was decided: English, and four more languages."""
+_LATIN: Final = re.compile(r"[a-z]", re.IGNORECASE)
+_REMARK: Final = 200
+"""Characters of a turn that may tell something without a word of that kind."""
 _SUPPOSED: Final = re.compile(
     r"^(?:\W*(?:ok|so|and|but|well|please)\b\W*)*(?:if|suppose|imagine|pretend|what if|say)\b",
     re.IGNORECASE,
 )
-
-_SCHEMA: Final[Mapping[str, object]] = {
-    "type": "object",
-    "properties": {
-        "notes": {
-            "type": "array",
-            "maxItems": _MOST_NOTES,
-            "items": {
-                "type": "object",
-                "properties": {
-                    "turn": {"type": "integer"},
-                    "kind": {"type": "string", "enum": list(_KINDS)},
-                    "text": {"type": "string", "maxLength": 160},
-                    "about": {"type": "string", "maxLength": 40},
-                },
-                "required": ["turn", "kind", "text", "about"],
-                "additionalProperties": False,
-            },
-        }
-    },
-    "required": ["notes"],
-    "additionalProperties": False,
-}
-
 
 SaidT = TypeVar("SaidT", bound=Said)
 
@@ -104,33 +92,37 @@ class Proposed:
 
 def batch(turns: Sequence[SaidT]) -> Sequence[SaidT]:
     """Give the first turns that are gone through at once; at least one, if there is one."""
-    taken = 0
+    characters = shown = 0
     for count, turn in enumerate(turns):
-        taken += min(len(turn.text), _TURN_CHARACTERS)
-        if count and (taken > _BATCH_CHARACTERS or count >= _BATCH_TURNS):
+        told = len(" ".join(_worth_noting(turn)))
+        characters += told
+        shown += told > 0
+        if count and told and (characters > _BATCH_CHARACTERS or shown > _BATCH_TURNS):
             return turns[:count]
     return turns
 
 
 def worth_distilling(turns: Sequence[Said]) -> bool:
     """Tell whether a model is asked at all: only where the user tells something."""
-    return any(
-        turn.speaker == "user" and len(sentence) > _SHORT
-        for turn in turns
-        for sentence in _telling(turn)
-    )
+    return any(_worth_noting(turn) for turn in turns)
 
 
 def request_for(turns: Sequence[Said]) -> ChatRequest:
-    """Make the request; the turns stand in it as JSON strings, so none can end its line."""
+    """Make the request: of each turn the sentences that may be worth a note, and no more notes.
+
+    They stand in it as JSON strings, so none can end its line. Shown whole turns, the 0.5B filled
+    its answer to the last token with what nobody would note.
+    """
+    told = {turn.seq: said for turn in turns if (said := _worth_noting(turn))}
     shown = "\n".join(
-        f"{turn.seq} {turn.speaker}: {json.dumps(_shortened(turn.text), ensure_ascii=False)}"
-        for turn in turns
+        f"{seq} user: {json.dumps(' '.join(said), ensure_ascii=False)}"
+        for seq, said in told.items()
     )
-    shape = {"name": "notes", "schema": dict(_SCHEMA), "strict": True}
+    most = min(_MOST_NOTES, sum(map(len, told.values())))
+    shape = {"name": "notes", "schema": _schema(most), "strict": True}
     return ChatRequest(
         (Message("system", _SYSTEM), Message("user", shown)),
-        max_tokens=_ANSWER_TOKENS,
+        max_tokens=_NOTE_TOKENS * (most + 1),
         temperature=0.0,
         options={"response_format": {"type": "json_schema", "json_schema": shape}},
     )
@@ -197,6 +189,19 @@ def _telling(turn: Said) -> Iterator[str]:
             yield sentence
 
 
+def _worth_noting(turn: Said) -> list[str]:
+    """Give the sentences of a turn in which the user speaks of themselves or of a decision.
+
+    A short remark that asks for nothing counts as a whole: "The release is on 12 May."
+    """
+    if turn.speaker != "user":
+        return []
+    told = [sentence for sentence in _telling(turn) if len(sentence) > _SHORT]
+    if len(turn.text) <= _REMARK and len(told) == len(list(sentences(turn.text))) and not turn.task:
+        return told
+    return [one for one in told if _OWN.search(straight(one)) or not _LATIN.search(one)]
+
+
 def _names(text: str) -> frozenset[str]:
     """Give the words of a note that are names or numbers: capital letters within it, digits."""
     inner = [word for word in text.split()[1:] if word[:1].isupper()]
@@ -211,6 +216,27 @@ def _may_be_missing(word: str) -> bool:
 def _shortened(text: str) -> str:
     line = text[:_TURN_CHARACTERS]
     return f"{line}…" if len(text) > _TURN_CHARACTERS else line
+
+
+def _schema(most: int) -> Mapping[str, object]:
+    """Give the JSON schema of an answer with so many notes at most."""
+    note = {
+        "type": "object",
+        "properties": {
+            "turn": {"type": "integer"},
+            "kind": {"type": "string", "enum": list(_KINDS)},
+            "text": {"type": "string", "maxLength": 160},
+            "about": {"type": "string", "maxLength": 40},
+        },
+        "required": ["turn", "kind", "text", "about"],
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {"notes": {"type": "array", "maxItems": most, "items": note}},
+        "required": ["notes"],
+        "additionalProperties": False,
+    }
 
 
 def _proposals(answer: str) -> Iterator[Mapping[str, object]]:

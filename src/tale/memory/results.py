@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, Protocol
 
+from tale.clipped import clipped
 from tale.memory.referring import apart
 
 __all__ = ["Result", "ResultPage", "Results", "Verdict", "asked_in", "in_words"]
@@ -108,12 +109,12 @@ def in_words(result: Result) -> str:
 
 
 def _sentences(result: Result) -> Iterator[str]:
-    yield f"The user asked for “{_clipped(apart(result.text)[0], _REQUEST)}”."
+    yield f"The user asked for “{clipped(apart(result.text)[0], _REQUEST)}”."
     if result.state == "failed":
-        yield f"It failed: {_clipped(result.error, _ANSWER)}".rstrip(" .:") + "."
+        yield f"It failed: {clipped(result.error, _ANSWER)}".rstrip(" .:") + "."
     elif result.state == "cancelled":
         yield "The user cancelled it."
-    elif answer := _clipped(_FENCE.sub(" ", result.answer), _ANSWER):
+    elif answer := clipped(_FENCE.sub(" ", result.answer), _ANSWER):
         yield f"It is done: {answer}".rstrip(".") + "."
     else:
         yield "It is done."
@@ -128,20 +129,15 @@ def _sentences(result: Result) -> Iterator[str]:
 
 
 def _in_a_sentence(verdict: Verdict) -> str:
-    said = _clipped(verdict.said, _SAID).rstrip(".")
+    said = clipped(verdict.said, _SAID).rstrip(".")
     after = f": {said}." if said else "."
     if verdict.plan:
         return f"The user {'agreed to its plan' if verdict.yes else 'did not want a plan'}{after}"
-    asked = _clipped(verdict.asked, _QUESTION)
+    asked = clipped(verdict.asked, _QUESTION)
     return f"Asked “{asked}” the user said {'yes' if verdict.yes else 'no'}{after}"
 
 
 def _listed(names: Sequence[str], between: str) -> str:
     more = len(names) - _MOST
-    shown = between.join(_clipped(one, _QUESTION) for one in names[:_MOST])
+    shown = between.join(clipped(one, _QUESTION) for one in names[:_MOST])
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _clipped(text: str, most: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
