@@ -17,9 +17,12 @@ from dataclasses import dataclass
 
 import anyio
 import uvicorn
+from anyio import to_thread
 from starlette.types import ASGIApp
 
-from tale.config import Settings, load_settings
+from tale import spans
+from tale.config import Settings
+from tale.config_layers import load_settings
 from tale.errors import PortInUse, TaleError
 from tale.paths import Paths
 from tale.servers.guard import Guard
@@ -37,6 +40,7 @@ _LEAVING_SECONDS = 3
 # Longer than callers keep an unused connection (`wire.post`): else one could be closed here at the
 # moment in which a call is sent over it.
 _KEEP_ALIVE_SECONDS = 75
+_LAST_SPANS_SECONDS = 2.0
 _EX_CONFIG = 78  # sysexits.h
 
 
@@ -120,6 +124,8 @@ def _event_loop_runner() -> Callable[..., None]:
 async def _serve(compose: Compose, port: int, settings: Settings, paths: Paths) -> None:
     leash = await Leash.connect()
     name_process(leash.name)
+    if trouble := spans.configure(leash.name):
+        log.warning("server.without_spans", reason=trouble)
     sock = bind(port)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     async with anyio.create_task_group() as tasks:
@@ -134,6 +140,8 @@ async def _serve(compose: Compose, port: int, settings: Settings, paths: Paths) 
             tasks.start_soon(_relay, stopping, server)
             await server.serve(sockets=[sock])
         log.info("server.stopped", name=leash.name)
+        with anyio.move_on_after(_LAST_SPANS_SECONDS, shield=True):
+            await to_thread.run_sync(spans.stop, abandon_on_cancel=True)
         tasks.cancel_scope.cancel()
 
 
