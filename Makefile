@@ -65,6 +65,9 @@ sbom: $(GATES)/.installed ## write what tale is made of, as CycloneDX, to dist/
 wheel-check: $(GATES)/.installed ## build the wheel, and try it in clean environments
 	@UV=$(UV) TWINE=$(GATES)/twine scripts/wheel-check
 
+clients: $(BIN)/.dev ## try llm and aider on the real models: some minutes
+	$(BIN)/python -m tests.clients
+
 bench: $(BIN)/.dev ## measure the figures, each against its baseline
 	$(BIN)/python -m benchmarks
 
