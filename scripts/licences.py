@@ -51,17 +51,21 @@ _SPOKEN: Final = {
 
 def licence_of(package: Distribution) -> str:
     """Give a package's licence as an SPDX expression, or in its own words."""
-    about = package.metadata
-    if expression := about.get("License-Expression"):
-        return expression
+    expressions, words = _said(package, "License-Expression"), _said(package, "License")
+    if expressions:
+        return expressions[0]
     classified = [
         one.removeprefix(_CLASSIFIER)
-        for one in about.get_all("Classifier") or []
+        for one in _said(package, "Classifier")
         if one.startswith(_CLASSIFIER)
     ]
-    said = classified or (about.get("License") or "unknown").strip().splitlines()[:1]
-    known = [_SPOKEN.get(one.lower(), one) for one in said]
-    return " OR ".join(dict.fromkeys(known))
+    said = classified or [words[0].splitlines()[0] if words else "unknown"]
+    return " OR ".join(dict.fromkeys(_SPOKEN.get(one.lower(), one) for one in said))
+
+
+def _said(package: Distribution, header: str) -> list[str]:
+    """Give what the metadata say under a header; the package's own words may be anything."""
+    return [str(one).strip() for one in package.metadata.get_all(header) or [] if str(one).strip()]
 
 
 def goes_with_mit(licence: str) -> bool:

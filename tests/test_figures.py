@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from tale.config import Settings
-from tale.models.backend import ChatRequest, Message, Usage
+from tale.models.backend import Backend, ChatRequest, Message, Role, Usage
 from tale.models.entry import Entry
 from tale.models.further import PlainMemory
 from tale.models.memory_backend import InMemoryBackend
@@ -82,7 +82,7 @@ def shown(figures: Iterable[Figure]) -> Samples:
 
 
 def two_models() -> ModelPool:
-    models = {"ux": InMemoryBackend("small"), "task": InMemoryBackend("large")}
+    models: dict[Role, Backend] = {"ux": InMemoryBackend("small"), "task": InMemoryBackend("large")}
     return ModelPool(models, policy=CALM, memory=PlainMemory(lambda: 1 << 30))
 
 

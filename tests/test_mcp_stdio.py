@@ -111,8 +111,8 @@ async def test_a_client_over_pipes_has_what_the_gateway_has(tmp_path: Path, era:
     asked: list[str] = []
     colour = _Colour()
 
-    async def hear(done: float, total: float | None, message: str | None) -> None:
-        del done, total
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        del progress, total
         heard.append(message)
 
     async def ask(

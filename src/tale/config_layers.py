@@ -138,10 +138,13 @@ def read_layers(
         ConfigError: The file can't be read or parsed, or has no such profile.
     """
     text, table = _read(file)
-    profiles = table.pop("profiles", {})
-    own = table.pop("profile", "")
-    tables = cast("_Table", profiles).values() if isinstance(profiles, dict) else [None]
-    if not all(isinstance(one, dict) for one in tables):
+    found: object = table.pop("profiles", {})
+    own = str(table.pop("profile", ""))
+    profiles = cast("dict[str, _Table]", found) if isinstance(found, dict) else {}
+    whole = isinstance(found, dict) and all(
+        isinstance(one, dict) for one in cast("_Table", found).values()
+    )
+    if not whole:
         raise ConfigError(f"{file}: each of `profiles` must be a table, as [profiles.NAME].")
     profile = environ.get(PROFILE_VARIABLE) or own
     if profile and profile not in profiles:

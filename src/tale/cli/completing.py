@@ -60,7 +60,7 @@ def service_names(incomplete: str) -> list[tuple[str, str]]:
     )
 
 
-def _servers() -> list[Record]:
+def _servers() -> tuple[Record, ...]:
     return Connection.running().control("status", deadline=_SECONDS).records("servers")
 
 
@@ -92,7 +92,7 @@ def profile_names(incomplete: str) -> list[str]:
 
     try:
         text = Paths.from_environment().config_file.read_text(encoding="utf-8")
-        profiles = tomllib.loads(text).get("profiles", {})
+        profiles: dict[str, object] = tomllib.loads(text).get("profiles", {})
     except (OSError, ValueError):
         return []
     return [name for name in profiles if name.startswith(incomplete)]

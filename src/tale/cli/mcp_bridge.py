@@ -16,7 +16,7 @@ from typing import Any, Final
 import httpx2
 import mcp_types as types
 from mcp import Client, MCPError
-from mcp.client.session import ClientRequestContext
+from mcp.client.session import ClientRequestContext, ElicitationFnT
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -82,17 +82,17 @@ def bridge_server(find: Find) -> Server[Any]:
 async def _call(
     find: Find, context: _Context, params: types.CallToolRequestParams
 ) -> types.CallToolResult | types.InputRequiredResult:
-    async def progress(done: float, total: float | None, message: str | None) -> None:
-        await context.session.report_progress(done, total, message)
+    async def report(progress: float, total: float | None, message: str | None) -> None:
+        await context.session.report_progress(progress, total, message)
 
     async with _gateway(find, context) as client:
         if context.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             # What the gateway asks is asked on the way, through `_asking`.
-            return await client.call_tool(params.name, params.arguments, progress_callback=progress)
+            return await client.call_tool(params.name, params.arguments, progress_callback=report)
         return await client.session.call_tool(
             params.name,
             params.arguments,
-            progress_callback=progress,
+            progress_callback=report,
             input_responses=params.input_responses,
             request_state=params.request_state,
             allow_input_required=True,
@@ -126,19 +126,17 @@ def _may_ask(context: _Context) -> bool:
     return declared is not None and declared.elicitation is not None
 
 
-def _asking(
-    context: _Context,
-) -> Callable[[ClientRequestContext, types.ElicitRequestParams], Awaitable[types.ElicitResult]]:
+def _asking(outer: _Context) -> ElicitationFnT:
     """Hand the gateway's question to the client's user, and the answer back."""
 
     async def ask(
-        inner: ClientRequestContext, params: types.ElicitRequestParams
+        context: ClientRequestContext, params: types.ElicitRequestParams
     ) -> types.ElicitResult:
-        del inner
+        del context
         if not isinstance(params, types.ElicitRequestFormParams):
             return types.ElicitResult(action="cancel")
-        return await context.session.elicit_form(
-            params.message, params.requested_schema, context.request_id
+        return await outer.session.elicit_form(
+            params.message, params.requested_schema, outer.request_id
         )
 
     return ask

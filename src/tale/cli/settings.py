@@ -70,9 +70,10 @@ def profiles(as_json: _Json = False) -> None:
     layers = read_layers(Paths.from_environment().config_file)
     if as_json:
         screen.json({"profiles": list(layers.profiles), "profile": layers.profile or None})
-    elif not layers.profiles:
+        return
+    if not layers.profiles:
         screen.note(f"{layers.file} has none. A table [profiles.NAME] would be one.")
-    for name in [] if as_json else layers.profiles:
+    for name in layers.profiles:
         mark = "*" if name == layers.profile else " "
         screen.print(f"{mark} {name}")
 

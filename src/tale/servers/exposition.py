@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from math import isinf
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.core import (
@@ -20,7 +21,6 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from tale import __version__
 from tale.wire.figures import Figure
@@ -102,7 +102,10 @@ def _family(figure: Figure) -> Metric:
     if figure.kind == "histogram":
         spread = HistogramMetricFamily(figure.name, figure.help, labels=figure.labels)
         for one in figure.samples:
-            buckets = [(floatToGoString(bound), count) for bound, count in one.buckets]
+            buckets = [
+                ("+Inf" if isinf(bound) else str(float(bound)), count)
+                for bound, count in one.buckets
+            ]
             spread.add_metric(one.labels, buckets, one.value)
         return spread
     kind = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
