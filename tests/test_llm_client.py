@@ -49,9 +49,13 @@ async def llm(home: Path, url: str, *arguments: str, model: str = "auto") -> tup
     return done.returncode, (done.stdout + done.stderr).decode()
 
 
-async def test_it_chats_with_and_without_a_stream(tmp_path: Path) -> None:
+async def test_it_chats(tmp_path: Path) -> None:
     async with serving(answer=answer) as served:
         assert await llm(tmp_path, served.url, "hello there") == (0, "hello there\n")
+
+
+async def test_it_chats_without_a_stream_and_within_a_limit(tmp_path: Path) -> None:
+    async with serving(answer=answer) as served:
         plain = await llm(tmp_path, served.url, "--no-stream", "-o", "max_tokens", "1", "one two")
     assert plain == (0, "one\n")
 
