@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai import APIError, AsyncOpenAI, BadRequestError, NotFoundError
 from pydantic import BaseModel, JsonValue, TypeAdapter
+from starlette.types import ASGIApp
 
 from tale.errors import BackendFailed, InvalidRequest, UnknownModel
 from tale.models.answer import Completion, merge_tool_calls
@@ -91,6 +92,7 @@ async def serving(
     mcp_wait: float = 20,
     answer: Callable[[ChatRequest], str] = echo,
     ledger: Ledger | None = None,
+    door: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> AsyncGenerator[Served]:
     ux, task = InMemoryBackend("small", answer=answer), InMemoryBackend("large", answer=answer)
     memory = PlainMemory(lambda: 2**40, {"extra": 1})
@@ -100,7 +102,8 @@ async def serving(
         async with pool, LazyMcp(pool, wait_seconds=mcp_wait) as mcp:
             await pool.ensure_ready("ux")
             await pool.ensure_ready("task")
-            config = uvicorn.Config(build_app(pool, mcp, ledger=ledger), log_config=None, ws="none")
+            app = door(build_app(pool, mcp, ledger=ledger))
+            config = uvicorn.Config(app, log_config=None, ws="none")
             server = uvicorn.Server(config)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(server.serve, [sock])

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
+import orjson
 import pytest
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -21,10 +23,22 @@ from tale import spans, trace
 from tale.errors import BackendFailed
 from tale.models.backend import ChatRequest, Message, Usage
 from tale.models.entry import Entry
+from tale.servers.execution import Execution, performing
 from tale.servers.model_spans import describe
+from tale.servers.observed import Observed
 from tale.servers.openai_shapes import ChatCall
+from tale.tasks.hands import ReadFile, WriteFile
+from tale.tasks.hands_json import write_action
+from tale.tasks.sandbox_bare import Bare
 from tale.tasks.task import Step, Task, TaskEvent
 from tale.tasks.task_spans import TaskSpans, step_span
+from tale.tasks.tools import Tooling
+from tale.wire.execution_contracts import ActRequest
+from tale.wire.metrics import WireMetrics
+from test_openai_api import post, serving
+
+if TYPE_CHECKING:
+    from tale.models.caller import ModelCaller
 
 HEADER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 CALLER = trace.Trace("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
@@ -259,3 +273,42 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tale.spans_sdk", None)
     said = spans.configure("gateway", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"})
     assert "tale[otel]" in said
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_chat_over_http_is_a_span_in_its_callers_trace(
+    receiver: Received, monkeypatch: pytest.MonkeyPatch, *, stream: bool
+) -> None:
+    message = {"role": "user", "content": "one two three"}
+    body = orjson.dumps({"model": "ux", "messages": [message], "stream": stream, "max_tokens": 2})
+    with sending(receiver, monkeypatch):
+        async with serving(door=lambda app: Observed(app, WireMetrics())) as served:
+            status, _, _ = await post(served, "/v1/chat/completions", body, {"traceparent": HEADER})
+    assert status == 200
+    seen = receiver.spans()["chat small"]
+    assert (seen["trace"], seen["parent"]) == (CALLER.id, CALLER.span)
+    assert seen["gen_ai.usage.output_tokens"] == 2
+    assert seen["gen_ai.request.max_tokens"] == 2
+
+
+@pytest.mark.anyio
+async def test_what_a_step_does_is_a_span_of_a_tool(
+    receiver: Received, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    work = Execution(cast("ModelCaller", None), performing(Tooling(Bare())))
+
+    async def ignore(data: Mapping[str, object]) -> None:
+        del data
+
+    with sending(receiver, monkeypatch):
+        for action in (WriteFile("a.txt", "a secret"), ReadFile("missing.txt")):
+            request = ActRequest(
+                task="t-1", workspace=str(tmp_path), role="task", action=write_action(action)
+            )
+            await work.act(request, ignore)
+    seen = receiver.spans()
+    assert not seen["execute_tool WriteFile"]["failed"]
+    assert seen["execute_tool ReadFile"]["error.type"] == "tool_error"
+    assert seen["execute_tool ReadFile"]["tale.task.id"] == "t-1"
+    assert "a secret" not in repr(receiver.requests)
