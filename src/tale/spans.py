@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -32,6 +33,7 @@ Attributes = Mapping[str, str | bool | int | float | Sequence[str] | None]
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _OFF: Final = "OTEL_SDK_DISABLED"
+_STOP_SECONDS: Final = 2.0
 _CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 # As with the SDK's own provider, there is one in a process.
@@ -90,10 +92,13 @@ def configure(process: str, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def stop() -> None:
-    """Send what is left, for some seconds at most."""
+    """Send what is left, for two seconds at most; blocks meanwhile."""
     global _tracing  # noqa: PLW0603 - see above
     if _tracing is not None:
-        _tracing.shutdown()
+        # Where nobody receives them, the SDK tries again and again, and can't be told not to.
+        last = threading.Thread(target=_tracing.shutdown, name="last-spans", daemon=True)
+        last.start()
+        last.join(_STOP_SECONDS)
         _tracing = None
         trace.span_here(None)
 

@@ -40,7 +40,6 @@ _LEAVING_SECONDS = 3
 # Longer than callers keep an unused connection (`wire.post`): else one could be closed here at the
 # moment in which a call is sent over it.
 _KEEP_ALIVE_SECONDS = 75
-_LAST_SPANS_SECONDS = 2.0
 _EX_CONFIG = 78  # sysexits.h
 
 
@@ -140,8 +139,7 @@ async def _serve(compose: Compose, port: int, settings: Settings, paths: Paths) 
             tasks.start_soon(_relay, stopping, server)
             await server.serve(sockets=[sock])
         log.info("server.stopped", name=leash.name)
-        with anyio.move_on_after(_LAST_SPANS_SECONDS, shield=True):
-            await to_thread.run_sync(spans.stop, abandon_on_cancel=True)
+        await to_thread.run_sync(spans.stop)
         tasks.cancel_scope.cancel()
 
 
