@@ -14,6 +14,7 @@ from typing import Annotated, Final
 import click
 import typer
 
+from tale.cli.completing import task_ids
 from tale.cli.connection import Connection
 from tale.cli.render import Screen
 from tale.cli.task_calls import show_task
@@ -32,7 +33,9 @@ _LINE: Final = re.compile(r"\b([Ll]ine) (\d+)")
 
 @app.command()
 def edit(
-    task: Annotated[str, typer.Argument(metavar="ID", help="The task's id.")],
+    task: Annotated[
+        str, typer.Argument(metavar="ID", help="The task's id.", autocompletion=task_ids)
+    ],
     *,
     file: Annotated[
         Path | None,

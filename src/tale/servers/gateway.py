@@ -25,6 +25,7 @@ from tale.servers.remote_memory import RemoteMemory
 from tale.servers.results import Results
 from tale.servers.runner import ServerContext, run_server
 from tale.servers.steps import RemoteWorkers
+from tale.servers.task_figures import TaskFigures
 from tale.servers.task_tools import TaskTools, view_of
 from tale.servers.transferring import Transferring
 from tale.storage.backup import keep_backed_up
@@ -54,6 +55,7 @@ from tale.tasks.records import TaskRecords
 from tale.tasks.steady_clock import SteadyClock
 from tale.tasks.store import TaskStore
 from tale.tasks.task import STEP_SECONDS, Role
+from tale.tasks.task_spans import TaskSpans
 from tale.tasks.tooling import rules_of
 from tale.tasks.transfer import Transfer
 from tale.tasks.watching import Watching
@@ -107,6 +109,11 @@ async def compose(
         hub.listen(notifier.take)
         results = Results(database)
         hub.listen(results.take)
+        figures = TaskFigures(database)
+        hub.listen(figures.take)
+        context.metrics.show(figures.figures)
+        told = TaskSpans(store.get)
+        hub.listen(told.take)
         checkpoints = CheckpointStore(paths.checkpoints)
         keeper = Checkpointing(checkpoints)
         steps = DbosJournal(paths.steps, settings.database_url)
@@ -158,6 +165,7 @@ async def compose(
         await tasks.start(keeper.run)
         await tasks.start(engine.run)
         tasks.start_soon(notifier.run)
+        tasks.start_soon(told.run)
         tasks.start_soon(_close_when, context.stopping, hub, results)
 
         async def shown(identity: str) -> TaskView:

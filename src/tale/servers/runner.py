@@ -17,9 +17,12 @@ from dataclasses import dataclass
 
 import anyio
 import uvicorn
+from anyio import to_thread
 from starlette.types import ASGIApp
 
-from tale.config import Settings, load_settings
+from tale import spans
+from tale.config import Settings
+from tale.config_layers import load_settings
 from tale.errors import PortInUse, TaleError
 from tale.paths import Paths
 from tale.servers.guard import Guard
@@ -120,6 +123,8 @@ def _event_loop_runner() -> Callable[..., None]:
 async def _serve(compose: Compose, port: int, settings: Settings, paths: Paths) -> None:
     leash = await Leash.connect()
     name_process(leash.name)
+    if trouble := spans.configure(leash.name):
+        log.warning("server.without_spans", reason=trouble)
     sock = bind(port)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     async with anyio.create_task_group() as tasks:
@@ -134,6 +139,7 @@ async def _serve(compose: Compose, port: int, settings: Settings, paths: Paths) 
             tasks.start_soon(_relay, stopping, server)
             await server.serve(sockets=[sock])
         log.info("server.stopped", name=leash.name)
+        await to_thread.run_sync(spans.stop)
         tasks.cancel_scope.cancel()
 
 

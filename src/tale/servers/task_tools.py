@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from tale.errors import TaleError
+from tale.prompts import GATEWAY_TOOLS
 from tale.servers.approving import Approving
 from tale.servers.mcp_app import McpApp, Progress
 from tale.servers.task_stream import stream_events, write_outlook, write_planning
@@ -92,9 +93,7 @@ class TaskTools:
         """Build the application that serves them."""
         app = McpApp(
             "gateway",
-            "tale works in the background, on this machine, with local language models. `submit` "
-            "a piece of work, then `show` it, with `wait`, until it is done, failed or cancelled. "
-            "One that is `waiting` needs its user's word: `approve` or `reject`.",
+            GATEWAY_TOOLS,
         )
         app.add(SUBMIT, self.submit)
         asks = Approving(self._engine, self._hub, self._watching)
