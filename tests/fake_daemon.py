@@ -355,23 +355,25 @@ class _Web(BaseHTTPRequestHandler):
     def _tool(self, body: Json) -> None:
         name, arguments = body["params"]["name"], body["params"]["arguments"]
         self.server.fake.calls.append((name, arguments))
-        said: list[Json] = []
-        try:
-            result: Json = {
-                "structuredContent": self.server.fake.tools[name](arguments, said.append)
-            }
-        except ToolError as error:
-            result = {"structuredContent": {"error": error.error}, "isError": True}
-        message: Json = {"jsonrpc": "2.0", "id": body["id"], "result": {**result, "content": []}}
-        if not said:
-            self._json(200, message)
-            return
-        send = self._stream()
-        for number, data in enumerate(said, start=1):
+        send: Callable[[str], None] | None = None
+        number = 0
+
+        def say(data: Json) -> None:
+            nonlocal send, number
+            send, number = send or self._stream(), number + 1
             params = {"progressToken": 1, "progress": number, "message": json.dumps(data)}
             note = {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
             send(f"event: message\r\ndata: {json.dumps(note)}\r\n\r\n")
-        send(f"event: message\r\ndata: {json.dumps(message)}\r\n\r\n")
+
+        try:
+            result: Json = {"structuredContent": self.server.fake.tools[name](arguments, say)}
+        except ToolError as error:
+            result = {"structuredContent": {"error": error.error}, "isError": True}
+        message: Json = {"jsonrpc": "2.0", "id": body["id"], "result": {**result, "content": []}}
+        if send is None:
+            self._json(200, message)
+        else:
+            send(f"event: message\r\ndata: {json.dumps(message)}\r\n\r\n")
 
     def _completion(self, body: Json) -> None:
         self.server.fake.completions.append(body)
