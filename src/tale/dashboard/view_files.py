@@ -1,0 +1,119 @@
+"""What the panels of checkpoints and of the log show. Pure.
+
+Above: `view`. Below: `shown`, `said`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from tale.cli.log_files import Entry
+from tale.cli.record import Record
+from tale.cli.render import clean
+from tale.cli.views import read_time
+from tale.dashboard.said import bytes_of, since
+from tale.dashboard.shown import Column, Row, Span, Table, Tone, plain, text
+
+__all__ = ["Checkpoint", "checkpoints", "log"]
+
+_STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)? ?")
+_LEVELS: Final[dict[str, Tone]] = {
+    "ERROR": "bad",
+    "CRITICAL": "bad",
+    "WARNING": "warn",
+    "DEBUG": "dim",
+}
+_WORDS: Final = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A saved state of a task's files."""
+
+    number: int
+    at: datetime | None
+    why: str
+    files: int
+    size: int
+    changes: int
+    pinned: bool
+
+    @classmethod
+    def read(cls, record: Record) -> Checkpoint:
+        """Read it from the gateway's reply."""
+        return cls(
+            record.integer("number"),
+            read_time(record, "at"),
+            record.text("why"),
+            record.integer("files"),
+            record.integer("size"),
+            record.integer("changes"),
+            record.flag("pinned"),
+        )
+
+
+def checkpoints(found: Sequence[Checkpoint] | None, now: datetime) -> Table:
+    """Show the checkpoints of the chosen task, newest first.
+
+    Args:
+        found: Them, as they come; None while they are asked for.
+        now: The present.
+    """
+    if found is None:
+        return Table(empty="Looking …")
+    return Table(
+        columns=(
+            Column("n", right=True),
+            Column("taken after", flexible=True),
+            Column(),
+            Column("files", right=True),
+            Column("changed", right=True),
+            Column("size", right=True, since=60),
+            Column("when", right=True),
+        ),
+        rows=tuple(_checkpoint_row(one, now) for one in reversed(found)),
+        title=text(f"{len(found)}", "dim") if found else (),
+        empty="This task has none yet; the first is taken before it changes a file.",
+    )
+
+
+def _checkpoint_row(one: Checkpoint, now: datetime) -> Row:
+    return Row(
+        (
+            text(one.number, "strong"),
+            text(one.why),
+            text("kept" if one.pinned else "", "accent"),
+            text(one.files),
+            text(one.changes or "", "accent"),
+            text(bytes_of(one.size), "dim"),
+            text(since(one.at, now), "dim"),
+        ),
+        key=str(one.number),
+    )
+
+
+def log(entries: Sequence[Entry]) -> Table:
+    """Show the end of the log, oldest first."""
+    return Table(
+        columns=(Column(), Column(), Column(flexible=True)),
+        rows=tuple(map(_log_row, entries)),
+        empty="Nothing was logged yet.",
+    )
+
+
+def _log_row(entry: Entry) -> Row:
+    line = clean(entry.text)
+    found = _STAMP.match(line)
+    rest = line[found.end() :] if found else line
+    level, _, after = rest.partition(" ")
+    if level in _WORDS:
+        rest = after
+    tone = _LEVELS.get(level, "plain")
+    said = plain(rest) if found else f"  {plain(rest)}"
+    return Row(
+        (text(found[1] if found else "", "dim"), text(entry.server, "dim"), (Span(said, tone),))
+    )
