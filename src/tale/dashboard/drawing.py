@@ -22,7 +22,7 @@ _GAP: Final = 2
 _LEAST_FLEXIBLE: Final = 8
 _HEIGHTS: Final = "▁▂▃▄▅▆▇█"
 _BAR_CELLS: Final = (6, 24)
-_SPARK_CELLS: Final = (8, 32)
+_SPARK_CELLS: Final = (8, 24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ def draw(table: Table, width: int) -> Drawn:
         width: Cells that a line may take, and is filled up to.
     """
     if not table.rows:
-        lines = wrapped(table.empty, width) if table.empty else []
-        return Drawn(None, tuple((Span(line, "dim"),) for line in lines), ("",) * len(lines))
+        said = _note(Note(table.empty, "dim"), width) if table.empty else []
+        return Drawn(None, tuple(said), ("",) * len(said))
     shown = [at for at, column in enumerate(table.columns) if width >= column.since]
     columns = [table.columns[at] for at in shown]
     rows = [row for row in table.rows if isinstance(row, Row)]
@@ -128,16 +128,16 @@ def wrapped(words: str, width: int, most: int | None = None) -> list[str]:
         most: Lines to give; what is left over then shows in the last one, as an ellipsis.
     """
     lines: list[str] = []
-    line = ""
+    line: str | None = None
     for word in words.split(" "):
-        if line and cell_len(line) + 1 + cell_len(word) > width:
+        if line is not None and cell_len(line) + 1 + cell_len(word) > width:
             lines.append(line)
-            line = ""
-        line = f"{line} {word}" if line else word
+            line = None
+        line = word if line is None else f"{line} {word}"
         if cell_len(line) > max(1, width):
             *full, line = chop_cells(line, max(1, width))
             lines += full
-    lines.append(line)
+    lines.append(line or "")
     if most is not None and len(lines) > most:
         rest = " ".join(lines[most - 1 :])
         lines = [*lines[: most - 1], "".join(s.text for s in clipped((Span(rest),), width))]
@@ -151,15 +151,15 @@ def _title(column: Column) -> Line:
 def _drawn(cell: Cell, width: int) -> Line:
     """Give a cell as text."""
     if isinstance(cell, Bar):
-        return _bar(cell, _between(_BAR_CELLS, width // 5))
+        return _bar(cell, _between(_BAR_CELLS, width // 7))
     if isinstance(cell, Spark):
-        return _spark(cell, _between(_SPARK_CELLS, width // 5))
+        return _spark(cell, _between(_SPARK_CELLS, width // 9))
     return cell
 
 
 def _bar(bar: Bar, cells: int) -> Line:
     filled = min(cells, max(0, round(bar.percent * cells / 100)))
-    spans = (Span("━" * filled, bar.tone), Span("─" * (cells - filled), "dim"))
+    spans = (Span("━" * filled, bar.tone), Span("─" * (cells - filled), "faint"))
     return tuple(span for span in spans if span.text)
 
 

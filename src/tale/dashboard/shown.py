@@ -22,12 +22,13 @@ __all__ = [
     "Spark",
     "Table",
     "Tone",
+    "as_it_is",
     "plain",
     "text",
 ]
 
-Tone = Literal["plain", "strong", "dim", "good", "warn", "bad", "accent"]
-"""What a piece of text means; the theme says how that looks."""
+Tone = Literal["plain", "strong", "dim", "faint", "good", "warn", "bad", "accent"]
+"""What a piece of text means; the theme says how that looks. Faint is for rules, not for words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,11 @@ def text(words: object, tone: Tone = "plain") -> tuple[Span, ...]:
     """Make a cell of one tone; of nothing, an empty one."""
     said = plain(str(words)) if words is not None else ""
     return (Span(said, tone),) if said else ()
+
+
+def as_it_is(line: str) -> str:
+    """Keep the spaces of a line, which draw a tree or are code, and only what shows itself."""
+    return "".join(filter(str.isprintable, line.expandtabs(4)))
 
 
 def plain(words: str) -> str:

@@ -112,9 +112,7 @@ def view(state: State, now: datetime) -> View:
     panels: dict[Panel, Table] = {
         "tasks": view_tasks.task_list(seen.tasks, now) if seen else _nothing(state),
         "task": view_tasks.one_task(state.task),
-        "checkpoints": view_files.checkpoints(state.checkpoints, now)
-        if state.task
-        else Table(empty="No task is chosen."),
+        "checkpoints": _checkpoints(state, now),
         "models": view_machine.models(seen.models, seen.machine, seen.history)
         if seen
         else _nothing(state),
@@ -125,6 +123,14 @@ def view(state: State, now: datetime) -> View:
         "log": view_files.log(state.log),
     }
     return View(_header(state, now, stale=stale), panels)
+
+
+def _checkpoints(state: State, now: datetime) -> Table:
+    if state.task is None:
+        return Table(empty="No task is chosen.")
+    if state.checkpoints is None and state.link != "live":
+        return Table(empty="Not known; the gateway is waited for.")
+    return view_files.checkpoints(state.checkpoints, now)
 
 
 def _nothing(state: State) -> Table:

@@ -21,6 +21,7 @@ from tale.dashboard.shown import Column, Row, Span, Table, Tone, plain, text
 __all__ = ["Checkpoint", "checkpoints", "log"]
 
 _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)? ?")
+_LOGGER: Final = re.compile(r"^tale\S* ")
 _LEVELS: Final[dict[str, Tone]] = {
     "ERROR": "bad",
     "CRITICAL": "bad",
@@ -111,7 +112,8 @@ def _log_row(entry: Entry) -> Row:
     rest = line[found.end() :] if found else line
     level, _, after = rest.partition(" ")
     if level in _WORDS:
-        rest = after
+        # What logged it is mostly the server, which stands before it.
+        rest = _LOGGER.sub("", after)
     tone = _LEVELS.get(level, "plain")
     said = plain(rest) if found else f"  {plain(rest)}"
     return Row(

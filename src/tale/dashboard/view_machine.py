@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from tale.cli.render import plural
 from tale.dashboard.said import bytes_of, clock, milliseconds, speed_of, tone_of
-from tale.dashboard.shown import Cell, Column, Note, Row, Span, Spark, Table, plain, text
+from tale.dashboard.shown import Cell, Column, Note, Row, Span, Spark, Table, Tone, plain, text
 
 if TYPE_CHECKING:
     from tale.wire.overview_contracts import (
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["models", "servers", "state_of"]
 
 _DOES: Final = {"ux": "talks", "task": "works", None: "further"}
-_MEGABYTE: Final = 1 << 20
-_TELLING_CPU: Final = 1.0
 
 
 def models(found: Sequence[ModelView], machine: MachineView, history: HistoryView) -> Table:
@@ -85,9 +83,8 @@ def _model_notes(found: Sequence[ModelView]) -> Iterator[Note]:
     for model in found:
         if model.state != "ready" and (why := plain(model.detail or model.last_error)):
             yield Note(f"{plain(model.name)}: {why}", "warn", 2)
-    switched = [line for model in found if (line := _switching(model))]
-    if switched:
-        yield Note(f"Changing models costs {'; '.join(switched)}.", "dim", 2)
+    if said := _switching(found):
+        yield Note(said, "dim", 2)
     counted = [
         f"{plain(model.name)} {', '.join(said)}"
         for model in found
@@ -103,14 +100,19 @@ def _model_notes(found: Sequence[ModelView]) -> Iterator[Note]:
         yield Note("; ".join(counted).replace("recoverys", "recoveries"), "dim", 2)
 
 
-def _switching(model: ModelView) -> str:
-    """Say what it costs one of the resident models that the other was asked before."""
-    seen = model.switching
-    if seen is None or seen.switched_ms is None or seen.same_ms is None:
+def _switching(found: Sequence[ModelView]) -> str:
+    """Say what it costs a resident model, at most, that the other was asked before."""
+    seen = [model.switching for model in found if model.switching is not None]
+    costs = [
+        one.switched_ms - one.same_ms
+        for one in seen
+        if one.switched_ms is not None and one.same_ms is not None
+    ]
+    if not costs:
         return ""
-    cost = max(0.0, seen.switched_ms - seen.same_ms)
-    reload = f" (loading it: {milliseconds(seen.reload_ms)})" if seen.reload_ms else ""
-    return f"{plain(model.name)} {milliseconds(cost)}{reload}"
+    reloads = [one.reload_ms for one in seen if one.reload_ms is not None]
+    reload = f"; loading one anew would take {milliseconds(max(reloads))}" if reloads else ""
+    return f"Changing models costs {milliseconds(max(0.0, *costs))}{reload}."
 
 
 def servers(found: Sequence[ServerView], now: datetime) -> Table:
@@ -147,8 +149,8 @@ def _servers_title(found: Sequence[ServerView]) -> tuple[Span, ...]:
         return ()
     said = f"{ready} ready" if ready == len(found) else f"{ready} of {len(found)} ready"
     taken = sum(server.rss or 0 for server in found)
-    more = f", {bytes_of(taken)}" if taken else ""
-    return (Span(said, "dim" if ready == len(found) else "warn"), *text(more, "dim"))
+    tone: Tone = "dim" if ready == len(found) else "warn"
+    return (Span(said, tone), *text(bytes_of(taken or None), "dim"))
 
 
 def _server_row(server: ServerView, now: datetime) -> Row:

@@ -7,13 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from tale.cli.plan_view import plan_block
 from tale.cli.progress_lines import left_text
 from tale.cli.render import plural
 from tale.cli.views import Eta
 from tale.dashboard.said import TASK_MARKS, clock, count_of, since
-from tale.dashboard.shown import Bar, Cell, Column, Note, Row, Span, Table, Tone, plain, text
+from tale.dashboard.shown import (
+    Bar,
+    Cell,
+    Column,
+    Note,
+    Row,
+    Span,
+    Table,
+    Tone,
+    as_it_is,
+    plain,
+    text,
+)
 from tale.tasks.tree import branches
 
 if TYPE_CHECKING:
@@ -27,6 +41,9 @@ _MOVING: Final = {"running", "waiting", "paused"}
 _ORDER: Final = ("waiting", "running", "paused", "queued")
 """What needs a person comes first, then what moves; what has ended comes last."""
 _ANSWER_LINES: Final = 40
+_PROPOSAL_LINES: Final = 60
+_PLAN_COLUMNS: Final = 76
+"""As wide as a plan is drawn: what there is in a window of 80."""
 _TEXT_LINES: Final = 2
 
 
@@ -48,10 +65,10 @@ def task_list(tasks: Sequence[TaskView], now: datetime) -> Table:
         columns=(
             Column(),
             Column(flexible=True),
-            Column(since=70),
+            Column(since=64),
             Column(right=True),
             Column(right=True),
-            Column(right=True, since=70),
+            Column(right=True, since=100),
         ),
         rows=tuple(_task_row(task, now) for task in in_order(tasks)),
         title=tuple(_counts(tasks)),
@@ -125,7 +142,7 @@ def one_task(task: TaskView | None) -> Table:
             after.append(Note(f"It runs: {plain(task.progress.tool)}", "dim", 2))
     if task.state == "waiting" and task.progress:
         asks = plain(task.progress.question) or "Something is to be decided."
-        before.append(Note(f"It asks: {asks}", "warn", 4))
+        before += [Note(f"It asks: {asks}", "warn", 4), *_proposal(task)]
     after += _outcome(task)
     return Table(
         columns=(
@@ -139,6 +156,27 @@ def one_task(task: TaskView | None) -> Table:
         rows=(*before, *([Note("")] if parts else ()), *_part_rows(parts), *after),
         title=text(task.id, "dim"),
     )
+
+
+def _proposal(task: TaskView) -> Iterator[Note]:
+    """Show what a yes would be to."""
+    lines: Sequence[str] = ()
+    if task.plan:
+        seconds = task.planning[-1].seconds if task.planning else {}
+        lines = _drawn(task.plan, tuple(seconds.items()))
+    elif task.detail:
+        lines = task.detail.splitlines()
+    if lines:
+        yield Note("")
+        yield from (Note(as_it_is(line)) for line in lines[:_PROPOSAL_LINES])
+    if len(lines) > _PROPOSAL_LINES:
+        yield Note("… `a` shows all of it.", "dim")
+
+
+@lru_cache(8)
+def _drawn(plan: str, seconds: tuple[tuple[str, float], ...]) -> tuple[str, ...]:
+    """Draw a plan; it is read once, not each second."""
+    return tuple(plan_block(plan, dict(seconds), columns=_PLAN_COLUMNS).splitlines())
 
 
 def _how_it_stands(task: TaskView) -> str:
@@ -167,13 +205,12 @@ def _part_rows(parts: Sequence[PartView]) -> Iterator[Row]:
         if part.state == "waiting":
             mark, tone = "·", "dim"
         quiet = part.state in {"waiting", "dropped"}
-        begun = part.state != "waiting"
         name = plain(part.title or part.id)
         yield Row(
             (
                 text(mark, tone),
                 _tree_cell(branch.first, name, "dim" if quiet else "plain"),
-                Bar(part.percent, tone) if begun and part.state != "dropped" else (),
+                Bar(part.percent, tone) if part.state == "running" else (),
                 text(f"{part.percent} %") if part.state == "running" else (),
                 _part_time(part),
                 _checked(part),
@@ -219,12 +256,6 @@ def _outcome(task: TaskView) -> Iterator[Note]:
     if task.answer:
         yield Note("")
         lines = task.answer.strip("\n").splitlines()
-        yield from (Note(_indented(line)) for line in lines[:_ANSWER_LINES])
+        yield from (Note(as_it_is(line)) for line in lines[:_ANSWER_LINES])
         if len(lines) > _ANSWER_LINES:
             yield Note(f"… `tale show {task.id}` has all of it.", "dim")
-
-
-def _indented(line: str) -> str:
-    """Keep what a line of an answer is moved in by: it may be code."""
-    depth = len(line) - len(line.lstrip())
-    return " " * min(depth, 24) + plain(line)

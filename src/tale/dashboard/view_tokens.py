@@ -28,15 +28,15 @@ def tokens(found: TokensView | None, now: datetime) -> Table:
     spent, saved = by_the_hour(found.trend, now)
     return Table(
         columns=(
-            Column(flexible=True),
+            Column("model", flexible=True),
             Column("requests", right=True),
             Column("in", right=True),
             Column("cached", right=True),
             Column("out", right=True),
         ),
         rows=(
-            *_saving(found),
             *map(_model_row, found.models),
+            *_saving(found),
             *_day(spent, saved),
         ),
         title=text(f"{count_of(found.prompt + found.completion)} in all", "dim"),
@@ -72,7 +72,7 @@ def _saving(found: TokensView) -> tuple[Note, ...]:
         said.append(Note(f"The large model computed {share} % {less}.", "dim", 2))
     if found.failed:
         said.append(Note(f"{plural(found.failed, 'request')} failed.", "warn"))
-    return tuple(said)
+    return (Note(""), *said) if said else ()
 
 
 def _model_row(model: ModelTokens) -> Row:
