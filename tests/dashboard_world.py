@@ -383,12 +383,16 @@ class Script:
     """A source that tells what a test has it tell."""
 
     def __init__(self, *updates: Update) -> None:
-        self._updates: queue.Queue[Update | None] = queue.Queue()
+        self._updates: queue.Queue[Update] = queue.Queue()
         for update in updates:
             self.tell(update)
 
     def tell(self, update: Update) -> None:
         self._updates.put(update)
+
+    def left(self) -> int:
+        """How many of them nobody has taken yet."""
+        return self._updates.unfinished_tasks
 
     def updates(self, stop: threading.Event) -> Iterator[Update]:
         while not stop.is_set():
@@ -396,8 +400,8 @@ class Script:
                 update = self._updates.get(timeout=0.05)
             except queue.Empty:
                 continue
-            if update is not None:
-                yield update
+            yield update
+            self._updates.task_done()
 
 
 class Recorded:

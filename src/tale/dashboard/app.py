@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import ClassVar, Final
+from typing import Final
 
 from textual.app import App, ComposeResult, SystemCommand
-from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.message import Message
 from textual.screen import Screen
@@ -24,6 +23,7 @@ from textual.widgets import Footer
 
 from tale.dashboard.actions import Actions
 from tale.dashboard.doing import Doing
+from tale.dashboard.keys import BINDINGS, ENTER, POSSIBLE
 from tale.dashboard.lines import OneLine, TableLines
 from tale.dashboard.logs import Logs
 from tale.dashboard.panel import PanelBox
@@ -39,13 +39,6 @@ _AGE_SECONDS: Final = 20.0
 """Between two looks at the clock where nothing happens: what is shown is in minutes."""
 _ON_THE_RIGHT: Final = {"models", "servers", "tokens"}
 _NAMES: Final[list[Panel]] = list(PANELS)
-_POSSIBLE: Final = {
-    "answer": {"waiting"},
-    "pause": {"queued", "running", "waiting"},
-    "resume": {"paused"},
-    "cancel": {"queued", "running", "waiting", "paused"},
-}
-"""In which states of the chosen task it can be done."""
 
 
 def _now() -> datetime:
@@ -58,25 +51,9 @@ class Dashboard(App[None]):
     CSS_PATH = "dashboard.tcss"
     TITLE = "tale"
     ENABLE_COMMAND_PALETTE = True
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
-        (0, "-narrow"),
-        (120, "-wide"),
-    ]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-low"), (34, "-high")]
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "start", "Start tale"),
-        Binding("a", "answer", "Answer"),
-        Binding("p", "pause", "Pause"),
-        Binding("r", "resume", "Resume"),
-        Binding("c", "cancel", "Cancel"),
-        Binding("enter", "open_chosen", "Open"),
-        Binding("t", "other_theme", "Light or dark", show=False),
-        Binding("right,right_square_bracket", "next_panel(1)", "Next panel", show=False),
-        Binding("left,left_square_bracket", "next_panel(-1)", "Panel before", show=False),
-        *(Binding(str(n), f"panel('{p}')", PANELS[p], show=False) for n, p in enumerate(_NAMES, 1)),
-        Binding("question_mark", "help", "Help"),
-        Binding("q", "quit", "Quit"),
-    ]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012 - Textual's form
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-high")]  # noqa: RUF012
+    BINDINGS = BINDINGS
 
     class Arrived(Message):
         """The source told something."""
@@ -188,7 +165,9 @@ class Dashboard(App[None]):
         chosen = self.state.task
         for panel, box in self._boxes.items():
             box.show(shown.panels[panel], chosen.id if panel == "tasks" and chosen else None)
-        offered = (self.state.link, chosen and (chosen.id, chosen.state), self._focused_panel())
+        panel = self._focused_panel()
+        key = self._boxes[panel].lines.key if panel else ""
+        offered = (self.state.link, chosen and (chosen.id, chosen.state), panel, bool(key))
         if offered != self._offered:
             self._offered = offered
             self.refresh_bindings()
@@ -287,9 +266,9 @@ class Dashboard(App[None]):
             return True
         if action == "start":
             return self.state.link == "stopped"
-        if action == "open_chosen":
-            return self._focused_panel() in {"tasks", "checkpoints", "servers"}
-        if (states := _POSSIBLE.get(action)) is None:
+        if panel := ENTER.get(action):
+            return self._focused_panel() == panel and bool(self._boxes[panel].lines.key)
+        if (states := POSSIBLE.get(action)) is None:
             return True
         task = self.state.task
         return task is not None and self.state.link == "live" and task.state in states
@@ -318,16 +297,18 @@ class Dashboard(App[None]):
         if (task := self.state.task) is not None:
             self.doing.cancel(task)
 
-    def action_open_chosen(self) -> None:
-        """Look closer at a task, restore a checkpoint, restart a server."""
-        panel = self._focused_panel()
-        key = self._boxes[panel].lines.key if panel else ""
-        if panel == "tasks":
-            self.action_panel("task")
-        elif panel == "checkpoints" and key and (task := self.state.task) is not None:
-            self.doing.restore(task, int(key))
-        elif panel == "servers" and key:
-            self.doing.restart(key)
+    def action_look(self) -> None:
+        """Look closer at the chosen task."""
+        self.action_panel("task")
+
+    def action_restore(self) -> None:
+        """Bring the chosen task's files back to the chosen checkpoint."""
+        if (task := self.state.task) is not None:
+            self.doing.restore(task, int(self._boxes["checkpoints"].lines.key))
+
+    def action_restart(self) -> None:
+        """Restart the chosen server."""
+        self.doing.restart(self._boxes["servers"].lines.key)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Give the commands of the palette: what can be done now, and where one can go."""

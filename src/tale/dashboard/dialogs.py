@@ -25,8 +25,10 @@ from tale.dashboard.shown import Column, Note, Row, Span, Table, as_it_is, plain
 
 __all__ = ["Answer", "ApprovalDialog", "ConfirmDialog", "Dialog", "HelpDialog", "question_of"]
 
-_COLUMNS: Final = 76
-"""How wide a plan is drawn: what the box has in a window of 80."""
+_BOX: Final = 100
+"""Columns of a box, as the style sheet has it: this many, or nine tenths of the window."""
+_FRAME: Final = 8
+"""Of those, what its border, its padding and a scroll bar take."""
 _MOST_LINES: Final = 400
 _PERMISSION: Final = "May it "
 """How `tasks.leave` begins what is answered by yes or no; all else is a question of the model's."""
@@ -125,25 +127,26 @@ class _Asked:
     plan: bool
 
 
-def question_of(task: Task) -> _Asked:
-    """Say what a waiting task asks, as `show` gives it."""
-    detail = task.record.text("detail")
+def question_of(task: Task, columns: int) -> _Asked:
+    """Say what a waiting task asks, as `show` gives it, in a window of so many columns."""
     asks = task.progress.question if task.progress else ""
     rows: list[Note] = [Note(plain(asks) or "Something is to be decided.", "strong")]
     planning = task.planning[-1] if task.planning else Planning()
     below: list[str] = []
     if task.plan:
-        drawn = plan_block(task.plan, planning.seconds, columns=_COLUMNS)
+        drawn = plan_block(
+            task.plan, planning.seconds, columns=min(_BOX, columns * 9 // 10) - _FRAME
+        )
         below = [*drawn.splitlines(), *rests_on(planning)]
         rows += [Note(f"Changed: {plain(change)}", "warn") for change in planning.changes]
-    elif detail:
-        below = clean(detail).splitlines()
+    elif task.detail:
+        below = clean(task.detail).splitlines()
     if below:
         rows.append(Note(""))
         rows += [Note(as_it_is(line)) for line in below[:_MOST_LINES]]
     if len(below) > _MOST_LINES:
         rows.append(Note(f"… and {len(below) - _MOST_LINES} more lines", "dim"))
-    words = not task.plan and not detail and not asks.startswith(_PERMISSION)
+    words = not task.plan and not task.detail and not asks.startswith(_PERMISSION)
     return _Asked(Table(rows=tuple(rows)), words, bool(task.plan))
 
 
@@ -156,10 +159,16 @@ class ApprovalDialog(Dialog):
         Binding("e", "edit", "Edit", show=False),
     ]
 
-    def __init__(self, task: Task) -> None:
-        """Make one of a task as `show` gives it."""
-        asked = question_of(task)
+    def __init__(self, task: Task, columns: int) -> None:
+        """Make one.
+
+        Args:
+            task: The task as `show` gives it.
+            columns: How wide the window is.
+        """
+        asked = question_of(task, columns)
         super().__init__(f"{task.id} asks", asked.table)
+        self.add_class("-asks")
         self._words, self._plan = asked.words, asked.plan
         self._input = Input(id="words")
 
@@ -226,13 +235,13 @@ _HELP: Final[tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = (
             ("1 … 7", "go to a panel"),
             ("Tab, ← →", "go to the next one"),
             ("↑ ↓, PgUp PgDn", "choose, or scroll"),
-            ("Enter", "open a task, restore a checkpoint, restart a server"),
+            ("Enter", "open, restore or restart what is chosen"),
         ),
     ),
     (
         "The chosen task",
         (
-            ("a", "answer what it asks: its plan, a permission, a question"),
+            ("a", "answer what it asks"),
             ("p", "pause it; what it has done stays done"),
             ("r", "resume it"),
             ("c", "cancel it for good"),

@@ -102,7 +102,7 @@ class Doing:
         if task.state != "waiting":
             self._tell(f"It asks nothing any more: {task.state}.")
             return
-        said = cast("Answer | None", await self._ask(ApprovalDialog(task)))
+        said = cast("Answer | None", await self._ask(ApprovalDialog(task, self._app.size.width)))
         if said is None:
             return
         verdict, words = said

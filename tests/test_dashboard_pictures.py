@@ -1,0 +1,153 @@
+"""What the dashboard looks like: whole screens as text, and whether every word can be read.
+
+A picture that is meant to change is written anew with `UPDATE_PICTURES=1 pytest` and looked at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+import pytest
+from rich.color import Color, ColorSystem
+from rich.segment import Segment
+from textual.geometry import Size
+
+from dashboard_world import NOW, Recorded, Script, Written, busy, failing, overview
+from tale.dashboard.app import Dashboard
+from tale.dashboard.lines import TableLines
+from tale.dashboard.source import Live, Stopped, Update
+
+pytestmark = pytest.mark.anyio
+
+PICTURES = Path(__file__).parent / "pictures"
+SIZES = ((80, 24), (200, 50))
+SCENES: dict[str, tuple[Update, tuple[str, ...]]] = {
+    "busy": (Live(busy()), ("down",)),
+    "failing": (Live(failing()), ("5",)),
+    "empty": (Live(overview()), ("6",)),
+    "stopped": (Stopped(), ()),
+    "asking": (Live(busy()), ("a",)),
+    "restoring": (Live(busy()), ("3", "enter")),
+    "help": (Live(busy()), ("question_mark",)),
+}
+_DRAWN = set("─━│├└╭╮╰╯▁▂▃▄▅▆▇█▔▊▎ ")
+"""What is drawn, not read."""
+
+
+async def screen_of(
+    scene: str, size: tuple[int, int], *, light: bool = False
+) -> list[list[Segment]]:
+    """Give the lines of a screen, once all of it has come."""
+    update, keys = SCENES[scene]
+    app = Dashboard(Script(update), Recorded(), Written(), light=light, now=lambda: NOW)
+    async with app.run_test(size=size) as pilot:
+        while app.state.link == "opening":
+            await pilot.pause(0.01)
+        await pilot.pause()
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause()
+            if key in {"3", "down"}:
+                await _checkpoints(app, pilot.pause)
+        if keys and keys[-1] in {"a", "enter", "question_mark"}:
+            while len(app.screen_stack) < 2:
+                await pilot.pause(0.01)
+        await _checkpoints(app, pilot.pause)
+        await pilot.pause()
+        shown = app.screen._compositor.render_strips(Size(*size))
+        return [list(strip) for strip in shown]
+
+
+async def _checkpoints(app: Dashboard, pause: object) -> None:
+    """Wait until the chosen task's are there, where they are seen."""
+    lines = app.screen_stack[0].query_one("#checkpoints-lines", TableLines)
+    assert callable(pause)
+    with anyio.fail_after(20):
+        while lines.region.height and lines.text == "Looking …":
+            await pause(0.01)
+
+
+def text_of(screen: Sequence[Sequence[Segment]]) -> str:
+    return "".join("".join(s.text for s in line).rstrip() + "\n" for line in screen)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("scene", SCENES)
+async def test_a_screen_is_as_it_was_looked_at(scene: str, size: tuple[int, int]) -> None:
+    columns, rows = size
+    drawn = text_of(await screen_of(scene, size))
+    file = PICTURES / f"dashboard-{scene}-{columns}x{rows}.txt"
+    if os.environ.get("UPDATE_PICTURES"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(drawn, encoding="utf-8")
+    assert drawn == file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("light", [False, True], ids=["dark", "light"])
+@pytest.mark.parametrize("scene", ["busy", "failing", "help"])
+async def test_every_word_stands_out_from_its_ground(scene: str, light: bool) -> None:
+    screen = await screen_of(scene, (200, 50), light=light)
+    for line in screen:
+        for segment in line:
+            if set(segment.text) <= _DRAWN:
+                continue
+            style = segment.style
+            assert style is not None
+            assert style.color is not None
+            assert style.bgcolor is not None
+            # Behind a dialog all is dimmed on purpose.
+            if scene == "help" and segment.text.strip() not in {"Look", "go to a panel"}:
+                continue
+            assert _contrast(style.color, style.bgcolor) >= 4.5, segment
+            few = [c.downgrade(ColorSystem.EIGHT_BIT) for c in (style.color, style.bgcolor)]
+            assert _contrast(*few) >= 4.0, segment
+
+
+def _contrast(one: Color, other: Color) -> float:
+    """How much two colours differ, from 1 to 21 (WCAG 2.2; from 4.5 on text is easily read)."""
+    bright, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def _luminance(color: Color) -> float:
+    red, green, blue = (_linear(part / 255) for part in color.get_truecolor())
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _linear(part: float) -> float:
+    return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+
+
+async def test_the_screen_is_painted_anew_only_where_something_has_changed() -> None:
+        source = Script(Live(busy()))
+    app = Dashboard(source, Recorded(), Written(), now=lambda: NOW)
+    async with app.run_test(size=(200, 50)) as pilot:
+        while app.state.link == "opening":
+            await pilot.pause(0.01)
+        await _checkpoints(app, pilot.pause)
+        await pilot.pause()
+        painted: list[TableLines] = []
+        for lines in app.query(TableLines):
+            original = lines.refresh
+
+            def refresh(
+                *regions: object,
+                lines: TableLines = lines,
+                original: object = original,
+                **how: object,
+            ) -> TableLines:
+                painted.append(lines)
+                assert callable(original)
+                original(*regions, **how)
+                return lines
+
+            lines.refresh = refresh  # pyright: ignore[reportAttributeAccessIssue]
+        app._show()
+        source.tell(Live(busy()))
+        while source.left():
+            await pilot.pause(0.01)
+        await pilot.pause()
+        assert painted == []
