@@ -39,15 +39,15 @@ def dashboard(
     `?` in it shows its keys; q leaves it, and tale runs on.
     """
     screen = Screen.detect()
+    if web:
+        from tale.cli.dashboard_web import open_in_browser  # noqa: PLC0415 - seldom needed
+
+        open_in_browser(Connection.open(screen), screen, as_json=as_json)
+        return
     if as_json:
         connection = Connection.running()
         url = f"{connection.url_of('gateway')}/api/overview"
         screen.json(request_json("GET", url, token=connection.runtime().token).raw)
-        return
-    if web:
-        from tale.cli.dashboard_web import open_in_browser  # noqa: PLC0415 - seldom needed
-
-        open_in_browser(Connection.open(screen), screen)
         return
     if not (screen.out_is_terminal and sys.stdin.isatty()):
         raise NoTerminal(
