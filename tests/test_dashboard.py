@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import anyio
@@ -93,6 +93,12 @@ async def desk(*updates: Update, size: tuple[int, int] = (80, 24)) -> AsyncGener
         await made.until(lambda: not made.source.left())
         await pilot.pause()
         yield made
+
+
+async def _run_to_its_end(app: Dashboard) -> None:
+    async with app.run_test() as pilot:
+        while app.is_running:
+            await pilot.pause(0.01)
 
 
 class TestKeys:
@@ -331,6 +337,16 @@ class TestTroubles:
             one.log.entries += (Entry("gateway", "the last"),)
             await one.until(lambda: "the last" in one.panel("log"))
             assert lines.scroll_offset.y == 0
+
+    async def test_a_source_that_breaks_is_no_screen_that_stands_still(self) -> None:
+        class Broken(Script):
+            def updates(self, stop: threading.Event) -> Iterator[Update]:
+                yield Stopped()
+                raise RuntimeError("a defect")
+
+        app = Dashboard(Broken(), Recorded(), Written(), now=lambda: NOW)
+        with pytest.raises(RuntimeError, match="a defect"):
+            await _run_to_its_end(app)
 
     async def test_it_ends_while_a_call_is_under_way(self) -> None:
         never = threading.Event()

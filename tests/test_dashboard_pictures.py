@@ -6,7 +6,9 @@ A picture that is meant to change is written anew with `UPDATE_PICTURES=1 pytest
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -14,6 +16,7 @@ import pytest
 from rich.color import Color, ColorSystem
 from rich.segment import Segment
 from textual.geometry import Size
+from textual.pilot import Pilot
 
 from dashboard_world import NOW, Recorded, Script, Written, busy, failing, overview
 from tale.dashboard.app import Dashboard
@@ -24,6 +27,7 @@ from tale.dashboard.source import Live, Stopped, Update
 pytestmark = pytest.mark.anyio
 
 PICTURES = Path(__file__).parent / "pictures"
+DOCUMENTED = Path(__file__).parents[1] / "docs" / "pictures"
 SIZES = ((80, 24), (200, 50))
 SCENES: dict[str, tuple[Update, tuple[str, ...]]] = {
     "busy": (Live(busy()), ("down",)),
@@ -33,42 +37,52 @@ SCENES: dict[str, tuple[Update, tuple[str, ...]]] = {
     "asking": (Live(busy()), ("a",)),
     "restoring": (Live(busy()), ("3", "enter")),
     "help": (Live(busy()), ("question_mark",)),
+    "shown": (Live(busy(tasks=busy().tasks[:-1])), ("down",)),
+    "shown-asking": (Live(busy(tasks=busy().tasks[:-1])), ("a",)),
 }
+_OPENING = {"a", "enter", "question_mark"}
+"""Keys that open a dialog."""
 _DRAWN = set("─━│├└╭╮╰╯▁▂▃▄▅▆▇█▔▊▎ ")
 """What is drawn, not read."""
 
 
-async def screen_of(
+@asynccontextmanager
+async def scene_of(
     scene: str, size: tuple[int, int], *, light: bool = False
-) -> list[list[Segment]]:
-    """Give the lines of a screen, once all of it has come."""
+) -> AsyncGenerator[Dashboard]:
+    """Give a dashboard once all of a scene is on its screen."""
     update, keys = SCENES[scene]
     app = Dashboard(Script(update), Recorded(), Written(), light=light, now=lambda: NOW)
     async with app.run_test(size=size) as pilot:
         while app.state.link == "opening":
             await pilot.pause(0.01)
         await pilot.pause()
+        await _checkpoints(app, pilot)
         for key in keys:
             await pilot.press(key)
             await pilot.pause()
-            if key in {"3", "down"}:
-                await _checkpoints(app, pilot.pause)
-        if keys and keys[-1] in {"a", "enter", "question_mark"}:
-            while len(app.screen_stack) < 2:
-                await pilot.pause(0.01)
-        await _checkpoints(app, pilot.pause)
+            await _checkpoints(app, pilot)
+        while keys and keys[-1] in _OPENING and len(app.screen_stack) < 2:
+            await pilot.pause(0.01)
         await pilot.pause()
+        yield app
+
+
+async def screen_of(
+    scene: str, size: tuple[int, int], *, light: bool = False
+) -> list[list[Segment]]:
+    """Give the lines of a screen."""
+    async with scene_of(scene, size, light=light) as app:
         shown = app.screen._compositor.render_strips(Size(*size))
         return [list(strip) for strip in shown]
 
 
-async def _checkpoints(app: Dashboard, pause: object) -> None:
+async def _checkpoints(app: Dashboard, pilot: Pilot[None]) -> None:
     """Wait until the chosen task's are there, where they are seen."""
     lines = app.screen_stack[0].query_one("#checkpoints-lines", TableLines)
-    assert callable(pause)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while lines.region.height and lines.text == "Looking …":
-            await pause(0.01)
+            await pilot.pause(0.01)
 
 
 def text_of(screen: Sequence[Sequence[Segment]]) -> str:
@@ -76,11 +90,33 @@ def text_of(screen: Sequence[Sequence[Segment]]) -> str:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize("scene", [scene for scene in SCENES if "shown" not in scene])
 async def test_a_screen_is_as_it_was_looked_at(scene: str, size: tuple[int, int]) -> None:
     columns, rows = size
     drawn = text_of(await screen_of(scene, size))
-    file = PICTURES / f"dashboard-{scene}-{columns}x{rows}.txt"
+    _compare(drawn, PICTURES / f"dashboard-{scene}-{columns}x{rows}.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "scene", "size", "light"),
+    [
+        ("dashboard", "shown", (150, 42), False),
+        ("dashboard-asking", "shown-asking", (80, 24), True),
+    ],
+)
+async def test_the_documentation_shows_it_as_it_is(
+    name: str, scene: str, size: tuple[int, int], light: bool
+) -> None:
+    async with scene_of(scene, size, light=light) as app:
+        drawn = app.export_screenshot(title="tale dashboard", simplify=True)
+    # A page that is read offline fetches no fonts, and the same picture is the same file.
+    drawn = re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
+    drawn = re.sub(r"terminal-\d+", "terminal", drawn)
+    drawn = "".join(f"{line.rstrip()}\n" for line in drawn.splitlines())
+    _compare(drawn, DOCUMENTED / f"{name}.svg")
+
+
+def _compare(drawn: str, file: Path) -> None:
     if os.environ.get("UPDATE_PICTURES"):
         file.parent.mkdir(exist_ok=True)
         file.write_text(drawn, encoding="utf-8")
@@ -127,7 +163,7 @@ async def test_the_screen_is_painted_anew_only_where_something_has_changed() -> 
     async with app.run_test(size=(200, 50)) as pilot:
         while app.state.link == "opening":
             await pilot.pause(0.01)
-        await _checkpoints(app, pilot.pause)
+        await _checkpoints(app, pilot)
         await pilot.pause()
 
         def painted() -> dict[str, int]:

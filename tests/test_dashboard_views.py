@@ -249,7 +249,7 @@ class TestHeader:
             (State(), "Looking for the daemon"),
             (State(link="stopped"), "tale is not running. Press s to start it."),
             (State(link="starting"), "tale is starting"),
-            (State(link="away", why="It is full."), "it is waited for. It is full."),
+            (State(link="away", why="It is full."), "It is full."),
             (State(link="live"), "first figures"),
         ],
     )

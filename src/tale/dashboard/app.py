@@ -58,8 +58,8 @@ class Dashboard(App[None]):
     class Arrived(Message):
         """The source told something."""
 
-        def __init__(self, update: Update) -> None:
-            """Keep it."""
+        def __init__(self, update: Update | Exception) -> None:
+            """Keep it, or why nothing comes any more."""
             super().__init__()
             self.update = update
 
@@ -126,10 +126,15 @@ class Dashboard(App[None]):
         self._stop.set()
 
     def _listen(self) -> None:
-        for update in self._source.updates(self._stop):
-            if self._stop.is_set():
-                return
-            with suppress(RuntimeError):  # the application has just ended
+        try:
+            for update in self._source.updates(self._stop):
+                self._hand_over(update)
+        except Exception as error:  # noqa: BLE001 - a thread ends here; the application raises it
+            self._hand_over(error)
+
+    def _hand_over(self, update: Update | Exception) -> None:
+        with suppress(RuntimeError):  # the application has just ended
+            if not self._stop.is_set():
                 self.post_message(self.Arrived(update))
 
     def on_dashboard_arrived(self, event: Arrived) -> None:
@@ -141,6 +146,8 @@ class Dashboard(App[None]):
                 starting = self.state.link == "starting" and self.state.overview is None
                 link = "starting" if starting else "away"
                 self.update(link=link, why=why, servers=servers or self.state.servers)
+            case Exception() as error:
+                raise error
             case Stopped():
                 if self.state.link != "starting":
                     self.update(link="stopped", why="", servers=None, overview=None)

@@ -23,7 +23,8 @@ _COLOR: Final = re.compile(
     rb"\x1b\]11;rgba?:([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})"
 )
 _END: Final = re.compile(rb"\x1b\[\?[0-9;]*c")
-_SECONDS: Final = 0.5
+_SECONDS: Final = 2.0
+"""A later answer would be taken for keys, so this is longer than a slow line takes."""
 
 
 def is_light(environ: Mapping[str, str] = os.environ) -> bool:

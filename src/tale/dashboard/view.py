@@ -170,7 +170,7 @@ def _verdict(state: State) -> tuple[Tone, str]:
         "away": ("warn", "The gateway doesn't answer; it is waited for."),
     }
     tone, said = words[state.link]
-    return tone, f"{said} {plain(state.why)}".strip() if state.link == "away" else said
+    return tone, plain(state.why) if state.link == "away" and state.why else said
 
 
 def _vitals(seen: Overview) -> tuple[Span, ...]:
