@@ -119,6 +119,22 @@ class TestKeys:
             await one.until(lambda: "REST API" not in one.panel("task"))
             assert one.app.state.task is not None
 
+    async def test_what_is_chosen_stays_in_sight_while_the_list_grows_above_it(self) -> None:
+        async with desk(Live(busy())) as one:
+            lines = one.app.screen.query_one("#tasks-lines", TableLines)
+            await one.press("down")
+            new = tuple(task(f"t-{n}", f"New {n}", "waiting") for n in range(20))
+            one.source.tell(Live(busy(tasks=(*new, *busy().tasks))))
+            await one.until(lambda: "New 19" in lines.text)
+            await one.pilot.pause()
+            assert lines.key == "t-7f3a"
+            assert lines.scroll_offset.y > 10
+
+    async def test_a_click_chooses_a_row(self) -> None:
+        async with desk(Live(busy())) as one:
+            await one.pilot.click("#tasks-lines", offset=(10, 2))
+            await one.until(lambda: "Port the scraper" in one.panel("task"))
+
     async def test_numbers_go_to_panels_and_arrows_to_the_one_beside(self) -> None:
         async with desk(Live(busy())) as one:
             for key, panel in (("4", "models"), ("right", "servers"), ("left", "models")):

@@ -159,6 +159,7 @@ class TableLines(ScrollView, can_focus=True):
         if width <= 0:
             return
         at_end = self.is_vertical_scroll_end or not self._drawn.lines
+        seen = self._is_seen(self._place)
         before, self._drawn, self._width = self._drawn, draw(self._table, width), width
         keys = [key for key in self._drawn.keys if key]
         if self._key not in keys:
@@ -172,6 +173,8 @@ class TableLines(ScrollView, can_focus=True):
             self._refresh_changed(before)
         if self._follow and at_end:
             self.scroll_end(animate=False, immediate=True, x_axis=False)
+        elif seen:
+            self._reveal(self._place)
 
     def _refresh_changed(self, before: Drawn) -> None:
         for at, line in enumerate(self._drawn.lines):
@@ -238,16 +241,16 @@ class TableLines(ScrollView, can_focus=True):
         if not places:
             self.scroll_relative(y=step, animate=False)
             return
-        now = next((n for n, at in enumerate(places) if self._drawn.keys[at] == self._key), 0)
+        now = places.index(self._place) if self._place in places else 0
         self._choose(places[min(len(places) - 1, max(0, now + step))])
 
     def action_page(self, step: int) -> None:
         """Move by as much as can be seen."""
-        rows = max(1, self.scrollable_content_region.height - self._head - 1)
+        lines = max(1, self._rows - 1)
         if self._key:
-            self.action_move(step * rows)
+            self.action_move(step * lines)
         else:
-            self.scroll_relative(y=step * rows, animate=False)
+            self.scroll_relative(y=step * lines, animate=False)
 
     def action_end(self, where: int) -> None:
         """Move to the first or the last row."""
@@ -264,8 +267,25 @@ class TableLines(ScrollView, can_focus=True):
             self._key = key
             self.refresh()
             self.post_message(self.Moved(self, key))
-        top, rows = self.scroll_offset.y, self.scrollable_content_region.height - self._head
-        if at < top:
-            self.scroll_to(y=at, animate=False)
-        elif at >= top + rows:
-            self.scroll_to(y=at - rows + 1, animate=False)
+        self._reveal(at)
+
+    @property
+    def _place(self) -> int:
+        """The line of the chosen row; -1 where none is."""
+        keys = self._drawn.keys
+        return keys.index(self._key) if self._key and self._key in keys else -1
+
+    @property
+    def _rows(self) -> int:
+        """How many lines can be seen at once."""
+        return max(1, self.scrollable_content_region.height - self._head)
+
+    def _is_seen(self, at: int) -> bool:
+        return 0 <= at - self.scroll_offset.y < self._rows
+
+    def _reveal(self, at: int) -> None:
+        """Scroll no further than it takes to see a line."""
+        if at < self.scroll_offset.y:
+            self.scroll_to(y=max(0, at), animate=False)
+        elif not self._is_seen(at):
+            self.scroll_to(y=at - self._rows + 1, animate=False)
