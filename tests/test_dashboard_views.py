@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta, timezone
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -224,6 +226,10 @@ class TestFiles:
         assert "14:28:01  gateway      task.submitted task=t-7f3a" in drawn
         tones = [span.tone for span in draw(view(live(log=LOG), NOW).panels["log"], 99).lines[5]]
         assert "bad" in tones
+
+    def test_times_are_told_in_the_zone_of_whoever_looks(self) -> None:
+        there = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
+        assert lines_of(view(live(log=LOG), there).panels["log"])[0].startswith("19:58:01")
 
     def test_what_a_program_wrote_without_a_stamp_stands_below_it(self) -> None:
         log = (Entry("models", "  File \x1b[31mx.py\x1b[0m"),)

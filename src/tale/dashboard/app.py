@@ -42,7 +42,7 @@ _NAMES: Final[list[Panel]] = list(PANELS)
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    return datetime.now(UTC).astimezone()
 
 
 class Dashboard(App[None]):

@@ -105,7 +105,7 @@ def view(state: State, now: datetime) -> View:
 
     Args:
         state: What is known.
-        now: The present.
+        now: The present, in the zone in which times are told.
     """
     seen = state.overview
     stale = state.link != "live"
@@ -120,7 +120,7 @@ def view(state: State, now: datetime) -> View:
         if state.shown_servers
         else _nothing(state),
         "tokens": view_tokens.tokens(seen.tokens, now) if seen else _nothing(state),
-        "log": view_files.log(state.log),
+        "log": view_files.log(state.log, now.tzinfo),
     }
     return View(_header(state, now, stale=stale), panels)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
+from functools import lru_cache
 from typing import Final
 
 from tale.cli.log_files import Entry
@@ -20,7 +21,7 @@ from tale.dashboard.shown import Column, Row, Span, Table, Tone, plain, text
 
 __all__ = ["Checkpoint", "checkpoints", "log"]
 
-_STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)? ?")
+_STAMP: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)) ?")
 _LOGGER: Final = re.compile(r"^tale\S* ")
 _LEVELS: Final[dict[str, Tone]] = {
     "ERROR": "bad",
@@ -97,16 +98,21 @@ def _checkpoint_row(one: Checkpoint, now: datetime) -> Row:
     )
 
 
-def log(entries: Sequence[Entry]) -> Table:
-    """Show the end of the log, oldest first."""
+def log(entries: Sequence[Entry], zone: tzinfo | None) -> Table:
+    """Show the end of the log, oldest first.
+
+    Args:
+        entries: Its lines.
+        zone: In which times are told; as they are written if missing.
+    """
     return Table(
         columns=(Column(), Column(), Column(flexible=True)),
-        rows=tuple(map(_log_row, entries)),
+        rows=tuple(_log_row(entry, zone) for entry in entries),
         empty="Nothing was logged yet.",
     )
 
 
-def _log_row(entry: Entry) -> Row:
+def _log_row(entry: Entry, zone: tzinfo | None) -> Row:
     line = clean(entry.text)
     found = _STAMP.match(line)
     rest = line[found.end() :] if found else line
@@ -117,5 +123,17 @@ def _log_row(entry: Entry) -> Row:
     tone = _LEVELS.get(level, "plain")
     said = plain(rest) if found else f"  {plain(rest)}"
     return Row(
-        (text(found[1] if found else "", "dim"), text(entry.server, "dim"), (Span(said, tone),))
+        (
+            text(_time(found[1], zone) if found else "", "dim"),
+            text(entry.server, "dim"),
+            (Span(said, tone),),
+        )
     )
+
+
+@lru_cache(1024)
+def _time(stamp: str, zone: tzinfo | None) -> str:
+    try:
+        return f"{datetime.fromisoformat(stamp).astimezone(zone):%H:%M:%S}"
+    except ValueError:
+        return stamp[11:19]
