@@ -358,10 +358,10 @@ def failing(**fields: Any) -> Overview:
 
 
 CHECKPOINTS = (
-    Checkpoint(1, ago(minutes=5, seconds=50), "before it changed anything", 3, 4_100, 0, False),
-    Checkpoint(2, ago(minutes=5), "Database schema", 5, 9_800, 2, False),
-    Checkpoint(3, ago(minutes=3), "User authentication", 9, 31_400, 4, True),
-    Checkpoint(4, ago(seconds=40), "wrote api.py", 10, 40_112, 1, False),
+    Checkpoint(1, ago(minutes=5, seconds=50), "before its first effect", 3, 4_100, 0, False),
+    Checkpoint(2, ago(minutes=5), "after part schema", 5, 9_800, 2, False),
+    Checkpoint(3, ago(minutes=3), "after part auth", 9, 31_400, 4, True),
+    Checkpoint(4, ago(seconds=40), "while api is worked on", 10, 40_112, 1, False),
 )
 
 LOG = tuple(

@@ -273,11 +273,11 @@ class TestActions:
     async def test_restoring_says_what_is_saved_first_and_pauses_what_runs(self) -> None:
         async with desk(Live(busy())) as one:
             await one.press("down", "3")
-            await one.until(lambda: "wrote api.py" in one.panel("checkpoints"))
+            await one.until(lambda: "while api is worked on" in one.panel("checkpoints"))
             await one.press("down", "enter")
             await one.opened("Restore checkpoint 3?")
             words = " ".join(one.dialog.split())
-            assert "taken after: User authentication." in words
+            assert "those of checkpoint 3 (after part auth)." in words
             assert "What they are now is saved as a checkpoint first" in words
             assert "It is paused first" in words
             await one.press("y")

@@ -137,7 +137,7 @@ class Doing:
         lines = [
             _named(task),
             f"Its files in {task.workspace} become those of checkpoint {number}"
-            + (f", taken after: {why}." if why else "."),
+            + (f" ({why})." if why else "."),
             "What they are now is saved as a checkpoint first, so you can come back.",
         ]
         if runs:

@@ -22,7 +22,7 @@ from tale.dashboard.shown import Column, Row, Span, Table, Tone, plain, text
 __all__ = ["Checkpoint", "checkpoints", "log"]
 
 _STAMP: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)) ?")
-_LOGGER: Final = re.compile(r"^tale\S* ")
+_LOGGER: Final = re.compile(r"^(?:tale\S*|__main__) ")
 _LEVELS: Final[dict[str, Tone]] = {
     "ERROR": "bad",
     "CRITICAL": "bad",
@@ -70,7 +70,7 @@ def checkpoints(found: Sequence[Checkpoint] | None, now: datetime) -> Table:
     return Table(
         columns=(
             Column("n", right=True),
-            Column("taken after", flexible=True),
+            Column("saved", flexible=True),
             Column(),
             Column("files", right=True),
             Column("changed", right=True),
