@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,15 +20,18 @@ from textual.pilot import Pilot
 
 from dashboard_world import NOW, Recorded, Script, Written, busy, failing, overview
 from tale.dashboard.app import Dashboard
+from tale.dashboard.dialogs import Dialog
 from tale.dashboard.lines import TableLines
 from tale.dashboard.panel import PanelBox
 from tale.dashboard.source import Live, Stopped, Update
+from tale.dashboard.theme import DARK, LIGHT
 
 pytestmark = pytest.mark.anyio
 
 PICTURES = Path(__file__).parent / "pictures"
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "pictures"
 SIZES = ((80, 24), (200, 50))
+SHOWN = Live(busy(tasks=busy().tasks[:-1]))
 SCENES: dict[str, tuple[Update, tuple[str, ...]]] = {
     "busy": (Live(busy()), ("down",)),
     "failing": (Live(failing()), ("5",)),
@@ -37,8 +40,6 @@ SCENES: dict[str, tuple[Update, tuple[str, ...]]] = {
     "asking": (Live(busy()), ("a",)),
     "restoring": (Live(busy()), ("3", "enter")),
     "help": (Live(busy()), ("question_mark",)),
-    "shown": (Live(busy(tasks=busy().tasks[:-1])), ("down",)),
-    "shown-asking": (Live(busy(tasks=busy().tasks[:-1])), ("a",)),
 }
 _OPENING = {"a", "enter", "question_mark"}
 """Keys that open a dialog."""
@@ -47,67 +48,67 @@ _DRAWN = set("─━│├└╭╮╰╯▁▂▃▄▅▆▇█▔▊▎ ")
 
 
 @asynccontextmanager
-async def scene_of(
-    scene: str, size: tuple[int, int], *, light: bool = False
-) -> AsyncGenerator[Dashboard]:
+async def scene(
+    update: Update, keys: tuple[str, ...], size: tuple[int, int], *, light: bool = False
+) -> AsyncGenerator[tuple[Dashboard, Pilot[None]]]:
     """Give a dashboard once all of a scene is on its screen."""
-    update, keys = SCENES[scene]
     app = Dashboard(Script(update), Recorded(), Written(), light=light, now=lambda: NOW)
     async with app.run_test(size=size) as pilot:
         while app.state.link == "opening":
             await pilot.pause(0.01)
-        await pilot.pause()
-        await _checkpoints(app, pilot)
+        await _settled(app, pilot)
         for key in keys:
             await pilot.press(key)
-            await pilot.pause()
-            await _checkpoints(app, pilot)
+            await _settled(app, pilot)
         while keys and keys[-1] in _OPENING and len(app.screen_stack) < 2:
             await pilot.pause(0.01)
-        await pilot.pause()
-        yield app
+        await _settled(app, pilot)
+        yield app, pilot
 
 
-async def screen_of(
-    scene: str, size: tuple[int, int], *, light: bool = False
-) -> list[list[Segment]]:
-    """Give the lines of a screen."""
-    async with scene_of(scene, size, light=light) as app:
-        shown = app.screen._compositor.render_strips(Size(*size))
-        return [list(strip) for strip in shown]
-
-
-async def _checkpoints(app: Dashboard, pilot: Pilot[None]) -> None:
-    """Wait until the chosen task's are there, where they are seen."""
+async def _settled(app: Dashboard, pilot: Pilot[None]) -> None:
+    """Wait until the chosen task's checkpoints are there, where they are seen."""
+    await pilot.pause()
     lines = app.screen_stack[0].query_one("#checkpoints-lines", TableLines)
     with anyio.fail_after(60):
         while lines.region.height and lines.text == "Looking …":
             await pilot.pause(0.01)
+    await pilot.pause()
 
 
-def text_of(screen: Sequence[Sequence[Segment]]) -> str:
-    return "".join("".join(s.text for s in line).rstrip() + "\n" for line in screen)
+def lines_of(app: Dashboard) -> list[list[Segment]]:
+    size = Size(app.size.width, app.size.height)
+    return [list(strip) for strip in app.screen._compositor.render_strips(size)]
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("scene", [scene for scene in SCENES if "shown" not in scene])
-async def test_a_screen_is_as_it_was_looked_at(scene: str, size: tuple[int, int]) -> None:
-    columns, rows = size
-    drawn = text_of(await screen_of(scene, size))
-    _compare(drawn, PICTURES / f"dashboard-{scene}-{columns}x{rows}.txt")
+@pytest.mark.parametrize("name", SCENES)
+async def test_a_screen_is_as_it_was_looked_at_and_can_be_read(name: str) -> None:
+    update, keys = SCENES[name]
+    async with scene(update, keys, SIZES[0]) as (app, pilot):
+        for columns, rows in SIZES:
+            await pilot.resize_terminal(columns, rows)
+            await _settled(app, pilot)
+            lines = lines_of(app)
+            drawn = "".join("".join(s.text for s in line).rstrip() + "\n" for line in lines)
+            _compare(drawn, PICTURES / f"dashboard-{name}-{columns}x{rows}.txt")
+        for theme in (DARK, LIGHT):
+            app.theme = theme.name
+            await _settled(app, pilot)
+            for segment in _read(app):
+                _assert_readable(segment)
 
 
 @pytest.mark.parametrize(
-    ("name", "scene", "size", "light"),
+    ("name", "keys", "size", "light"),
     [
-        ("dashboard", "shown", (150, 42), False),
-        ("dashboard-asking", "shown-asking", (80, 24), True),
+        ("dashboard", ("down",), (150, 42), False),
+        ("dashboard-asking", ("a",), (80, 24), True),
     ],
 )
 async def test_the_documentation_shows_it_as_it_is(
-    name: str, scene: str, size: tuple[int, int], light: bool
+    name: str, keys: tuple[str, ...], size: tuple[int, int], light: bool
 ) -> None:
-    async with scene_of(scene, size, light=light) as app:
+    async with scene(SHOWN, keys, size, light=light) as (app, _):
         drawn = app.export_screenshot(title="tale dashboard", simplify=True)
     # A page that is read offline fetches no fonts, and the same picture is the same file.
     drawn = re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
@@ -123,24 +124,26 @@ def _compare(drawn: str, file: Path) -> None:
     assert drawn == file.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("light", [False, True], ids=["dark", "light"])
-@pytest.mark.parametrize("scene", ["busy", "failing", "help"])
-async def test_every_word_stands_out_from_its_ground(scene: str, light: bool) -> None:
-    screen = await screen_of(scene, (200, 50), light=light)
-    for line in screen:
+def _read(app: Dashboard) -> Iterator[Segment]:
+    """Give what is to be read: of a dialog, only that; what is behind it is dimmed on purpose."""
+    screen = app.screen
+    part = screen.query_one("#box").region if isinstance(screen, Dialog) else screen.region
+    for y, line in enumerate(lines_of(app)):
+        x = 0
         for segment in line:
-            if set(segment.text) <= _DRAWN:
-                continue
-            style = segment.style
-            assert style is not None
-            assert style.color is not None
-            assert style.bgcolor is not None
-            # Behind a dialog all is dimmed on purpose.
-            if scene == "help" and segment.text.strip() not in {"Look", "go to a panel"}:
-                continue
-            assert _contrast(style.color, style.bgcolor) >= 4.5, segment
-            few = [c.downgrade(ColorSystem.EIGHT_BIT) for c in (style.color, style.bgcolor)]
-            assert _contrast(*few) >= 4.0, segment
+            if part.contains(x, y) and not set(segment.text) <= _DRAWN:
+                yield segment
+            x += segment.cell_length
+
+
+def _assert_readable(segment: Segment) -> None:
+    style = segment.style
+    assert style is not None
+    assert style.color is not None
+    assert style.bgcolor is not None
+    assert _contrast(style.color, style.bgcolor) >= 4.5, segment
+    few = [color.downgrade(ColorSystem.EIGHT_BIT) for color in (style.color, style.bgcolor)]
+    assert _contrast(*few) >= 4.0, segment
 
 
 def _contrast(one: Color, other: Color) -> float:
@@ -159,12 +162,7 @@ def _linear(part: float) -> float:
 
 
 async def test_the_screen_is_painted_anew_only_where_something_has_changed() -> None:
-    app = Dashboard(Script(Live(busy())), Recorded(), Written(), now=lambda: NOW)
-    async with app.run_test(size=(200, 50)) as pilot:
-        while app.state.link == "opening":
-            await pilot.pause(0.01)
-        await _checkpoints(app, pilot)
-        await pilot.pause()
+    async with scene(Live(busy()), (), (200, 50)) as (app, _):
 
         def painted() -> dict[str, int]:
             panels = {box.panel: box.lines._dirty_regions for box in app.query(PanelBox)}

@@ -73,6 +73,7 @@ class Doing:
 
     async def _start(self) -> None:
         self._app.update(link="starting")
+        self._app.action_panel("servers")
         if (said := await self._call(self._actions.start)) is None:
             self._app.update(link="stopped")
         self._tell(said)
