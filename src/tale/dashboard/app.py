@@ -212,16 +212,15 @@ class Dashboard(App[None]):
         self._show_heads()
         self._show()
 
-    def on_resize(self) -> None:
-        """Share the room anew."""
-        self.call_after_refresh(self._show_heads)
-        self.call_after_refresh(self._ask_for_checkpoints)
+    def on_table_lines_seen(self) -> None:
+        """Take note that the room is shared anew."""
+        self._show_heads()
+        self._ask_for_checkpoints()
 
     def action_panel(self, panel: Panel) -> None:
         """Go to a panel."""
         self._activate(panel)
         self.call_after_refresh(self._boxes[panel].lines.focus)
-        self.call_after_refresh(self._ask_for_checkpoints)
 
     def action_next_panel(self, step: int) -> None:
         """Go to the panel beside this one."""
@@ -262,7 +261,7 @@ class Dashboard(App[None]):
             self.doing.look_for_checkpoints(task.id)
 
     def _sees(self, panel: Panel) -> bool:
-        return self._roomy or self._active == panel
+        return self._boxes[panel].lines.region.height > 0
 
     # -- keys --------------------------------------------------------------------------------------
 

@@ -114,6 +114,9 @@ class TableLines(ScrollView, can_focus=True):
             """Whose cursor it is."""
             return self.lines
 
+    class Seen(Message):
+        """A table has come into sight, or is seen in another size."""
+
     def __init__(self, *, follow: bool = False, id: str | None = None) -> None:  # noqa: A002
         """Make it empty.
 
@@ -193,12 +196,20 @@ class TableLines(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         """Lay it out for the new width."""
+        self._fit()
+        self.post_message(self.Seen())
+
+    def on_show(self) -> None:
+        """Take note that it has come into sight."""
+        self.post_message(self.Seen())
+
+    def _fit(self) -> None:
         if self.scrollable_content_region.width != self._width:
             self._lay_out()
 
     def watch_virtual_size(self) -> None:
         """Lay it out anew where a scroll bar has come or gone."""
-        self.call_after_refresh(self.on_resize)
+        self.call_after_refresh(self._fit)
 
     def notify_style_update(self) -> None:
         """Paint it in the colours of another theme."""
