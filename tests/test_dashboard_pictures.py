@@ -165,7 +165,7 @@ async def test_the_screen_is_painted_anew_only_where_something_has_changed() -> 
     async with scene(Live(busy()), (), (200, 50)) as (app, _):
 
         def painted() -> dict[str, int]:
-            panels = {box.panel: box.lines._dirty_regions for box in app.query(PanelBox)}
+            panels = {box.panel: box.lines._repaint_regions for box in app.query(PanelBox)}
             return {panel: len(regions) for panel, regions in panels.items() if regions}
 
         app.update(overview=busy())

@@ -57,7 +57,7 @@ def _theme(
 DARK: Final = _theme(
     "tale-dark",
     dark=True,
-    ground=("#121518", "#1a1e22", "#283038"),
+    ground=("#121518", "#1a1e22", "#2a3036"),
     ink="#d7dce1",
     faint="#48525c",
     muted="#8c98a4",
@@ -69,7 +69,7 @@ DARK: Final = _theme(
 LIGHT: Final = _theme(
     "tale-light",
     dark=False,
-    ground=("#fcfcfa", "#f2f2ee", "#dfe5ea"),
+    ground=("#fcfcfa", "#f2f2ee", "#e2e5e8"),
     ink="#1f262d",
     faint="#b4bec8",
     muted="#5a6570",
