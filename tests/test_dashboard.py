@@ -318,7 +318,7 @@ class TestTroubles:
             assert "Press s to start it" in one.header
 
     async def test_while_the_gateway_is_away_the_rest_stays_and_it_comes_back(self) -> None:
-        async with desk(Live(busy())) as one:
+        async with desk(Live(busy()), size=(160, 50)) as one:
             away = tuple(server(s.name, state="backoff", restarts=2) for s in servers())
             one.source.tell(Away("", away))
             await one.until(lambda: "The gateway doesn't answer" in one.header)
@@ -330,7 +330,7 @@ class TestTroubles:
             assert "Answer" in one.offered
 
     async def test_what_was_shown_of_a_daemon_that_is_gone_is_gone(self) -> None:
-        async with desk(Live(busy()), Stopped()) as one:
+        async with desk(Live(busy()), Stopped(), size=(160, 50)) as one:
             assert "Rename cart" not in one.panel("tasks")
             assert one.panel("servers").startswith("tale is not running")
 

@@ -145,7 +145,7 @@ class TestTasks:
 class TestMachine:
     def test_models_say_what_they_do_and_take(self) -> None:
         drawn = shown(live(), "models")
-        assert "talks  ready  641 MiB        91 ms  38 tok/s" in drawn
+        assert "talks  641 MiB        91 ms  38 tok/s" in drawn
         assert "Changing models costs 18 ms; loading one anew would take 7.1 s." in drawn
 
     def test_a_model_that_is_away_says_why_and_its_memory_is_not_nothing(self) -> None:

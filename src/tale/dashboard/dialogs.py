@@ -70,6 +70,10 @@ class Dialog(ModalScreen[object]):
         """Say what there is to say."""
         self.said.show(self._table)
         self.show_keys(self.keys())
+        self.begin()
+
+    def begin(self) -> None:
+        """Give the keys to where they belong at first."""
         self.said.focus()
 
     def keys(self) -> Sequence[tuple[str, str]]:
@@ -176,13 +180,11 @@ class ApprovalDialog(Dialog):
         """Add the line for words."""
         yield self._input
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Show the line for words where they are wanted."""
-        super().on_mount()
         self._input.display = self._words
-        if self._words:
-            self._input.placeholder = "Your answer"
-            self._input.focus()
+        self._input.placeholder = "Your answer"
+        (self._input if self._words else self.said).focus()
 
     def keys(self) -> Sequence[tuple[str, str]]:
         """Give its keys."""

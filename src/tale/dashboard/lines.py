@@ -125,7 +125,7 @@ class TableLines(ScrollView, can_focus=True):
             id: Its id.
         """
         super().__init__(id=id)
-        self._follow = follow
+        self._follow = self._at_end = follow
         self._table = Table()
         self._drawn = Drawn(None, (), ())
         self._width = 0
@@ -161,7 +161,6 @@ class TableLines(ScrollView, can_focus=True):
         width = self.scrollable_content_region.width
         if width <= 0:
             return
-        at_end = self.is_vertical_scroll_end or not self._drawn.lines
         seen = self._is_seen(self._place)
         before, self._drawn, self._width = self._drawn, draw(self._table, width), width
         keys = [key for key in self._drawn.keys if key]
@@ -174,8 +173,8 @@ class TableLines(ScrollView, can_focus=True):
             self.refresh()
         else:
             self._refresh_changed(before)
-        if self._follow and at_end:
-            self.scroll_end(animate=False, immediate=True, x_axis=False)
+        if self._at_end:
+            self.call_after_refresh(self._to_end)
         elif seen:
             self._reveal(self._place)
 
@@ -206,6 +205,18 @@ class TableLines(ScrollView, can_focus=True):
     def _fit(self) -> None:
         if self.scrollable_content_region.width != self._width:
             self._lay_out()
+        elif self._at_end:
+            self.call_after_refresh(self._to_end)
+
+    def _to_end(self) -> None:
+        # It may have been scrolled since that was to be done.
+        if self._at_end:
+            self.scroll_end(animate=False, immediate=True, x_axis=False)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Take note whether it was scrolled away from its end, or back to it."""
+        super().watch_scroll_y(old_value, new_value)
+        self._at_end = self._follow and new_value >= self.max_scroll_y
 
     def watch_virtual_size(self) -> None:
         """Lay it out anew where a scroll bar has come or gone."""
