@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
+from textual.notifications import Notification
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -71,7 +72,11 @@ class Desk:
 
     @property
     def said(self) -> list[str]:
-        return [notice.message for notice in self.app._notifications]
+        return [toast.message for toast in self.toasts]
+
+    @property
+    def toasts(self) -> list[Notification]:
+        return list(self.app._notifications)  # pyright: ignore[reportPrivateUsage]
 
     @property
     def offered(self) -> set[str]:
@@ -296,7 +301,7 @@ class TestActions:
             one.actions.fails = TaskError("It is [red]locked.", hint="Wait a moment.")
             await one.press("p")
             await one.until(lambda: one.said == ["It is [red]locked.\nWait a moment."])
-            assert next(iter(one.app._notifications)).severity == "error"
+            assert one.toasts[0].severity == "error"
 
 
 class TestTroubles:

@@ -78,7 +78,8 @@ async def _settled(app: Dashboard, pilot: Pilot[None]) -> None:
 
 def lines_of(app: Dashboard) -> list[list[Segment]]:
     size = Size(app.size.width, app.size.height)
-    return [list(strip) for strip in app.screen._compositor.render_strips(size)]
+    painted = app.screen._compositor  # pyright: ignore[reportPrivateUsage]
+    return [list(strip) for strip in painted.render_strips(size)]
 
 
 @pytest.mark.parametrize("name", SCENES)
@@ -165,8 +166,11 @@ async def test_the_screen_is_painted_anew_only_where_something_has_changed() -> 
     async with scene(Live(busy()), (), (200, 50)) as (app, _):
 
         def painted() -> dict[str, int]:
-            panels = {box.panel: box.lines._repaint_regions for box in app.query(PanelBox)}
-            return {panel: len(regions) for panel, regions in panels.items() if regions}
+            panels: dict[str, int] = {}
+            for box in app.query(PanelBox):
+                if due := box.lines._repaint_regions:  # pyright: ignore[reportPrivateUsage]
+                    panels[box.panel] = len(due)
+            return panels
 
         app.update(overview=busy())
         assert painted() == {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tale.wire.overview_change import change_between
 
 
 @contextmanager
-def listening(fake: FakeDaemon) -> Iterator[Iterator[Update]]:
+def listening(fake: FakeDaemon) -> Generator[Iterator[Update]]:
     stop = threading.Event()
     with closing(DaemonSource(fake.paths, look_seconds=0.01).updates(stop)) as updates:
         yield updates

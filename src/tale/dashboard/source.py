@@ -8,7 +8,7 @@ Above: `app`, which has `updates` run in a thread of its own. Below: `cli.transp
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
@@ -74,7 +74,7 @@ class DaemonSource:
         self._paths = paths
         self._look_seconds = look_seconds
 
-    def updates(self, stop: threading.Event) -> Iterator[Update]:
+    def updates(self, stop: threading.Event) -> Generator[Update]:
         """Give each change."""
         told: Update | None = None
         while not stop.is_set():

@@ -64,7 +64,7 @@ def _saving(found: TokensView) -> tuple[Note, ...]:
         naive = count_of(found.naive_prompt + found.naive_completion)
         share = round(abs(found.sent_saved) * 100)
         what = f"{share} % {'fewer' if found.sent_saved >= 0 else 'more'} tokens"
-        words = f"{what} than one large model alone would have taken ({naive})."
+        words = f"{what} than with one large model alone ({naive})."
         said.append(Note(words, "good" if found.sent_saved > 0 else "plain", 2))
     if found.computed_saved is not None:
         share = round(abs(found.computed_saved) * 100)
