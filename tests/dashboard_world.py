@@ -29,6 +29,7 @@ from tale.wire.overview_contracts import (
     ModelTokens,
     ModelView,
     Overview,
+    ProposedPlan,
     RequestPoint,
     ServerView,
     SwitchingView,
@@ -171,6 +172,16 @@ def waiting(**fields: Any) -> TaskView:
     return task("t-91c0", text, "waiting", progress=progress, **shown)
 
 
+PROPOSED = ProposedPlan(
+    task="t-91c0",
+    digest="d1",
+    parts=(
+        part("rename", "Rename the module", "waiting", writes=("shop/basket.py",), expected=20.0),
+        part("imports", "Mend the imports", "waiting", "rename", acceptance="python -m shop"),
+    ),
+)
+
+
 def servers() -> tuple[ServerView, ...]:
     return (
         server("models", cpu=4.0, rss=188 * MIB),
@@ -303,6 +314,7 @@ def busy(**fields: Any) -> Overview:
     )
     base: dict[str, Any] = {
         "tasks": tasks,
+        "plans": (PROPOSED,),
         "tokens": tokens(),
         "history": history(),
         "models": (model("ux"), model("task", in_flight=1)),

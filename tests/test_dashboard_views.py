@@ -102,10 +102,15 @@ class TestTasks:
             "-    └ Deployment notes",
         ]
 
-    def test_a_plan_that_waits_for_a_word_is_shown_as_its_tree(self) -> None:
+    def test_a_plan_that_waits_for_a_word_is_shown_by_its_parts(self) -> None:
         drawn = shown(live(), "task")
         assert "It asks: It planned 2 subtasks" in drawn
-        assert "imports  Mend the imports (after rename)" in drawn
+        assert "~20 s  writes shop/basket.py" in drawn
+        assert "·  Mend the imports" in drawn
+
+    def test_a_plan_that_is_not_known_by_its_parts_is_shown_as_it_is_written(self) -> None:
+        drawn = shown(State(link="live", overview=busy(plans=())), "task")
+        assert "  title: Mend the imports" in drawn
 
     def test_what_a_permission_is_for_is_shown_with_its_spaces(self) -> None:
         asks = waiting(plan="", digest="", detail="def f():\n    return 1\n")

@@ -74,7 +74,7 @@ async def test_a_task_is_seen_answered_and_seen_again_after_everything_was_kille
         await one.until(lambda: one.app.state.link == "stopped")
         task = await _submit(world, work)
         await one.sees("tasks", "waits for you")
-        await one.sees("task", "Pages (after data)")
+        await one.sees("task", "·  ├ Api")
         await world.kill_everything()
         await one.until(lambda: one.app.state.link != "live")
         assert (await world.run("serve", "--detach")).returncode == 0

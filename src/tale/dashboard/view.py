@@ -111,7 +111,7 @@ def view(state: State, now: datetime) -> View:
     stale = state.link != "live"
     panels: dict[Panel, Table] = {
         "tasks": view_tasks.task_list(seen.tasks, now) if seen else _nothing(state),
-        "task": view_tasks.one_task(state.task),
+        "task": view_tasks.one_task(state.task, seen.plans if seen else ()),
         "checkpoints": _checkpoints(state, now),
         "models": view_machine.models(seen.models, seen.machine, seen.history)
         if seen

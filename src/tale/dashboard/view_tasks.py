@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from tale.cli.plan_view import plan_block
 from tale.cli.progress_lines import left_text
 from tale.cli.render import plural
 from tale.cli.views import Eta
@@ -32,6 +30,7 @@ from tale.tasks.tree import branches
 
 if TYPE_CHECKING:
     from tale.wire.contracts import PartView, TaskView
+    from tale.wire.overview_contracts import ProposedPlan
     from tale.wire.part_contracts import EtaView
 
 __all__ = ["chosen_of", "in_order", "one_task", "task_list"]
@@ -42,8 +41,6 @@ _ORDER: Final = ("waiting", "running", "paused", "queued")
 """What needs a person comes first, then what moves; what has ended comes last."""
 _ANSWER_LINES: Final = 40
 _PROPOSAL_LINES: Final = 60
-_PLAN_COLUMNS: Final = 76
-"""As wide as a plan is drawn: what there is in a window of 80."""
 _TEXT_LINES: Final = 2
 
 
@@ -128,11 +125,17 @@ def _seconds(task: TaskView) -> float:
     return max(0.0, (ended - begun).total_seconds())
 
 
-def one_task(task: TaskView | None) -> Table:
-    """Show one task in full: what it is, how far, its parts, what came of it."""
+def one_task(task: TaskView | None, plans: Sequence[ProposedPlan] = ()) -> Table:
+    """Show one task in full: what it is, how far, its parts, what came of it.
+
+    Args:
+        task: The task, if any is chosen.
+        plans: Those that wait for their user; its own has its parts while it has no others.
+    """
     if task is None:
         return Table(empty="No task is chosen.")
-    parts = task.progress.parts if task.progress else ()
+    proposed = [one.parts for one in plans if (one.task, one.digest) == (task.id, task.digest)]
+    parts = proposed[0] if proposed else task.progress.parts if task.progress else ()
     before = [Note(plain(task.text), "strong", _TEXT_LINES), Note(_how_it_stands(task), "dim")]
     after: list[Note] = []
     if task.progress and task.state in _MOVING:
@@ -142,7 +145,7 @@ def one_task(task: TaskView | None) -> Table:
             after.append(Note(f"It runs: {plain(task.progress.tool)}", "dim", 2))
     if task.state == "waiting" and task.progress:
         asks = plain(task.progress.question) or "Something is to be decided."
-        before += [Note(f"It asks: {asks}", "warn", 4), *_proposal(task)]
+        before += [Note(f"It asks: {asks}", "warn", 4), *_proposal(task, parts=bool(proposed))]
     after += _outcome(task)
     return Table(
         columns=(
@@ -158,25 +161,14 @@ def one_task(task: TaskView | None) -> Table:
     )
 
 
-def _proposal(task: TaskView) -> Iterator[Note]:
-    """Show what a yes would be to."""
-    lines: Sequence[str] = ()
-    if task.plan:
-        seconds = task.planning[-1].seconds if task.planning else {}
-        lines = _drawn(task.plan, tuple(seconds.items()))
-    elif task.detail:
-        lines = task.detail.splitlines()
+def _proposal(task: TaskView, *, parts: bool) -> Iterator[Note]:
+    """Show what a yes would be to, where that isn't told by the parts of its plan."""
+    lines = [] if parts else (task.plan or task.detail).splitlines()
     if lines:
         yield Note("")
         yield from (Note(as_it_is(line)) for line in lines[:_PROPOSAL_LINES])
     if len(lines) > _PROPOSAL_LINES:
         yield Note("… `a` shows all of it.", "dim")
-
-
-@lru_cache(8)
-def _drawn(plan: str, seconds: tuple[tuple[str, float], ...]) -> tuple[str, ...]:
-    """Draw a plan; it is read once, not each second."""
-    return tuple(plan_block(plan, dict(seconds), columns=_PLAN_COLUMNS).splitlines())
 
 
 def _how_it_stands(task: TaskView) -> str:
@@ -231,6 +223,9 @@ def _part_time(part: PartView) -> Cell:
 
 
 def _checked(part: PartView) -> Cell:
+    """Say what was checked of a part, or what it is to write."""
+    if part.state == "waiting" and part.writes:
+        return text(f"writes {', '.join(part.writes)}", "dim")
     if not part.check or part.state not in {"done", "failed"}:
         return ()
     return text(part.check, "bad" if part.holds is False else "dim")
