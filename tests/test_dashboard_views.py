@@ -21,6 +21,7 @@ from dashboard_world import (
     server,
     servers,
     task,
+    tokens,
     waiting,
 )
 from tale.cli.log_files import Entry
@@ -198,6 +199,14 @@ class TestTokens:
         drawn = shown(live(), "tokens")
         assert "61 % fewer tokens than with one large model alone (1.2 M)." in drawn
         assert "169 k, 266 k saved" in drawn
+
+    @pytest.mark.parametrize(
+        ("saved", "words"),
+        [(0.004, "As many tokens as with"), (-0.5, "50 % more tokens than with")],
+    )
+    def test_what_was_not_saved_is_said_too(self, saved: float, words: str) -> None:
+        found = tokens().model_copy(update={"sent_saved": saved})
+        assert words in shown(State(link="live", overview=busy(tokens=found)), "tokens")
 
     def test_nothing_asked_is_no_row_of_zeros(self) -> None:
         assert shown(State(link="live", overview=overview()), "tokens") == (

@@ -325,7 +325,9 @@ class Dashboard(App[None]):
                     continue
                 if self.check_action(name, ()):
                     title = f"Go to {one.description}" if name == "panel" else one.description
-                    yield SystemCommand(title, f"Key {one.key}", self._runner(one.action))
+                    yield SystemCommand(
+                        title, f"Key {self.get_key_display(one)}", self._runner(one.action)
+                    )
         del screen
         yield SystemCommand("Theme", "Choose other colours", self.action_change_theme)
         yield SystemCommand("Quit", "Leave; tale runs on", self.action_quit)

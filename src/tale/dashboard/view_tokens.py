@@ -62,17 +62,22 @@ def _saving(found: TokensView) -> tuple[Note, ...]:
     said: list[Note] = []
     if found.sent_saved is not None:
         naive = count_of(found.naive_prompt + found.naive_completion)
-        share = round(abs(found.sent_saved) * 100)
-        what = f"{share} % {'fewer' if found.sent_saved >= 0 else 'more'} tokens"
-        words = f"{what} than with one large model alone ({naive})."
+        words = f"{_compared(found.sent_saved)} with one large model alone ({naive})."
         said.append(Note(words, "good" if found.sent_saved > 0 else "plain", 2))
-    if found.computed_saved is not None:
+    if found.computed_saved is not None and round(found.computed_saved * 100):
         share = round(abs(found.computed_saved) * 100)
-        less = "less" if found.computed_saved >= 0 else "more"
+        less = "less" if found.computed_saved > 0 else "more"
         said.append(Note(f"The large model computed {share} % {less}.", "dim", 2))
     if found.failed:
         said.append(Note(f"{plural(found.failed, 'request')} failed.", "warn"))
     return (Note(""), *said) if said else ()
+
+
+def _compared(saved: float) -> str:
+    share = round(abs(saved) * 100)
+    if not share:
+        return "As many tokens as"
+    return f"{share} % {'fewer' if saved > 0 else 'more'} tokens than"
 
 
 def _model_row(model: ModelTokens) -> Row:
