@@ -38,7 +38,7 @@ def models(found: Sequence[ModelView], machine: MachineView, history: HistoryVie
             Column("first token", right=True),
             Column("speed", right=True),
             Column(since=96),
-            Column("busy", right=True),
+            Column("busy", right=True, since=64),
         ),
         rows=(*(_model_row(model, history) for model in found), *_model_notes(found)),
         title=_memory_title(found, machine),
