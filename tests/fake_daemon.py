@@ -151,6 +151,9 @@ class FakeDaemon:
         }
         self.usage: Json = {}
         self.decision: Json = {}
+        self.overview: Json = {}
+        # What the stream of overviews sends before it breaks off, or `hold` is set.
+        self.frames: list[tuple[str, str]] = []
         self.routed: list[str] = []
         self.usage_queries: list[str] = []
         self.wire: Json = {"made": [], "served": [], "instances": []}
@@ -315,7 +318,12 @@ class _Web(BaseHTTPRequestHandler):
             self._json(200, self.server.fake.usage)
         elif url.path == "/api/events":
             query = parse_qs(url.query)
-            self._events(query["task"][0], int(query["after"][0]))
+            if "task" in query:
+                self._events(query["task"][0], int(query["after"][0]))
+            else:
+                self._overviews()
+        elif url.path == "/api/overview":
+            self._json(200, self.server.fake.overview)
         else:
             self._json(404, {"detail": "nothing here"})
 
@@ -336,6 +344,14 @@ class _Web(BaseHTTPRequestHandler):
                 self.server.fake.waiting.set()
                 self.server.fake.hold.wait(30)
             send(f"id: {each['seq']}\nevent: {each['kind']}\ndata: {json.dumps(each)}\n\n")
+
+    def _overviews(self) -> None:
+        send = self._stream()
+        send(": hello\n\n")
+        for kind, data in self.server.fake.frames:
+            send(f"event: {kind}\ndata: {data}\n\n")
+        self.server.fake.waiting.set()
+        self.server.fake.hold.wait(30)
 
     def _post(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

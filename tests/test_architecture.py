@@ -97,6 +97,8 @@ def loaded_by(statement: str) -> set[str]:
     ("statement", "heavy"),
     [
         ("import tale.cli.main", {"pydantic", "aiohttp", "mcp", "sqlalchemy", "httpx2", "uvicorn"}),
+        ("import tale.cli.dashboard, tale.cli.status", {"textual", "rich", "pydantic", "yaml"}),
+        ("import tale.dashboard.run", {"pydantic", "aiohttp", "mcp", "sqlalchemy", "yaml"}),
         ("import tale.orchestration.daemon", {"aiohttp", "mcp", "sqlalchemy", "starlette"}),
         ("import tale.servers.runner", {"opentelemetry.sdk", "requests"}),
         ("import tale.servers.models", {"mcp", "sqlalchemy", "alembic"}),

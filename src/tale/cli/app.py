@@ -76,6 +76,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         ("scale", "scale", "Run more or fewer of a service."),
         ("reload", "scale", "Read the settings again; restart only what they change."),
         ("status", "status", "Show the servers and the models."),
+        ("dashboard", "dashboard", "Show all on one screen, live; --web in the browser."),
         ("inspect", "server_view", "Show one server in full."),
         ("logs", "logs", "Show what the servers logged."),
     ),
