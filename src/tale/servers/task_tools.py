@@ -148,6 +148,7 @@ class TaskTools:
             "holds": found.holds,
             "check": found.check,
             "plan": found.plan,
+            "detail": "" if found.plan else found.detail,
             "digest": found.digest,
             "planning": write_planning(found, reasoning=request.reasoning),
             "asked": found.asked,
