@@ -185,6 +185,7 @@ class Task:
     permission: str | None = None
     approve: str | None = None
     plan: str = ""
+    detail: str = ""
     digest: str = ""
     planning: tuple[Planning, ...] = ()
     asked: str = ""
@@ -218,6 +219,7 @@ class Task:
             permission=record.text("permission") or None,
             approve=record.text("approve") or None,
             plan=record.text("plan"),
+            detail=record.text("detail"),
             digest=record.text("digest"),
             planning=tuple(map(Planning.read, record.records("planning"))),
             asked=record.text("asked"),

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from tale.wire.contracts import RoleName, TaskView
+from tale.wire.contracts import PartView, RoleName, TaskView
 from tale.wire.tool import Shape
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "ModelTokens",
     "ModelView",
     "Overview",
+    "ProposedPlan",
     "RequestPoint",
     "ServerView",
     "SwitchingView",
@@ -135,6 +136,14 @@ class MachineView(Shape):
     load: float | None = Field(default=None, description="Programs that want to run: one minute.")
 
 
+class ProposedPlan(Shape):
+    """The plan that a task asks its user about, as parts; the text of it is the task's `plan`."""
+
+    task: str
+    digest: str = Field(description="Names the plan.")
+    parts: tuple[PartView, ...]
+
+
 class ModelTokens(Shape):
     """What one model took, as `tale usage` counts it."""
 
@@ -232,6 +241,9 @@ class Overview(Shape):
         description="Newest first, as `show` gives them, with long texts cut: all that have not "
         "ended, and the last that have.",
     )
+    plans: tuple[ProposedPlan, ...] = Field(
+        default=(), description="Those that wait for their user's word."
+    )
     tokens: TokensView | None = Field(default=None, description="Missing until known.")
     history: HistoryView = HistoryView()
     troubles: tuple[str, ...] = Field(
@@ -258,6 +270,7 @@ class Change(Shape):
     task_order: tuple[str, ...] | None = Field(
         default=None, description="Ids of all tasks that are shown, where that changed."
     )
+    plans: tuple[ProposedPlan, ...] | None = None
     tokens: TokensView | None = None
     history: HistoryView | None = None
     troubles: tuple[str, ...] | None = None
