@@ -227,6 +227,17 @@ async def test_a_late_reader_misses_nothing_of_what_happened_to_tasks(tmp_path: 
             await stranger.close()
 
 
+async def test_a_reader_that_falls_behind_gets_the_whole_anew(tmp_path: Path) -> None:
+    with anyio.fail_after(20):
+        async with composed(tmp_path) as (world, _):
+            reader = Reader(world)
+            await reader.next()
+            for _ in range(300):
+                world.overviews.broadcast.tell("task", "{}")
+            assert await reader.next() == "overview"
+            await reader.close()
+
+
 async def test_a_source_that_fails_is_named_and_the_rest_is_told(tmp_path: Path) -> None:
     with anyio.fail_after(20):
         async with composed(tmp_path) as (world, _):
