@@ -30,7 +30,8 @@ state.watch(["daemon", "tasks"], ({ daemon, tasks: found }) => {
   const said = [waiting && `${waiting} ask${waiting === 1 ? "s" : ""}`, running && `${running} running`].filter(Boolean);
   document.title = said.length ? `${said.join(", ")} – tale` : "tale";
 });
-state.watch(["daemon"], ({ daemon }) => {
+// The machine's figures change each moment, and with them the time that it is up.
+state.watch(["daemon", "machine"], ({ daemon }) => {
   const up = daemon.started ? `, up ${span(since(daemon.started))}` : "";
   by("foot").textContent = `tale ${daemon.version} at ${daemon.address || location.origin}, process ${daemon.pid ?? "–"}${up}`;
 });

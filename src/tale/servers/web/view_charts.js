@@ -28,7 +28,7 @@ function speeds({ history }, names, now) {
   return overTime({
     key: "speed", title: "Speed", unit: "tokens/s", series, now, joins: JOINED, dots: true,
     axis: linear(Math.max(10, ...all)), label: (tick) => count(tick),
-    summary: told(series, (value) => value.toFixed(0), "tokens/s", "No answer was long enough to tell."),
+    summary: told(series, (value) => value.toFixed(value < 10 ? 1 : 0), "tokens/s", "No answer was long enough to tell."),
   });
 }
 
@@ -64,8 +64,8 @@ function memory({ history, machine }, names, now) {
 function told(series, write, unit, nothing) {
   const said = series.filter((one) => one.points.length).map(({ name, points }) => {
     const values = points.map((point) => point.value).sort((one, other) => one - other);
-    const middle = values[Math.floor(values.length / 2)];
-    return `${name}: ${write(middle)}${unit && ` ${unit}`} in the median, ${write(values[0])} to ${write(values.at(-1))}`;
+    const middle = `${name}: ${write(values[Math.floor(values.length / 2)])}${unit && ` ${unit}`}`;
+    return values.length === 1 ? middle : `${middle} in the median, ${write(values[0])} to ${write(values.at(-1))}`;
   });
   return said.length ? `${said.join("; ")}.` : nothing;
 }

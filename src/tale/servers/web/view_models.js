@@ -29,7 +29,7 @@ function card(model, machine) {
   const facts = [
     ["Memory", `${bytes(model.memory_bytes)}${share}`],
     ["Busy", `${model.in_flight} of ${model.slots || "–"}${model.waiting ? `, ${model.waiting} wait` : ""}`],
-    ["First token", `${ms(model.ttft_warm_ms)}${model.ttft_cold_ms ? `, cold ${ms(model.ttft_cold_ms)}` : ""}`],
+    ["First token", [model.ttft_warm_ms && ms(model.ttft_warm_ms), model.ttft_cold_ms && `cold ${ms(model.ttft_cold_ms)}`].filter(Boolean).join(", ") || "–"],
     ["Speed", speed(model.tokens_per_second)],
     ["Switching", overhead(switching)],
     ["Requests", `${model.requests}${model.fallbacks ? `, ${plural(model.fallbacks, "fallback")}` : ""}${model.recoveries ? `, recovered ${plural(model.recoveries, "time")}` : ""}`],
