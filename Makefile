@@ -96,7 +96,7 @@ clean: ## remove what was built, not what was downloaded
 	rm -rf .venv .uv .node .gates .clients dist .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis
 
 debian-packages:
-	@scripts/debian-packages bubblewrap
+	@scripts/debian-packages bubblewrap chromium
 
 # Hashes are checked; the project itself is installed without touching what is locked.
 $(BIN)/.installed: requirements.lock pyproject.toml | $(UV)
