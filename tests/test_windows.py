@@ -299,7 +299,10 @@ async def test_what_is_recalled_stays_with_its_turn_and_is_not_recalled_again(
 ) -> None:
     world = Remembering(database, OSLO)
     first = await world.say("where does Maja live?")
+    [found] = world.windows.recalled(world.session, 1)
+    assert found.text.endswith("Maja lives in Oslo.")
     second = await world.say("is Maja happy there?")
+    assert world.windows.recalled(world.session, 3) == ()
     assert second[: len(first)] == first
     assert "Maja lives in Oslo." in first[-1].content
     assert second[-1].content == "is Maja happy there?"

@@ -15,6 +15,7 @@ __all__ = [
     "CHAT_SYSTEM",
     "DOCUMENT_SYSTEM",
     "EDITED",
+    "GATEWAY_TOOLS",
     "LACKED",
     "MEND",
     "NOT_HELD",
@@ -284,3 +285,10 @@ EDITED: Final = (
     "The user has changed {path} meanwhile, so yours was not written. Keep what they did. It is "
     "now:\n```\n{text}\n```"
 )
+
+GATEWAY_TOOLS: Final = (
+    "tale works in the background, on this machine, with local language models. `submit` a piece "
+    "of work, then `show` it, with `wait`, until it is done, failed or cancelled. One that is "
+    "`waiting` needs its user's word: `approve` or `reject`."
+)
+"""What the models of MCP clients are told of the gateway's tools."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tale.cli.answer import answer_lines
 from tale.cli.plan_view import plan_block
 from tale.cli.progress_lines import progress_line
 from tale.cli.record import Record
@@ -26,7 +27,7 @@ from tale.cli.views import Event, Part, Planning, Task
 __all__ = [
     "STATE_STYLES",
     "ago",
-    "asks_line",
+    "asked_lines",
     "check_line",
     "event_line",
     "file_lines",
@@ -250,7 +251,7 @@ def task_block(task: Task, screen: Screen) -> list[str]:
         for title, text in rows
         if text
     ]
-    return [*lines, "", clean(task.answer).strip("\n")] if task.answer else lines
+    return [*lines, "", *answer_lines(task.answer, screen)] if task.answer else lines
 
 
 def _planning(task: Task) -> list[tuple[str, str]]:
@@ -300,9 +301,19 @@ def _part_time(part: Part) -> str:
     return f"{took} of about {usual}" if part.state == "running" and usual else took
 
 
-def asks_line(task: Task) -> str:
-    """Say what a waiting task asks, and how it is answered."""
-    return f"task {task.id}  waits for your word: {_asks(task)}"
+def asked_lines(text: str, detail: str, facts: Planning | None, columns: int) -> list[str]:
+    """Say what a task asks: its question, and then the plan or what else it is about.
+
+    Args:
+        text: The question.
+        detail: What it is about; a plan, where there are `facts`.
+        facts: How the plan was made.
+        columns: Cells in a line.
+    """
+    if facts is not None:
+        drawn = plan_block(detail, facts.seconds, columns=columns)
+        detail = "\n".join((drawn, *rests_on(facts)))
+    return [clean(text), *(clean(detail).strip("\n").split("\n") if detail else ())]
 
 
 def _asks(task: Task) -> str:

@@ -77,8 +77,10 @@ class Recalling:
 
         return await self._database.read(work)
 
-    async def of(self, turn: Turn, shown: Sequence[Turn], quoted: str, tokens: int) -> str:
-        """Recall something for a request and keep it; an empty text where nothing is to the point.
+    async def of(
+        self, turn: Turn, shown: Sequence[Turn], quoted: str, tokens: int
+    ) -> tuple[Recalled, ...]:
+        """Recall something for a request and keep it; nothing where nothing is to the point.
 
         Args:
             turn: The request.
@@ -87,9 +89,9 @@ class Recalling:
             tokens: What the quote may take.
         """
         if not is_worth_a_look(turn.text):
-            return ""
+            return ()
         there = {(one.session, one.seq) for one in shown} | {(turn.session, turn.seq)}
-        found: Sequence[Recalled] = ()
+        found: tuple[Recalled, ...] = ()
         try:
             with anyio.move_on_after(self._seconds) as waiting:
                 finds = await self._memory.find(turn.text, limit=_LIMIT, now=self._now(), around=1)
@@ -107,10 +109,10 @@ class Recalling:
                 await self._keep(turn, found)
         except TaleError as error:
             log.info("memory.not_recalled", session=turn.session, reason=error.message)
-            return ""
+            return ()
         if found:
             log.info("memory.recalled", session=turn.session, seq=turn.seq, lines=len(found))
-        return written(found)
+        return found
 
     async def _keep(self, turn: Turn, found: Sequence[Recalled]) -> None:
         rows = [

@@ -38,6 +38,7 @@ from tale.memory.notes import NoteStore
 from tale.memory.outbox import Outbox, deliver
 from tale.memory.private import PREFIX as PRIVATE
 from tale.memory.private import PRIVATE_BEGUN, Discreet, NoOutbox, PrivateTurns
+from tale.memory.recall import Recalled
 from tale.memory.recalling import Recalling
 from tale.memory.recollection import Recollection
 from tale.memory.related import Related
@@ -73,6 +74,7 @@ from tale.wire.chat_contracts import (
     KeptRequest,
     LeftOutView,
     PartView,
+    RecalledView,
     SessionList,
     SessionRequest,
     SessionsRequest,
@@ -304,7 +306,13 @@ def _reply(answer: Answer) -> ChatReply:
         task=answer.task,
         kept=answer.kept,
         usage=UsageView(prompt=usage.prompt, completion=usage.completion, cached=usage.cached),
+        reason=answer.reason,
+        recalled=tuple(map(_recalled_view, answer.recalled)),
     )
+
+
+def _recalled_view(one: Recalled) -> RecalledView:
+    return RecalledView(session=one.source, seq=one.source_seq, text=one.text, score=one.score)
 
 
 def _session_view(session: Session) -> SessionView:

@@ -32,6 +32,7 @@ __all__ = [
     "Change",
     "asked_told",
     "checked",
+    "count_states",
     "facts_told",
     "listed",
     "load_plan",
@@ -103,6 +104,12 @@ def load_task(connection: Connection, identity: str, *, lock: bool = False) -> T
     if row is None:
         raise not_found(identity)
     return task_of(row)
+
+
+def count_states(connection: Connection) -> dict[str, int]:
+    """Count the tasks in each state; a state that none is in is missing."""
+    query = select(tasks.c.state, func.count()).group_by(tasks.c.state)
+    return {str(state): int(count) for state, count in connection.execute(query)}
 
 
 def load_plan(connection: Connection, identity: str) -> tuple[Subtask, ...]:

@@ -198,6 +198,9 @@ class TaskView(Shape):
         description="The plan that its user is asked about, as YAML; `approve` takes it back, "
         "changed, as `text`. Only `show` gives it.",
     )
+    detail: str = Field(
+        default="", description="What would be done, where it asks that. Only `show` gives it."
+    )
     digest: str = Field(default="", description="Names that plan. Only `show` gives it.")
     asked: str = Field(
         default="",
