@@ -35,10 +35,10 @@ _READ: Final = 4_000
 _CANDIDATES: Final = 32
 """Notes whose meaning is compared, those with most of the words: 50 µs each."""
 _AT_ONCE: Final = 500
-_ONESELF: Final = re.compile(r"\b(?:i|me|my|mine|we|us|our|ours|you|your)\b", re.IGNORECASE)
-_OF_ONESELF: Final = 0.2
-"""What it adds that a question is about those who talk, as most notes are: "how high are the Alps"
-is not about a note's hiking there."""
+_ONESELF: Final = re.compile(r"\b(?:i|me|my|mine|we|us|our|ours|you|your|tasks?)\b", re.IGNORECASE)
+_OF_ONESELF: Final = 0.4
+"""What it adds that a question is about those who talk or what they did, as notes are: "how high
+are the Alps" is not about a note's hiking there."""
 _IMPORTANT: Final = 0.1
 """What importance adds at most: as much as that a turn's speaker was named."""
 

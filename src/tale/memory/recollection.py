@@ -15,9 +15,9 @@ from tale.memory.note_search import FoundNote, NoteSearch
 
 __all__ = ["CLEAR_NOTE", "Recollection", "together"]
 
-CLEAR_NOTE: Final = 1.15
+CLEAR_NOTE: Final = 1.35
 """Score from which on a note surely has to do with the question. More than of a turn: a note is so
-short that one word in common ("how high are the Alps?" and the hiking there) gives up to 1.14."""
+short that one word in common ("how high are the Alps?" and the hiking there) gives up to 1.31."""
 _NOTES: Final = 8
 """Notes that are looked at; a window of two thousand tokens has room for as many."""
 
