@@ -23,6 +23,7 @@ _ALL = (
     "scheduling",
     "eta",
     "watching",
+    "dashboard",
     "windows",
     "session",
     "checkpoints",

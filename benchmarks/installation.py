@@ -20,7 +20,7 @@ from tale.models.catalog import EMBEDDED_PAIR, find_model
 from tale.orchestration.control_client import Runtime, control, read_runtime
 from tale.paths import Paths
 
-__all__ = ["Installation", "bare_server", "first_token", "model_file", "post"]
+__all__ = ["TALE", "Installation", "bare_server", "first_token", "model_file", "post"]
 
 TALE = str(Path(sys.executable).with_name("tale"))
 _MESSAGES = [{"role": "user", "content": "hello world"}]

@@ -27,6 +27,8 @@ to be set. What is wrong in it is told with line, key and what is allowed, and n
 it is mended. A variable's value is written as in the file where it is no plain text:
 `TALE_NOTIFY__ON='["done"]'`. `tale reload` reads the file again and restarts only what it concerns.
 
+A set of them under a name is a [profile](../guides/profiles.md), and a secret may stand elsewhere.
+
 A heading such as `servers.NAME` stands for a table of yours: `[servers.search]`.
 """
 

@@ -151,6 +151,9 @@ class FakeDaemon:
         }
         self.usage: Json = {}
         self.decision: Json = {}
+        self.overview: Json = {}
+        # What the stream of overviews sends before it breaks off, or `hold` is set.
+        self.frames: list[tuple[str, str]] = []
         self.routed: list[str] = []
         self.usage_queries: list[str] = []
         self.wire: Json = {"made": [], "served": [], "instances": []}
@@ -315,7 +318,12 @@ class _Web(BaseHTTPRequestHandler):
             self._json(200, self.server.fake.usage)
         elif url.path == "/api/events":
             query = parse_qs(url.query)
-            self._events(query["task"][0], int(query["after"][0]))
+            if "task" in query:
+                self._events(query["task"][0], int(query["after"][0]))
+            else:
+                self._overviews()
+        elif url.path == "/api/overview":
+            self._json(200, self.server.fake.overview)
         else:
             self._json(404, {"detail": "nothing here"})
 
@@ -337,6 +345,14 @@ class _Web(BaseHTTPRequestHandler):
                 self.server.fake.hold.wait(30)
             send(f"id: {each['seq']}\nevent: {each['kind']}\ndata: {json.dumps(each)}\n\n")
 
+    def _overviews(self) -> None:
+        send = self._stream()
+        send(": hello\n\n")
+        for kind, data in self.server.fake.frames:
+            send(f"event: {kind}\ndata: {data}\n\n")
+        self.server.fake.waiting.set()
+        self.server.fake.hold.wait(30)
+
     def _post(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/mcp":
@@ -355,23 +371,25 @@ class _Web(BaseHTTPRequestHandler):
     def _tool(self, body: Json) -> None:
         name, arguments = body["params"]["name"], body["params"]["arguments"]
         self.server.fake.calls.append((name, arguments))
-        said: list[Json] = []
-        try:
-            result: Json = {
-                "structuredContent": self.server.fake.tools[name](arguments, said.append)
-            }
-        except ToolError as error:
-            result = {"structuredContent": {"error": error.error}, "isError": True}
-        message: Json = {"jsonrpc": "2.0", "id": body["id"], "result": {**result, "content": []}}
-        if not said:
-            self._json(200, message)
-            return
-        send = self._stream()
-        for number, data in enumerate(said, start=1):
+        send: Callable[[str], None] | None = None
+        number = 0
+
+        def say(data: Json) -> None:
+            nonlocal send, number
+            send, number = send or self._stream(), number + 1
             params = {"progressToken": 1, "progress": number, "message": json.dumps(data)}
             note = {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
             send(f"event: message\r\ndata: {json.dumps(note)}\r\n\r\n")
-        send(f"event: message\r\ndata: {json.dumps(message)}\r\n\r\n")
+
+        try:
+            result: Json = {"structuredContent": self.server.fake.tools[name](arguments, say)}
+        except ToolError as error:
+            result = {"structuredContent": {"error": error.error}, "isError": True}
+        message: Json = {"jsonrpc": "2.0", "id": body["id"], "result": {**result, "content": []}}
+        if send is None:
+            self._json(200, message)
+        else:
+            send(f"event: message\r\ndata: {json.dumps(message)}\r\n\r\n")
 
     def _completion(self, body: Json) -> None:
         self.server.fake.completions.append(body)

@@ -895,7 +895,7 @@ class TestConfig:
             '[gateway]\nport = 9999\n[models.ux]\nname = "a\\"b"\n[routing.forbid]\n"*" = ["b"]\n'
         )
         out = tale("config", "show").out
-        assert "port = 9999  # default: 7433" in out
+        assert "port = 9999  # tale.toml, line 2; default: 7433" in out
         shown = tomllib.loads(out)
         assert shown["models"]["ux"]["name"] == 'a"b'
         assert shown["routing"]["forbid"] == {"*": ["b"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 from fake_daemon import FakeDaemon, Gone, ToolError, event, task
 from tale.cli import editing
+from tale.cli.chat_commands import COMMANDS
 from tale.cli.chat_terminal import TerminalChat
 from tale.cli.connection import Connection
 from tale.cli.conversation import Conversation
@@ -238,8 +240,10 @@ class _Person:
 
     def __init__(self, *steps: str | BaseException | Callable[[], None]) -> None:
         self._steps = list(steps)
+        self.begun = ""
 
-    def __call__(self) -> str:
+    def __call__(self, begun: str = "") -> str:
+        self.begun = begun
         while True:
             match self._steps.pop(0) if self._steps else EOFError():
                 case str() as line:
@@ -273,7 +277,7 @@ class _Talk:
         self.began.set()
         if "done" in text or "failed" in text or "No task" in text:
             self.told.set()
-        if "waits for your word" in text:
+        if "asks: " in text:
             self.asked.set()
 
     def wait_for_question(self) -> None:
@@ -334,7 +338,6 @@ class TestTerminal:
         back.set()
         said = talk.err.getvalue()
         assert "kept starts by itself; `tale tasks`" in said
-        assert "No task is running." in said
         assert "tale watch" not in said
 
     def test_what_holds_an_answer_up_is_told_above_it(self, daemon: FakeDaemon) -> None:
@@ -358,7 +361,7 @@ class TestTerminal:
         talk = _Talk(daemon)
         talk.run("write it", talk.wait)
         above = "".join(talk.above)
-        assert "task t1  waits for your word: May it run 'make'?\n`tale approve t1`" in above
+        assert "task t1 asks: May it run 'make'?\n/approve or /reject answers it." in above
         assert "\nchecked: 2 tests passed\n" in above
 
     def test_a_waiting_task_is_answered_in_the_conversation(self, daemon: FakeDaemon) -> None:
@@ -370,7 +373,7 @@ class TestTerminal:
         talk = _Talk(daemon)
         talk.run("/approve")
         assert "No task of this conversation waits for your word." in talk.err.getvalue()
-        talk.chat.take_up(["t1", "t2"])
+        talk.chat.tasks.take_up(["t1", "t2"])
         talk.run("/approve", "/reject t2 not so", "/approve t1", "/tasks")
         assert "Several tasks wait; name one of them: /approve t1" in talk.err.getvalue()
         assert daemon.calls_of("reject") == [{"id": "t2", "text": "not so"}]
@@ -386,7 +389,7 @@ class TestTerminal:
         daemon.hold.clear()
         daemon.tools["reject"] = refuse
         talk = _Talk(daemon)
-        talk.chat.take_up(["t1"])
+        talk.chat.tasks.take_up(["t1"])
         talk.run("/approve Port 8080", "/reject")
         assert daemon.calls_of("approve") == [{"id": "t1", "text": "Port 8080"}]
         assert "Task t1 is done; it asks for nothing." in talk.err.getvalue()
@@ -413,9 +416,11 @@ class TestTerminal:
         talk = _Talk(daemon)
         talk.run("/edit")
         assert "No task of this conversation waits for your word." in talk.err.getvalue()
-        talk.chat.take_up(["t1"])
+        talk.chat.tasks.take_up(["t1"])
         talk.run("/edit", "/edit t1")
-        assert "So do /approve, /edit and /reject here." in "".join(talk.above)
+        above = "".join(talk.above)
+        assert "b  Pages (after a)" in above
+        assert "/approve or /reject answers it, /edit changes the plan." in above
         assert "Nothing was changed; the task waits on." in talk.err.getvalue()
         [told] = daemon.calls_of("approve")
         assert (told["id"], told["digest"], told["asked"]) == ("t1", "d1", "q1")
@@ -427,10 +432,10 @@ class TestTerminal:
         )
         daemon.hold.clear()
         talk = _Talk(daemon)
-        talk.chat.take_up(["t1"])
+        talk.chat.tasks.take_up(["t1"])
         talk.run("/edit")
         assert "Task t1 asks about no plan just now." in talk.err.getvalue()
-        assert "So do /approve and /reject here." in "".join(talk.above)
+        assert "/edit" not in "".join(talk.above)
 
     def test_a_word_names_the_question_that_was_seen(self, daemon: FakeDaemon) -> None:
         daemon.tools["chat"] = _handing_over(daemon)
@@ -454,16 +459,16 @@ class TestTerminal:
         daemon.tools["show"] = lambda arguments, say: states[arguments["id"]]
         daemon.hold.clear()
         talk = _Talk(daemon)
-        talk.chat.take_up(["", "t1", "t2", "t3"])
-        assert talk.chat.handed.followed == ["t1", "t2"]
+        talk.chat.tasks.take_up(["", "t1", "t2", "t3"])
+        assert talk.chat.tasks.handed.followed == ["t1", "t2"]
         assert daemon.waiting.wait(20)
         daemon.events["t2"] = [event(1, "done", "t2")]
         states["t1"], states["t2"] = task(), task("t2")
         daemon.hold.set()
-        talk.chat.handed.wait()
+        talk.chat.tasks.handed.wait()
         talk.run()
         above = "".join(talk.above)
-        assert "task t2  waits for your word: May it run?\n`tale approve t2`" in above
+        assert "task t2 asks: May it run?\n/approve or /reject answers it." in above
         assert "started" not in above
         assert "task t1  done" in above
 
@@ -489,8 +494,8 @@ class TestTerminal:
         daemon.hold.clear()
         talk = _Talk(daemon)
         talk.run("write it", "/tasks")
+        assert "\nt1  " in talk.out.getvalue()
         said = talk.err.getvalue()
-        assert "\nt1\n" in said
         assert "1 task goes on in the background:\n  tale watch t1\n" in said
 
     def test_an_error_of_a_turn_does_not_end_the_conversation(self, daemon: FakeDaemon) -> None:
@@ -537,7 +542,7 @@ class TestTerminal:
 
             def follow() -> None:
                 with daemon.running():
-                    talk.chat.handed.follow("t1")
+                    talk.chat.tasks.handed.follow("t1")
                     assert talk.began.wait(20)
                 talk.wait()
 
@@ -552,14 +557,55 @@ class TestTerminal:
         assert [call["text"] for call in daemon.calls_of("chat")] == ["hello"]
         assert talk.err.getvalue().count("leaves.") == 2
 
+    def test_every_command_does_something_and_none_is_sent(
+        self, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def edit(text: str, extension: str) -> str:
+            assert (text, extension) == ("so far", ".md")
+            return "Written\nthere\n"
+
+        monkeypatch.setattr(editing.click, "edit", edit)
+        found = {"session": "s-1", "seq": 3, "speaker": "user", "text": "Tea", "score": 1.0}
+        daemon.tools |= {
+            "memory_notes": lambda arguments, say: {"notes": [{"id": "n-1", "text": "Likes tea"}]},
+            "memory_search": lambda arguments, say: {"found": [found]},
+            "session": lambda arguments, say: {"turns": [{"speaker": "user", "text": "Earlier"}]},
+        }
+        daemon.tools["chat"] = _handing_over(daemon)
+        daemon.hold.clear()
+        talk = _Talk(daemon)
+        person = _Person(
+            "/why",
+            *(f"/{one.name}" for one in COMMANDS if one.name not in ("quit", "editor", "private")),
+            "write it",
+            *("/why", "/tasks", "/show", "/pause t1", "/resume t1", "/cancel t1", "/pause"),
+            *("/memory tea", "/sessions s-9", "/private", "/editor so far"),
+            lambda: said.append(person.begun),
+            "go on",
+        )
+        said: list[str] = []
+        talk.chat.run(person, contextlib.nullcontext)
+        assert said == ["Written\nthere"]
+        [first, second] = daemon.calls_of("chat")
+        assert first == {"text": "write it"}
+        assert second == {"text": "go on", "private": True}
+        told, shown = talk.err.getvalue(), talk.out.getvalue()
+        for words in (
+            *("Nothing was answered here yet.", "A new conversation.", "t1 rests.", "t1 goes on."),
+            *("t1 is cancelled.", "Nothing of this conversation is kept", "No conversations yet."),
+        ):
+            assert words in told
+        for words in ("/help", "answered by  tiny (ux)", "Likes tea", "Tea", "Earlier"):
+            assert words in shown
+
     def test_commands_are_not_sent(self, daemon: FakeDaemon) -> None:
         talk = _Talk(daemon)
         talk.run("hello", "/new", "/help", "/tasks", "/nonsense", "again", "/quit")
         assert daemon.calls_of("chat") == [{"text": "hello"}, {"text": "again"}]
         said = talk.err.getvalue()
         assert "A new conversation." in said
-        assert "There is no /nonsense." in said
-        assert "No task is running." in said
+        assert "There is no /nonsense. /help lists what there is." in said
+        assert "No task has come of this conversation." in said
 
 
 class TestOnARealTerminal:
@@ -587,6 +633,88 @@ class TestOnARealTerminal:
         history = tmp_path / "chat_history"
         assert "+write it" in history.read_text()
         assert history.stat().st_mode & 0o777 == 0o600
+
+    def test_several_lines_and_long_pastes_are_sent_whole_and_kept_for_the_next_time(
+        self, daemon: FakeDaemon, tmp_path: Path
+    ) -> None:
+        pasted = "\n".join(f"line {number}" for number in range(30))
+        with Terminal(tmp_path, "chat") as terminal:
+            terminal.until("> ")
+            terminal.type("never mind\x03one\ntwo\x1b\rthree \x1b[200~" + pasted + "\x1b[201~")
+            terminal.until("[pasted 30 lines]")
+            terminal.type("\r")
+            terminal.until("You said: one")
+            terminal.until("> ", after="line 29")
+            terminal.type("/private\r")
+            terminal.until("Nothing of this conversation is kept")
+            terminal.until("> ", after="is kept")
+            terminal.type("secret\r")
+            terminal.until("You said: secret")
+            terminal.until("> ", after="said: secret")
+            terminal.type("\x04")
+            assert terminal.end() == 0
+        whole = f"one\ntwo\nthree {pasted}"
+        assert [call["text"] for call in daemon.calls_of("chat")] == [whole, "secret"]
+        kept = (tmp_path / "chat_history").read_text()
+        assert "+line 29" in kept
+        assert "secret" not in kept
+        assert "never mind" not in kept
+
+    def test_ctrl_c_ends_the_answer_at_the_server_and_what_was_typed_ahead_is_said(
+        self, daemon: FakeDaemon, tmp_path: Path
+    ) -> None:
+        stopped = threading.Event()
+
+        def endless(arguments: Json, say: Any) -> Json:
+            if arguments["text"] != "tell":
+                return daemon.chat(arguments, say)
+            try:
+                for number in itertools.count():
+                    say({"token": f"word {number}\n\n"})
+                    stopped.wait(0.01)
+            except OSError:
+                stopped.set()
+            raise Gone
+
+        daemon.tools["chat"] = endless
+        with Terminal(tmp_path, "chat") as terminal:
+            terminal.until("> ")
+            terminal.type("tell\r")
+            terminal.until("word 3")
+            terminal.type("go on\r")
+            terminal.until("word 9")
+            terminal.type("\x03")
+            terminal.until("stopped")
+            terminal.until("You said: go on", after="stopped")
+            assert stopped.wait(30)
+            terminal.until("> ", after="said: go on")
+            terminal.type("\x04")
+            assert terminal.end() == 0
+
+    def test_a_key_answers_what_a_task_asks(self, daemon: FakeDaemon, tmp_path: Path) -> None:
+        daemon.tools["chat"] = _handing_over(daemon)
+        asked = event(3, "approval", text="May it?", id="q1", digest="d1", detail=PLAN)
+        daemon.events["t1"] = [event(1, "queued"), asked, event(4, "done", answer="x")]
+        daemon.hold.clear()
+
+        def approve(arguments: Json, say: Any) -> Json:
+            daemon.hold.set()
+            return task(state="queued")
+
+        daemon.tools["approve"] = approve
+        with Terminal(tmp_path, "chat") as terminal:
+            terminal.until("> ")
+            terminal.type("write it\r")
+            terminal.until("Pages (after a)")
+            terminal.until("Alt-A approves, Alt-E edits, Alt-R rejects")
+            terminal.type("\x1ba")
+            terminal.until("Made dates.py.")
+            terminal.until("> ", after="dates.py.")
+            terminal.type("\x04")
+            assert terminal.end() == 0
+        assert daemon.calls_of("approve") == [
+            {"id": "t1", "text": "", "digest": "d1", "asked": "q1"}
+        ]
 
     def test_submit_streams_with_a_spinner_that_leaves(
         self, daemon: FakeDaemon, tmp_path: Path
@@ -618,7 +746,7 @@ def test_ctrl_c_in_a_piped_submit_is_exit_code_130(daemon: FakeDaemon, tmp_path:
 
 def test_a_reader_that_leaves_early_is_no_error(daemon: FakeDaemon) -> None:
     daemon.tools["list"] = lambda arguments, say: {"tasks": [task(str(n)) for n in range(900)]}
-    command = f"{sys.executable} -m tale.cli tasks -n 1000 | head -1"
+    command = f"set -o pipefail; {sys.executable} -m tale.cli tasks -n 1000 | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("ID")
     assert done.stderr == ""

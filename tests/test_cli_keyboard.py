@@ -10,7 +10,7 @@ from collections.abc import Generator
 
 import pytest
 
-from tale.cli.keyboard import forget_typed, read_line, unechoed
+from tale.cli.keyboard import echoed, forget_typed, read_line, unechoed
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def _echoes(terminal: int) -> bool:
 
 def test_a_terminal_is_silent_for_as_long_as_the_answer_lasts(terminal: int) -> None:
     def interrupted() -> None:
-        with unechoed(terminal):
+        with unechoed(fd=terminal):
             assert not _echoes(terminal)
             raise KeyboardInterrupt
 
@@ -43,9 +43,29 @@ def test_a_terminal_is_silent_for_as_long_as_the_answer_lasts(terminal: int) -> 
     assert _echoes(terminal)
 
 
+def test_another_program_has_the_terminal_as_it_usually_is(terminal: int) -> None:
+    usual = termios.tcgetattr(terminal)
+    with unechoed(fd=terminal):
+        quiet = termios.tcgetattr(terminal)
+        with echoed(terminal):
+            assert termios.tcgetattr(terminal) == usual
+        assert termios.tcgetattr(terminal) == quiet
+    assert termios.tcgetattr(terminal) == usual
+
+
+def test_enter_is_kept_as_it_was_typed_and_ctrl_c_drops_nothing(ends: tuple[int, int]) -> None:
+    controller, terminal = ends
+    with unechoed(fd=terminal):
+        os.write(controller, b"typed\r\x03")
+        quiet = termios.tcgetattr(terminal)
+        quiet[3] &= ~termios.ICANON  # as a prompt does
+        termios.tcsetattr(terminal, termios.TCSANOW, quiet)
+        assert os.read(terminal, 100) == b"typed\r"
+
+
 def test_what_is_no_terminal_is_left_alone() -> None:
     reader, writer = os.pipe()
-    with unechoed(reader):
+    with unechoed(fd=reader):
         os.write(writer, b"typed\n")
     assert os.read(reader, 100) == b"typed\n"
     os.close(reader)

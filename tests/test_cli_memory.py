@@ -109,6 +109,21 @@ def test_why_says_what_a_score_is_made_of(tale: Tale, daemon: FakeDaemon) -> Non
     assert json.loads(tale("search", "name", "--json").out) == {"found": [FOUND]}
 
 
+def test_what_came_of_a_task_says_so_wherever_it_is_shown(tale: Tale, daemon: FakeDaemon) -> None:
+    result = {**NOTE, "source": "task", "task": "t-7", "text": "The user asked for “a shop”."}
+    found = {**FOUND, "speaker": "note", "note": "n-9", "task": "t-7", "text": result["text"]}
+    daemon.tools |= {
+        "memory_search": lambda arguments, say: {"found": [found]},
+        "memory_notes": lambda arguments, say: {"notes": [result]},
+        "memory_note": lambda arguments, say: {"note": result, "turns": []},
+    }
+    head = tale("search", "shop").out.splitlines()[0]
+    assert head.startswith("what came of t-7, ")
+    assert head.endswith("n-9")
+    assert "result" in tale("show").out
+    assert "what came of t-7, " in tale("show", "n-9").out
+
+
 def test_what_stands_around_a_find_is_shown_and_nothing_twice(
     tale: Tale, daemon: FakeDaemon
 ) -> None:

@@ -7,7 +7,8 @@ from typing import get_args
 
 import pytest
 
-from tale.config import RoutingSettings, load_settings
+from tale.config import RoutingSettings
+from tale.config_layers import load_settings
 from tale.config_tasks import TaskSettings, ToolRule
 from tale.errors import ConfigError
 from tale.models.assess import Kind

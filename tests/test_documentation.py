@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from typer.exceptions import TyperException
 
 from tale.cli.plan_file import read_plan
-from tale.config import Settings, load_settings
+from tale.config import Settings
+from tale.config_layers import load_settings
 from tale.models import headers
 from tale.paths import Paths
 from tale.servers.openai_api import model_routes, pool_routes

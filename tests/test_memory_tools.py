@@ -17,10 +17,12 @@ from tale.errors import SessionNotFound as NoSession
 from tale.memory.exchange import Standing, Work
 from tale.memory.forgetting import Forgetting
 from tale.memory.hearing import note_plainly
+from tale.memory.note_search import NoteSearch
 from tale.memory.notes import NoteStore
 from tale.memory.outbox import Outbox
 from tale.memory.private import PRIVATE_BEGUN, PrivateTurns
 from tale.memory.recalling import Recalling
+from tale.memory.recollection import Recollection
 from tale.memory.retrieval import Retrieval
 from tale.memory.searching import MemoryFinder
 from tale.memory.turns import NewTurn, TurnStore
@@ -72,17 +74,17 @@ class World:
         self.models = ScriptedModels(*scripts)
         self.turns = TurnStore(database, also=note_plainly)
         self.typed = tmp_path / "chat_history"
-        self.retrieval = Retrieval(database)
+        self.retrieval, self.noted = Retrieval(database), NoteSearch(database)
         windows = Windows(
             self.models,
             "be kind",
             budget=6144,
-            recalling=Recalling(database, self.retrieval),
+            recalling=Recalling(database, Recollection(self.retrieval, self.noted)),
             notes=NoteStore(database),
         )
         self.tools = MemoryTools(
             database,
-            MemoryFinder(database, self.retrieval),
+            MemoryFinder(self.retrieval, self.noted),
             Forgetting(database),
             typed=self.typed,
             on_forgotten=windows.forget,
@@ -299,7 +301,7 @@ async def test_work_from_a_private_conversation_is_a_task_that_does_not_name_it(
     reply = await world.say(WORK, private=True)
     assert (reply.task, reply.answer) == ("t-1", PRIVATE_BEGUN)
     [work] = world.gateway.taken
-    assert (work.text, work.session) == (WORK, "")
+    assert (work.text, work.session, work.private) == (WORK, "", True)
     assert reply.session not in work.key
     again = await world.say(WORK, reply.session, private=True)
     assert again.task == "t-2", "two requests are two tasks"

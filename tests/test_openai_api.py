@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from io import BytesIO
+from operator import mul
 
 import anyio
 import anyio.lowlevel
@@ -17,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai import APIError, AsyncOpenAI, BadRequestError, NotFoundError
 from pydantic import BaseModel, JsonValue, TypeAdapter
+from starlette.types import ASGIApp
 
-from tale.errors import BackendFailed, InvalidRequest
+from tale.errors import BackendFailed, InvalidRequest, UnknownModel
 from tale.models.answer import Completion, merge_tool_calls
 from tale.models.backend import ChatRequest, Chunk, Message, Usage
 from tale.models.client import ModelClient
@@ -27,6 +29,7 @@ from tale.models.ledger import Ledger
 from tale.models.memory_backend import InMemoryBackend, echo
 from tale.models.model_pool import ModelPool
 from tale.models.pool_policy import Policy
+from tale.servers.embeddings import embed
 from tale.servers.http_body import MAX_BODY
 from tale.servers.lazy_mcp import LazyMcp
 from tale.servers.model_app import build_app
@@ -89,6 +92,7 @@ async def serving(
     mcp_wait: float = 20,
     answer: Callable[[ChatRequest], str] = echo,
     ledger: Ledger | None = None,
+    door: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> AsyncGenerator[Served]:
     ux, task = InMemoryBackend("small", answer=answer), InMemoryBackend("large", answer=answer)
     memory = PlainMemory(lambda: 2**40, {"extra": 1})
@@ -98,7 +102,8 @@ async def serving(
         async with pool, LazyMcp(pool, wait_seconds=mcp_wait) as mcp:
             await pool.ensure_ready("ux")
             await pool.ensure_ready("task")
-            config = uvicorn.Config(build_app(pool, mcp, ledger=ledger), log_config=None, ws="none")
+            app = door(build_app(pool, mcp, ledger=ledger))
+            config = uvicorn.Config(app, log_config=None, ws="none")
             server = uvicorn.Server(config)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(server.serve, [sock])
@@ -264,6 +269,47 @@ async def test_tales_own_client_understands_answers_and_errors(served: Served) -
             await client.complete(request, "ux", 20)
 
 
+async def test_the_official_client_gets_vectors_that_are_near_where_texts_are(
+    served: Served,
+) -> None:
+    texts = ["When is the report due?", "the deadline of the paper", "cats like warm milk"]
+    answer = await served.openai.embeddings.create(model="tale-meaning", input=texts)
+    due, deadline, cats = (each.embedding for each in answer.data)
+    assert sum(map(mul, due, due)) == pytest.approx(1, abs=1e-3)
+    assert sum(map(mul, due, deadline)) > sum(map(mul, due, cats))
+    assert answer.usage.total_tokens > 10
+    plain = await served.openai.embeddings.create(
+        model="tale-meaning", input=texts[0], encoding_format="float"
+    )
+    assert plain.data[0].embedding == pytest.approx(due, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"input": []}, "input"),
+        ({"input": ""}, "input"),
+        ({"input": [[1, 2]]}, "input"),
+        ({"input": "a", "encoding_format": "hex"}, "encoding_format"),
+        ({"input": "a", "dimensions": 3}, "dimensions"),
+    ],
+)
+def test_bad_texts_name_the_parameter(fields: dict[str, object], param: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        embed(orjson.dumps({"model": "tale-meaning", **fields}))
+    assert caught.value.param == param
+
+
+def test_a_text_without_a_known_word_points_nowhere() -> None:
+    reply = orjson.dumps(embed(orjson.dumps({"model": "tale-meaning", "input": "\u2603"})))
+    assert b'"embedding":[0.0,0.0' in reply
+
+
+def test_embeddings_of_a_model_that_only_chats_are_refused() -> None:
+    with pytest.raises(UnknownModel, match="no embeddings of 'ux'"):
+        embed(orjson.dumps({"model": "ux", "input": "a"}))
+
+
 # -- errors ----------------------------------------------------------------------------------------
 
 
@@ -398,7 +444,7 @@ async def test_a_body_over_the_limit_is_a_413(served: Served) -> None:
         assert chunked.status == 413
 
 
-@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/completions"])
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/completions"])
 async def test_what_is_not_supported_says_so(served: Served, path: str) -> None:
     status, _, reply = await post(served, path, b"{}")
     assert status == 501

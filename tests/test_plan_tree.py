@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tale.cli.record import Record
-from tale.cli.task_lines import asks_line, event_line
+from tale.cli.task_lines import asked_lines, event_line
 from tale.cli.views import Event, Task
 from tale.tasks.plan_policy import usual_seconds
 from tale.tasks.plan_text import write_plan_text
@@ -114,7 +114,8 @@ def test_a_task_that_waits_for_a_yes_to_its_plan_shows_how_long_each_part_takes(
             }
         )
     )
-    assert "\n".join(plan_lines(WEB[:1], seconds)) in asks_line(task)
+    lines = asked_lines("May it?", task.plan, task.planning[-1], 80)
+    assert lines == ["May it?", *plan_lines(WEB[:1], seconds, columns=80)]
 
 
 @st.composite

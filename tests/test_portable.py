@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from backports import zstd
+from backports import zstd  # pyright: ignore[reportMissingTypeStubs]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

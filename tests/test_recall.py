@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -61,8 +62,11 @@ def test_what_the_window_shows_already_is_not_recalled() -> None:
     assert lines("and Maja?", found(1, "Maja moved."), quoted=f"<memory>\n{line}\n") == []
 
 
-def test_what_was_said_in_no_conversation_is_not_recalled() -> None:
-    assert lines("where does Maja live?", found(1, "Maja moved.", session=None)) == []
+def test_a_note_from_no_conversation_is_recalled_as_the_users_and_a_result_as_a_tasks() -> None:
+    note = found(1, "Maja moved.", session=None)
+    assert lines("where does Maja live?", note) == ["2026-05-04 user: Maja moved."]
+    result = replace(note, task="t-1")
+    assert lines("where does Maja live?", result) == ["2026-05-04 task: Maja moved."]
 
 
 def test_of_a_long_turn_the_sentences_that_matter_are_recalled() -> None:

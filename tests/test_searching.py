@@ -9,6 +9,7 @@ import pytest
 
 from tale.memory.forgetting import BySession, Forgetting
 from tale.memory.indexing import Indexing
+from tale.memory.note_search import NoteSearch
 from tale.memory.notes import Draft, NoteStore
 from tale.memory.retrieval import Retrieval
 from tale.memory.searching import MemoryFinder
@@ -39,7 +40,7 @@ async def test_what_was_forgotten_is_not_found(database: Database) -> None:
     first = await turns.add(None, NewTurn("user", "The safe opens with 4711."))
     retrieval = Retrieval(database)
     await indexed(database, retrieval)
-    finder = MemoryFinder(database, retrieval)
+    finder = MemoryFinder(retrieval, NoteSearch(database))
     assert "4711" in (await finder.find("How does the safe open?", limit=5, now=NOW))[0].text
     await Forgetting(database).forget(BySession(first.session))
     assert await finder.find("How does the safe open?", limit=5, now=NOW) == []
@@ -53,7 +54,9 @@ async def test_turns_and_notes_are_found_on_one_scale(database: Database) -> Non
     await NoteStore(database).add(Draft("fact", "The dentist has moved to Park Street."))
     retrieval = Retrieval(database)
     await indexed(database, retrieval)
-    found = await MemoryFinder(database, retrieval).find("Where is my dentist?", limit=5, now=NOW)
+    found = await MemoryFinder(retrieval, NoteSearch(database)).find(
+        "Where is my dentist?", limit=5, now=NOW
+    )
     assert {found[0].speaker, found[1].speaker} == {"note", "user"}
     assert {"dentist" in one.text for one in found[:2]} == {True}
     for one in found:
@@ -69,7 +72,7 @@ async def test_what_a_damaged_index_lost_is_taken_in_anew(database: Database) ->
     await database.write(
         lambda connection: connection.exec_driver_sql("DELETE FROM remembered_words_data")
     )
-    finder = MemoryFinder(database, retrieval)
+    finder = MemoryFinder(retrieval, NoteSearch(database))
     assert "blue pot" in (await finder.find("spare key", limit=1, now=NOW))[0].text
     assert retrieval.damaged
     await indexed(database, retrieval)

@@ -45,6 +45,7 @@ pytestmark = pytest.mark.anyio
 TOKEN = "secret"
 
 MODELS = replace(spec("models"), may_manage=True)
+GATEWAY = replace(spec("gateway"), may_operate=True)
 
 
 class World:
@@ -650,6 +651,8 @@ async def test_a_model_process_that_cannot_be_started_is_an_error_for_the_caller
         ("models", "start_model", {"name": "../x", "module_args": []}, "wire_error", "name"),
         ("models", "start_model", {"name": "x"}, "wire_error", "module_args"),
         ("models", "reboot", {}, "wire_error", "start_model"),
+        ("models", "status", {}, "unauthorized", "models may not"),
+        ("models", "restart", {"name": "ux"}, "unauthorized", "models may not"),
     ],
 )
 async def test_what_a_server_may_not_ask_is_refused_with_a_reason(
@@ -663,14 +666,43 @@ async def test_what_a_server_may_not_ask_is_refused_with_a_reason(
         assert world.spawner.names() == ["models", "gateway", "ux"]
 
 
+async def test_the_gateway_may_look_at_every_server() -> None:
+    async with World(MODELS, GATEWAY).running() as world:
+        await world.ready("models")
+        result = (await world.call("gateway", "status")).result
+        assert isinstance(result, dict)
+        assert result["pid"] == os.getpid()
+        servers = result["servers"]
+        assert isinstance(servers, list)
+        shown = [one for one in servers if isinstance(one, dict)]
+        assert [(one["name"], one["state"]) for one in shown] == [
+            ("models", "ready"),
+            ("gateway", "starting"),
+        ]
+
+
+async def test_the_gateway_may_have_a_server_restarted_and_hears_when_it_is_ready_again() -> None:
+    async with World(MODELS, GATEWAY, spec("ux")).running() as world:
+        await world.ready("models", "gateway", "ux")
+        process = world.spawner.latest("gateway")
+        process.say(Call(id=1, operation="restart", arguments={"name": "ux"}))
+        (await world.spawns("ux", 2)).announce()
+        while not process.replies():
+            await anyio.wait_readable(process.far)
+        assert process.replies()[-1].result == {}
+        fault = (await world.call("gateway", "restart", name="nobody")).error
+        assert fault is not None
+        assert "no server 'nobody'" in fault.message
+
+
 async def test_a_call_that_breaks_is_answered_and_the_supervisor_lives_on() -> None:
     class Broken(OwnedProcesses):
         async def remove(self, name: str, owner: str) -> None:
             raise ZeroDivisionError(name, owner)
 
-    broken = Broken(ServerManager([], MemorySpawner(), token=TOKEN))
+    manager = ServerManager([], MemorySpawner(), token=TOKEN)
     call = Call(id=4, operation="stop_server", arguments={"name": "x"})
-    reply = await answer(broken, MODELS, call)
+    reply = await answer(Broken(manager), manager, MODELS, call)
     assert reply.error is not None
     assert "ZeroDivisionError" in reply.error.message
 

@@ -15,8 +15,9 @@ import anyio
 import pytest
 
 from plan_rules import RULES
-from tale.config import Paths, Settings
+from tale.config import Settings
 from tale.errors import BackendUnavailable
+from tale.paths import Paths
 from tale.prompts import PLAN_SYSTEM, REPAIR_SYSTEM, WHOLE_SYSTEM
 from tale.storage.database import Database
 from tale.tasks.agent import work

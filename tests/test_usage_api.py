@@ -17,6 +17,7 @@ from tale.models.assess import assess
 from tale.models.entry import Row
 from tale.models.ledger import Ledger
 from tale.models.ledger_file import LedgerFile
+from tale.models.trend import Trend
 from test_openai_api import Served, chat_body, get, post, serving
 
 pytestmark = pytest.mark.anyio
@@ -205,3 +206,17 @@ async def test_a_ledger_that_can_not_be_written_fails_no_request(tmp_path: Path)
         assert status == 200
         _, body = await get(kept.served, "/pool/usage")
         assert orjson.loads(body)["total"]["requests"] == 1
+
+
+async def test_a_chart_gets_what_ended_lately_and_only_what_it_does_not_know(kept: Kept) -> None:
+    for _ in range(3):
+        await kept.chat(stream=True)
+    _, body = await get(kept.served, "/pool/trend")
+    found = TypeAdapter(Trend).validate_json(body)
+    assert [one.number for one in found.ended] == [1, 2, 3]
+    assert all(one.ttft_ms is not None and one.at > 0 for one in found.ended)
+    assert [(hour.requests, hour.naive > 0) for hour in found.hours] == [(3, True)]
+    _, body = await get(kept.served, "/pool/trend?after=2")
+    assert [one.number for one in TypeAdapter(Trend).validate_json(body).ended] == [3]
+    status, _ = await get(kept.served, "/pool/trend?after=x")
+    assert status == 400

@@ -31,6 +31,7 @@ from tale.memory.outbox import Outbox
 from tale.memory.referring import Exchange, with_context
 from tale.memory.turns import NewTurn, Turn, TurnStore
 from tale.memory.windows import Windows
+from tale.models.assess import assess
 from tale.models.caller import Purpose, Script, ScriptedModels
 from tale.paths import Paths
 from tale.prompts import CHAT_SYSTEM
@@ -158,6 +159,7 @@ async def test_talk_is_answered_word_by_word_and_kept(database: Database) -> Non
         None,
     )
     assert reply.usage == UsageView(prompt=20, completion=2, cached=5)
+    assert (reply.reason, reply.recalled) == ("it is in the script", ())
     assert world.seen == [{"session": reply.session}, {"token": "Hel"}, {"token": "lo!"}]
     question, answer = await world.turns(reply.session)
     assert (question.speaker, question.text, question.model) == ("user", "hello there", None)
@@ -198,6 +200,7 @@ async def test_work_is_handed_over_and_acknowledged_at_once_without_a_model(
     world = World(database)
     reply = await world.say(WORK, workspace="/w")
     assert (reply.answer, reply.task, reply.role) == ("I'm on it.", "t-1", "ux")
+    assert reply.reason == assess(WORK).reason
     [request] = world.gateway.taken
     assert (request.text, request.workspace, request.session) == (WORK, "/w", reply.session)
     assert world.models.asked == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import anyio
@@ -241,6 +242,16 @@ async def test_what_leaves_the_window_is_summed_up_before_it_moves(database: Dat
     assert "The user is called Ada." in head
 
 
+async def test_what_stands_in_front_of_the_turns_is_not_recalled_beside_it(
+    database: Database,
+) -> None:
+    pinned = Found(None, None, "note", "The user is called Ada.", NOW, 1.0, note="n-1")
+    world = Remembering(database, pinned, replace(OSLO, text="Ada lives in Oslo."))
+    [_, asked] = await world.say("What is Ada's name, and where does she live?")
+    assert asked.content.count("The user is called Ada.") == 1
+    assert "Ada lives in Oslo." in asked.content
+
+
 async def test_nobody_waits_for_a_summary(database: Database) -> None:
     world = Remembering(database)
     world.written.missing = ServiceUnavailable("away")
@@ -288,7 +299,10 @@ async def test_what_is_recalled_stays_with_its_turn_and_is_not_recalled_again(
 ) -> None:
     world = Remembering(database, OSLO)
     first = await world.say("where does Maja live?")
+    [found] = world.windows.recalled(world.session, 1)
+    assert found.text.endswith("Maja lives in Oslo.")
     second = await world.say("is Maja happy there?")
+    assert world.windows.recalled(world.session, 3) == ()
     assert second[: len(first)] == first
     assert "Maja lives in Oslo." in first[-1].content
     assert second[-1].content == "is Maja happy there?"

@@ -1,16 +1,15 @@
 """Settings: read once at the entry of a process, frozen, and passed on.
 
-`tale.toml` is overridden by the environment (`TALE_MODELS__UX__NAME=…`, sections joined by two
-underscores), the environment by flags. Whatever is wrong is a `ConfigError` that names the file,
-the line, the key, and what is allowed.
+Their shapes; `config_layers` reads them: `tale.toml` is overridden by a profile in it, that by the
+environment (`TALE_MODELS__UX__NAME=…`, sections joined by two underscores), the environment by
+flags. Whatever is wrong is a `ConfigError` that names the file, the line, the key, and what is
+allowed.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Literal, Self
 
 from annotated_types import Ge, Gt, Le, Len
 from pydantic import (
@@ -19,34 +18,32 @@ from pydantic import (
     Field,
     SecretStr,
     StringConstraints,
-    ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
-from tale.config_faults import contradiction, explain
+from tale.config_faults import contradiction
+from tale.config_secrets import Secret
 from tale.config_tasks import McpServerSettings, SandboxSettings, TaskSettings
-from tale.errors import ConfigError
-from tale.paths import Paths
 
 __all__ = [
     "BackendKind",
     "ExecutionSettings",
     "GatewaySettings",
+    "McpServerSettings",
     "ModelServerSettings",
     "ModelsSettings",
     "NotifySettings",
     "RemoteSettings",
     "RoleSettings",
     "RoutingSettings",
+    "SandboxSettings",
     "ServerSettings",
     "Settings",
-    "load_settings",
+    "TaskSettings",
 ]
 
 BackendKind = Literal["auto", "embedded", "ollama", "openai"]
 _Port = Annotated[int, Ge(0), Le(65535)]
-_Table = dict[str, Any]
 
 
 class _Section(BaseModel):
@@ -73,7 +70,7 @@ class RoleSettings(_Section):
     url: str = Field(
         default="", description="Base URL of an OpenAI-compatible server, ending in /v1."
     )
-    api_key: SecretStr = Field(default=SecretStr(""), description="Bearer token for `url`.")
+    api_key: Secret = Field(default=SecretStr(""), description="Bearer token for `url`.")
 
 
 class ModelsSettings(_Section):
@@ -116,7 +113,7 @@ class RemoteSettings(_Section):
         description="Base URL, ending in /v1."
     )
     name: _ModelName = Field(description="Name of the model there.")
-    api_key: SecretStr = Field(default=SecretStr(""), description="Bearer token.")
+    api_key: Secret = Field(default=SecretStr(""), description="Bearer token.")
     context: Annotated[int, Ge(512), Le(1_048_576)] = Field(
         default=32_768, description="Tokens of its window."
     )
@@ -191,7 +188,7 @@ class NotifySettings(_Section):
     webhook: Annotated[str, StringConstraints(pattern=r"^(https?://[^\s/]+\S*)?$")] = Field(
         default="", description="Address to which it is posted as JSON."
     )
-    webhook_secret: SecretStr = Field(
+    webhook_secret: Secret = Field(
         default=SecretStr(""),
         description="Signs what is posted, as Standard Webhooks do; `whsec_…`, or any text.",
     )
@@ -283,72 +280,3 @@ class Settings(_Section):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Least severe line that is logged."
     )
-
-
-class _Environment(BaseSettings):
-    """The same shape, read from the environment alone; values are checked after the merge."""
-
-    model_config = SettingsConfigDict(env_prefix="TALE_", env_nested_delimiter="__")
-
-    models: ModelsSettings
-    routing: RoutingSettings
-    gateway: GatewaySettings
-    model_server: ModelServerSettings
-    execution: ExecutionSettings
-    tasks: TaskSettings
-    sandbox: SandboxSettings
-    mcpServers: dict[str, McpServerSettings]  # noqa: N815 - as above
-    notify: NotifySettings
-    servers: dict[str, ServerSettings]
-    database_url: str
-    log_level: str
-
-
-def load_settings(paths: Paths, *, flags: Mapping[str, Any] | None = None) -> Settings:
-    """Read `tale.toml` and the environment, with `flags` over both.
-
-    Args:
-        paths: Where the file is; it need not exist.
-        flags: Nested values from the command line, in the file's shape.
-
-    Raises:
-        ConfigError: The file can't be read or parsed, or a value isn't allowed.
-    """
-    text, table = _read(paths.config_file)
-    try:
-        environment: _Table = EnvSettingsSource(_Environment)()
-    except SettingsError as error:
-        raise ConfigError(f"The environment can't be used: {error}") from error
-    merged = _merge(_merge(table, environment), flags or {})
-    try:
-        return Settings.model_validate(merged)
-    except ValidationError as error:
-        faults = [
-            explain(fault, paths.config_file, text, table, Settings) for fault in error.errors()
-        ]
-        raise ConfigError("\n".join(faults)) from None
-
-
-def _read(file: Path) -> tuple[str, _Table]:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return "", {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} can't be read: {error}.") from error
-    try:
-        return text, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file} is not valid TOML: {error}.") from error
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> _Table:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = (
-            _merge(cast("_Table", old), cast("_Table", value))
-            if isinstance(old, Mapping) and isinstance(value, Mapping)
-            else value
-        )
-    return merged

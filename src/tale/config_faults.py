@@ -8,12 +8,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticCustomError
 
-__all__ = ["contradiction", "explain"]
+__all__ = ["contradiction", "explain", "line_of"]
+
+
+_OF_THE_FILE: Final = ("profile", "profiles")
+"""Keys that say which of the settings in a file are meant."""
 
 
 def contradiction(key: str, why: str) -> PydanticCustomError:
@@ -28,7 +32,13 @@ def contradiction(key: str, why: str) -> PydanticCustomError:
 
 
 def explain(
-    fault: Mapping[str, Any], file: Path, text: str, table: Mapping[str, Any], root: type[BaseModel]
+    fault: Mapping[str, Any],
+    file: Path,
+    text: str,
+    table: Mapping[str, Any],
+    root: type[BaseModel],
+    *,
+    within: Sequence[str] = (),
 ) -> str:
     """Say of one fault where it stands, which key it is, and what would be allowed.
 
@@ -38,6 +48,7 @@ def explain(
         text: What is in it.
         table: The same, parsed.
         root: The shape of all settings.
+        within: Keys of a table in the same shape that is put over the rest: the profile's.
     """
     kind = fault["type"]
     # pydantic marks a fault in the key itself by a last part of its own.
@@ -47,9 +58,10 @@ def explain(
         keys += str(fault["ctx"]["key"]).split(".")
     name = ".".join(keys)
     # What is missing stands nowhere; its table does.
-    there = _in_file(table, keys[:-1] if kind == "missing" else keys)
+    known = keys[:-1] if kind == "missing" else keys
+    there = (_in_file(table, [*within, *known]) if within else None) or _in_file(table, known)
     if there is not None:
-        line = _line_of(text, there)
+        line = line_of(text, there)
         where = f"{file}, line {line}" if line else str(file)
     else:
         where = f"environment, {'TALE_' + '__'.join(keys).upper()}"
@@ -57,12 +69,17 @@ def explain(
         return f"{where}: {name} is not allowed: {fault['ctx']['why']}."
     if kind == "missing":
         return f"{where}: {name} is required."
+    if kind == "secret":
+        return f"{where}: {name} can't be used: {fault['msg']}."
     allowed = _names_at(root, keys[:-1]) if bad_key or kind == "extra_forbidden" else []
+    if len(keys) == 1 and allowed:
+        allowed += _OF_THE_FILE
     if allowed:
         close = difflib.get_close_matches(keys[-1], allowed, n=1)
         meant = f" Did you mean {close[0]!r}?" if close else ""
         return f"{where}: unknown key {name!r}.{meant} Allowed here: {', '.join(allowed)}."
-    return f"{where}: {name} = {fault['input']!r} is not allowed: {fault['msg']}."
+    shown = "" if _is_secret(root, keys) else f" = {fault['input']!r}"
+    return f"{where}: {name}{shown} is not allowed: {fault['msg']}."
 
 
 def _in_file(table: Mapping[str, Any], keys: Sequence[str]) -> list[str] | None:
@@ -80,7 +97,7 @@ def _in_file(table: Mapping[str, Any], keys: Sequence[str]) -> list[str] | None:
     return list(keys)
 
 
-def _line_of(text: str, keys: Sequence[str]) -> int:
+def line_of(text: str, keys: Sequence[str]) -> int:
     """Find the line that sets a key; 0 where the file writes it in a way this does not follow."""
     section: list[str] = []
     for number, raw in enumerate(text.splitlines(), start=1):
@@ -99,6 +116,21 @@ def _line_of(text: str, keys: Sequence[str]) -> int:
 
 def _names_at(root: type[BaseModel], keys: Sequence[str]) -> list[str]:
     """List the keys that are allowed in a table; empty where they are the user's own."""
+    here = _shape_at(root, keys)
+    if isinstance(here, type) and issubclass(here, BaseModel):
+        return list(here.model_fields)
+    return _literals(get_args(here)[0]) if get_origin(here) is dict else []
+
+
+def _is_secret(root: type[BaseModel], keys: Sequence[str]) -> bool:
+    """Tell whether a value is one that must not show, or a table or list that may have one."""
+    shape = _shape_at(root, keys)
+    inner = [shape, *get_args(shape)]
+    return SecretStr in inner or any(SecretStr in get_args(one) for one in inner)
+
+
+def _shape_at(root: type[BaseModel], keys: Sequence[str]) -> object:
+    """Give the type of a value; None where the settings have no such key."""
     here: object = root
     for key in keys:
         if isinstance(here, type) and issubclass(here, BaseModel):
@@ -106,10 +138,8 @@ def _names_at(root: type[BaseModel], keys: Sequence[str]) -> list[str]:
         elif get_origin(here) is dict:
             here = get_args(here)[1]
         else:
-            return []
-    if isinstance(here, type) and issubclass(here, BaseModel):
-        return list(here.model_fields)
-    return _literals(get_args(here)[0]) if get_origin(here) is dict else []
+            return None
+    return here
 
 
 def _literals(annotation: object) -> list[str]:

@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
 from tale.config_faults import contradiction
+from tale.config_secrets import Secret
 
 __all__ = ["McpServerSettings", "SandboxSettings", "TaskSettings", "ToolRule"]
 
@@ -78,14 +79,14 @@ class McpServerSettings(_Section):
 
     command: _Word = Field(default="", description="Program to start; it speaks over its pipes.")
     args: tuple[_Word, ...] = Field(default=(), description="Its arguments.")
-    env: dict[_Variable, SecretStr] = Field(
+    env: dict[_Variable, Secret] = Field(
         default_factory=dict[str, SecretStr], description="Added to its environment."
     )
     cwd: _Word = Field(default="", description="Folder it is started in.")
     url: Annotated[str, StringConstraints(pattern=r"^(https?://[^\s/]+.*)?$")] = Field(
         default="", description="Or its address (streamable HTTP)."
     )
-    headers: dict[_Header, SecretStr] = Field(
+    headers: dict[_Header, Secret] = Field(
         default_factory=dict[str, SecretStr], description="Sent with each request."
     )
     type: Literal["", "stdio", "http", "streamable-http"] = Field(

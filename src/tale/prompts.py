@@ -15,6 +15,7 @@ __all__ = [
     "CHAT_SYSTEM",
     "DOCUMENT_SYSTEM",
     "EDITED",
+    "GATEWAY_TOOLS",
     "LACKED",
     "MEND",
     "NOT_HELD",
@@ -23,6 +24,7 @@ __all__ = [
     "PLAN_SYSTEM",
     "QUESTION_TEST",
     "RAN",
+    "REMEMBERED",
     "REPAIR_SYSTEM",
     "REPEATED",
     "RUN_SYSTEM",
@@ -252,6 +254,13 @@ SPLIT_THIS: Final = (
 )
 """For a part of a plan that is too big, asked with `PLAN_SYSTEM`, which the cache has already."""
 
+REMEMBERED: Final = (
+    "This is remembered of the user and of earlier work. Let the plan fit what of it concerns the "
+    "request, say so in the instructions, and name those lines by their numbers in `uses`; leave "
+    "the others aside."
+)
+"""Stands before what memory knows, quoted, in what the planner is told."""
+
 PLAN_AGAIN: Final = "This plan can't be worked on:\n{faults}\nGive the whole plan again, corrected."
 
 
@@ -276,3 +285,10 @@ EDITED: Final = (
     "The user has changed {path} meanwhile, so yours was not written. Keep what they did. It is "
     "now:\n```\n{text}\n```"
 )
+
+GATEWAY_TOOLS: Final = (
+    "tale works in the background, on this machine, with local language models. `submit` a piece "
+    "of work, then `show` it, with `wait`, until it is done, failed or cancelled. One that is "
+    "`waiting` needs its user's word: `approve` or `reject`."
+)
+"""What the models of MCP clients are told of the gateway's tools."""

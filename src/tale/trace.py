@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-__all__ = ["TRACEPARENT", "Trace", "current", "enter", "outgoing"]
+__all__ = ["TRACEPARENT", "Trace", "current", "enter", "outgoing", "span_here", "within"]
 
 TRACEPARENT: Final = "traceparent"
 """The header's name, and its key in the `_meta` of an MCP request."""
@@ -31,16 +33,18 @@ class Trace:
         id: The whole request, through all processes: 32 hexadecimal digits.
         span: One process's part of it: 16.
         flags: Two digits, handed on as they came; 01 says that the trace is recorded.
+        begun: Whether it began here: then nobody has made a span of it before.
     """
 
     id: str
     span: str
     flags: str = "01"
+    begun: bool = field(default=False, compare=False)
 
     @classmethod
     def begin(cls) -> Trace:
         """Begin a trace."""
-        return cls(_hex(128), _hex(64))
+        return cls(_hex(128), _hex(64), begun=True)
 
     @classmethod
     def read(cls, header: str) -> Trace | None:
@@ -63,6 +67,7 @@ class Trace:
 
 
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
+_find: Callable[[], Trace | None] | None = None
 
 
 def current() -> Trace | None:
@@ -77,8 +82,26 @@ def enter(header: str | None) -> Trace:
     return trace
 
 
+@contextmanager
+def within(trace: Trace) -> Generator[None]:
+    """Go on in a trace for the length of the block."""
+    token = _current.set(trace)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def span_here(find: Callable[[], Trace | None] | None) -> None:
+    """Have `find` say in which span, that others will see, calls are made; None: in no such."""
+    global _find  # noqa: PLW0603 - set once, at the entry of a process
+    _find = find
+
+
 def outgoing() -> str:
     """Give the `traceparent` of a call made from here; outside of a trace it begins one."""
+    if _find is not None and (seen := _find()):
+        return seen.write()
     trace = _current.get()
     return (trace.child() if trace else Trace.begin()).write()
 

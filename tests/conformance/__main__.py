@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import get_args
 
 import anyio
-from benchmarks.installation import Installation
+from benchmarks.installation import TALE, Installation
 
 from .fixtures import SCENARIOS, serving_fixtures
-from .inspector import ERAS, inspect
+from .inspector import ERAS, inspect, inspect_program
 from .node import install
 from .proxy import with_token
 from .suite import run_client, run_fixtures, run_server, scenarios
@@ -29,7 +29,7 @@ _CLIENTS = {"pool": _REVISIONS[:1], "command-line": _REVISIONS[:1]}
 """Our ways to connect, and the revisions that each speaks."""
 
 
-async def _check(gateway: str, token: str, folder: Path) -> list[Row]:
+async def _check(gateway: str, token: str, home: Path, folder: Path) -> list[Row]:
     exclusions = read_expected((Path(__file__).parent / "expected.toml").read_text())
     asked = {revision: await scenarios(revision) for revision in _REVISIONS}
     runs: list[Run] = []
@@ -47,8 +47,10 @@ async def _check(gateway: str, token: str, folder: Path) -> list[Row]:
             runs += await run_client(leg, revision, wanted, folder)
             skipped += out
     inspected = [row for era in ERAS for row in await inspect(f"{gateway}/mcp", token, era, folder)]
+    for era in ERAS:
+        inspected += await inspect_program(Path(TALE), home, era, folder)
     rows = judge(runs, exclusions) + skipped + inspected
-    legs = ["server", "fixtures", *_CLIENTS, "inspector"]
+    legs = ["server", "fixtures", *_CLIENTS, "inspector", "inspector-stdio"]
     order = list(get_args(Result))
     return sorted(
         rows, key=lambda row: (legs.index(row.leg), row.revision, order.index(row.result))
@@ -98,7 +100,7 @@ def main() -> None:
         with Installation.fresh() as installation:
             installation.tale("serve", "--detach")
             gateway = installation.url_of("gateway")
-            rows = anyio.run(_check, gateway, installation.runtime.token, folder)
+            rows = anyio.run(_check, gateway, installation.runtime.token, installation.home, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     sys.exit(0 if _print(rows) else 1)

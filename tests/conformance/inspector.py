@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
+from tale.cli.mcp_snippets import snippet
 from tale.wire.contracts import (
     CANCEL,
     LIST,
@@ -22,16 +24,16 @@ from tale.wire.contracts import (
 from .node import INSPECTOR, NODE
 from .verdict import Row
 
-__all__ = ["ERAS", "inspect"]
+__all__ = ["ERAS", "inspect", "inspect_program"]
 
 ERAS = ("modern", "legacy")
+_BAD: Final = "UNEXPECTED"
 _TOOLS = [tool.name for tool in (SUBMIT, SHOW, LIST, CANCEL)]
 
 
 class _Inspector:
-    def __init__(self, url: str, token: str, era: str, home: Path) -> None:
-        self._command = [NODE, INSPECTOR, "--cli", url, "--transport", "http"]
-        self._command += ["--header", f"Authorization: Bearer {token}", "--protocol-era", era]
+    def __init__(self, target: Sequence[str], era: str, home: Path) -> None:
+        self._command = [NODE, INSPECTOR, "--cli", *target, "--protocol-era", era]
         self._command += ["--format", "json", "--quiet"]
         # It keeps a folder in the user's home.
         self._environ = {**os.environ, "HOME": str(home)}
@@ -54,26 +56,38 @@ class _Inspector:
 
 
 async def inspect(url: str, token: str, era: str, home: Path) -> list[Row]:
+    """Try the gateway over HTTP."""
+    target = [url, "--transport", "http", "--header", f"Authorization: Bearer {token}"]
+    return await _try("inspector", _Inspector(target, era, home), era)
+
+
+async def inspect_program(tale: Path, tale_home: Path, era: str, home: Path) -> list[Row]:
+    """Try `tale mcp`, started as the settings say that it prints for clients."""
+    config = home / "mcp.json"
+    command = [str(tale), "mcp"]
+    config.write_text(snippet("claude-desktop", command, {"TALE_HOME": str(tale_home)}))
+    target = ["--config", str(config), "--server", "tale"]
+    return await _try("inspector-stdio", _Inspector(target, era, home), era)
+
+
+async def _try(leg: str, inspector: _Inspector, era: str) -> list[Row]:
     """List the tools with every complaint about their schemas, and take a task through them."""
-    inspector = _Inspector(url, token, era, home)
     rows: list[Row] = []
+
+    def row(what: str, good: bool, found: str) -> None:
+        rows.append(Row(leg, era, what, "passed") if good else Row(leg, era, what, _BAD, found))
+
     try:
         listed = await inspector.ask("--method", "tools/list", "--strict")
         names = [tool["name"] for tool in listed["tools"]]
-        rows.append(_row(era, "tools/list", set(_TOOLS) <= set(names), str(names)))
+        row("tools/list", set(_TOOLS) <= set(names), str(names))
         task = await inspector.call("submit", text="hello")
         shown = await inspector.call("show", id=task["id"])
-        rows.append(_row(era, "submit, show", shown["text"] == "hello", str(shown)))
+        row("submit, show", shown["text"] == "hello", str(shown))
         every = await inspector.call("list", limit=1)
-        rows.append(_row(era, "list", every["tasks"][0]["id"] == task["id"], str(every)))
+        row("list", every["tasks"][0]["id"] == task["id"], str(every))
         ended = await inspector.call("cancel", id=task["id"])
-        rows.append(_row(era, "cancel", ended["state"] in ("cancelled", "done"), str(ended)))
+        row("cancel", ended["state"] in ("cancelled", "done"), str(ended))
     except AssertionError as error:
-        rows.append(_row(era, "inspector", False, str(error)))
+        row("inspector", False, str(error))
     return rows
-
-
-def _row(era: str, what: str, good: bool, found: str) -> Row:
-    if good:
-        return Row("inspector", era, what, "passed")
-    return Row("inspector", era, what, "UNEXPECTED", found)

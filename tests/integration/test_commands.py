@@ -8,6 +8,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -164,3 +166,25 @@ def test_stop_leaves_nothing_and_a_foreground_daemon_ends_with_ctrl_c(tale: Tale
         process.communicate(timeout=60)
     assert process.returncode == 0
     assert tale.processes() == []
+
+
+def test_what_dashboards_show_is_there_for_whoever_has_the_token_or_a_link(tale: Tale) -> None:
+    assert tale.run("submit", "Say hello").returncode == 0
+    runtime = json.loads((tale.home / "run" / "daemon.json").read_text())
+    url, bearer = runtime["gateway"], {"Authorization": f"Bearer {runtime['token']}"}
+    with urlopen(Request(f"{url}/api/overview", headers=bearer)) as answer:
+        found = json.load(answer)
+    assert {"models", "gateway", "ux", "model-ux"} <= {one["name"] for one in found["servers"]}
+    assert {one["role"] for one in found["models"]} == {"ux", "task"}
+    assert found["tasks"][0]["state"] == "done"
+    assert found["tokens"]["completion"] > 0
+    assert found["history"]["requests"][-1]["model"] == MODEL
+    assert len(found["history"]["memory"]) > 1
+    assert found["troubles"] == []
+    with urlopen(Request(f"{url}/api/login-keys", headers=bearer, method="POST")) as answer:
+        path = json.load(answer)["path"]
+    with urlopen(url + path) as page:
+        assert "seal=" in page.geturl()
+        assert b"<title>tale</title>" in page.read()
+    with pytest.raises(HTTPError, match="403"):
+        urlopen(url + path)

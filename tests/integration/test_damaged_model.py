@@ -59,7 +59,7 @@ class Line:
 
     async def call(self, operation: str, **arguments: JsonValue) -> JsonValue:
         call = Call(id=1, operation=operation, arguments=arguments)
-        reply = await answer(OwnedProcesses(self._manager), self._caller, call)
+        reply = await answer(OwnedProcesses(self._manager), self._manager, self._caller, call)
         if reply.error:
             raise reply.error.error()
         return reply.result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from tale.orchestration.control_client import read_runtime
 from tale.paths import Paths
-from tale.prompts import PLAN_SYSTEM, WHOLE_SYSTEM
+from tale.prompts import CHAT_SYSTEM, PLAN_SYSTEM, WHOLE_SYSTEM
 from terminal import Terminal
 from told_daemon import World, installation
 
@@ -55,12 +56,14 @@ class Model:
 
     Attributes:
         answers: Its plans, in order; the last one for ever.
+        told: What it was told of each, in order.
         went: What was written, by part, in order.
     """
 
     def __init__(self, *, held: str = "") -> None:
         self.plans = 0
         self.answers = [PLAN]
+        self.told: list[str] = []
         self.went: list[str] = []
         self.held = held
         self.go_on = anyio.Event()
@@ -69,9 +72,12 @@ class Model:
         system, told = messages[0].content, messages[-1].content
         if system == PLAN_SYSTEM:
             self.plans += 1
+            self.told.append(told)
             return self.answers[min(self.plans, len(self.answers)) - 1]
         if system == WHOLE_SYSTEM:
             return "A shop is there."
+        if system == CHAT_SYSTEM:
+            return "I see."
         own = told.partition("Do this part only:\n")[2].split("\n")[0]
         name = own.removeprefix("Write ").removesuffix(".txt")
         if name and name == self.held:
@@ -271,3 +277,36 @@ async def test_a_plan_is_approved_in_the_terminal_that_follows_it(tmp_path: Path
     assert "├ api  Api (after data)" in shown
     assert "A shop is there." in shown
     assert sorted(model.went) == ["api", "data", "pages"]
+
+
+async def test_a_plan_knows_what_was_said_in_a_chat_and_its_result_is_remembered(
+    tmp_path: Path,
+) -> None:
+    work, model = tmp_path / "work", Model()
+    model.answers = [json.dumps({**json.loads(PLAN), "uses": [1, 7]})]
+    async with installation(tmp_path / "home") as world:
+        world.model.answer = model.answer
+        said = "I prefer SQLite for every web shop.\n"
+        chatted = await to_thread.run_sync(lambda: world.tale.run("chat", stdin=said))
+        assert chatted.stdout == "I see.\n", chatted.stderr
+        task = await submitted(world, work, "--approve", "never")
+        assert (await world.run("watch", task)).returncode == 0
+        shown = await world.run("show", task)
+        secret = await submitted(world, tmp_path / "secret", "--approve", "never", "--private")
+        assert (await world.run("watch", secret)).returncode == 0
+        results: list[dict[str, Any]] = []
+        while not results:
+            noted = await world.run("memory", "show", "--json")
+            results = [one for one in json.loads(noted.stdout)["notes"] if one["source"] == "task"]
+        listed = await world.run("memory", "show")
+    with_it, without = model.told
+    assert re.search(
+        r'<data of="memory">\n\[1\] preference, 20\d\d-\d\d-\d\d: '
+        r"I prefer SQLite for every web shop\.\n</data>",
+        with_it,
+    )
+    assert "SQLite" not in without
+    assert "remembers  “I prefer SQLite for every web shop.” (preference, " in shown.stdout
+    assert [one["task"] for one in results] == [task]
+    assert results[0]["text"].startswith(f"The user asked for “{REQUEST}”. It is done: A shop is")
+    assert re.search(r"result +.* The user asked for “Build", listed.stdout), listed.stdout

@@ -1,23 +1,55 @@
-"""Writing an answer: as it comes on a terminal, whole and plain into a pipe.
+"""Writing an answer: set as it comes on a terminal, whole and plain into a pipe.
 
 What is streamed may differ from the answer in the end (tokens of an outage are lost, a step that
-was resumed begins anew, a final answer may be a summary), so the end completes or repeats it.
-Above: `follow`, `chat`. Below: `render`.
+was resumed begins anew, a final answer may be a summary), so the end completes or repeats it. A
+terminal that can't move its cursor is written to as to a pipe, but at once. Above: `follow`,
+`chat`. Below: `page`, which is imported with the first word: commands that have none start faster.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
 from tale.cli.render import Screen, clean
 
-__all__ = ["AnswerWriter"]
+if TYPE_CHECKING:
+    from tale.cli.page import Page
+
+__all__ = ["AnswerWriter", "answer_lines", "begin_imports"]
+
+_DRAWN_SECONDS: Final = 0.06
+"""Between two drawings of what is not finished: the eye sees no more, and the model wants the
+processor."""
+
+
+def answer_lines(answer: str, screen: Screen) -> list[str]:
+    """Set a whole answer."""
+    answer = clean(answer).strip("\n")
+    if not screen.redraws:
+        return answer.split("\n") if answer else []
+    from tale.cli.page import page_lines  # noqa: PLC0415
+
+    return page_lines(answer, screen)
+
+
+def begin_imports() -> None:
+    """Import what setting needs: a fifth of a second, best while nobody waits for it."""
+    import_module("tale.cli.page")
+    import_module("tale.cli.rich_markdown")
 
 
 class AnswerWriter:
     """One answer on its way to standard output."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._screen = screen
+        self._clock = clock
+        self._page: Page | None = None
         self._shown = ""
+        self._drawn = 0.0
 
     @property
     def began(self) -> bool:
@@ -27,11 +59,24 @@ class AnswerWriter:
     def token(self, text: str) -> None:
         """Take a piece as it is generated."""
         text = clean(text)
-        if self._screen.out_is_terminal and text:
-            # Leading blank lines would push the answer away from the question.
-            text = text if self._shown else text.lstrip("\n")
+        # Leading blank lines would push the answer away from the question.
+        text = text if self._shown else text.lstrip("\n")
+        if not (self._screen.out_is_terminal and text):
+            return
+        self._shown += text
+        if not self._screen.redraws:
             self._screen.write(text)
-            self._shown += text
+            return
+        self._page = self._page or _page(self._screen)
+        self._page.take(text)
+        if (now := self._clock()) - self._drawn >= _DRAWN_SECONDS:
+            self._drawn = now
+            self._page.draw()
+
+    def moved(self) -> None:
+        """Hear that somebody else has written on the screen."""
+        if self._page is not None:
+            self._page.region.forget()
 
     def restart(self) -> None:
         """Forget the pieces so far: the answer is generated anew."""
@@ -39,9 +84,13 @@ class AnswerWriter:
         self._shown = ""
 
     def end_line(self) -> None:
-        """Bring the cursor to the beginning of a line."""
-        if self._shown and not self._shown.endswith("\n"):
+        """Finish what is there, and bring the cursor to the beginning of a line."""
+        if self._page is not None:
+            self._page.finish()
+            self._page = None
+        elif self._shown and not self._shown.endswith("\n"):
             self._screen.write("\n")
+        if self._shown and not self._shown.endswith("\n"):
             self._shown += "\n"
 
     def finish(self, answer: str) -> None:
@@ -51,9 +100,24 @@ class AnswerWriter:
             self.end_line()
         elif shown.strip() and answer.startswith(shown.rstrip("\n")):
             rest = answer[len(shown.rstrip("\n")) :]
-            self._screen.print(rest[1:] if shown.endswith("\n") and rest[:1] == "\n" else rest)
+            rest = rest[1:] if shown.endswith("\n") and rest[:1] == "\n" else rest
+            self._write(rest)
         else:
             self.end_line()
             if answer:
-                self._screen.print(answer)
+                self._write(answer)
         self._shown = ""
+
+    def _write(self, text: str) -> None:
+        if not self._screen.redraws:
+            self._screen.print(text)
+            return
+        page, self._page = self._page or _page(self._screen), None
+        page.take(text)
+        page.finish()
+
+
+def _page(screen: Screen) -> Page:
+    from tale.cli.page import Page  # noqa: PLC0415
+
+    return Page(screen)

@@ -7,6 +7,7 @@ each with a Typer application called `app`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -75,6 +76,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         ("scale", "scale", "Run more or fewer of a service."),
         ("reload", "scale", "Read the settings again; restart only what they change."),
         ("status", "status", "Show the servers and the models."),
+        ("dashboard", "dashboard", "Show all on one screen, live; --web in the browser."),
         ("inspect", "server_view", "Show one server in full."),
         ("logs", "logs", "Show what the servers logged."),
     ),
@@ -82,6 +84,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         "Set-up",
         ("doctor", "doctor", "Check everything tale needs, and say how to mend it."),
         ("config", "settings", "Show the settings, or where they are."),
+        ("mcp", "mcp_stdio", "Serve the tasks to an assistant or editor that speaks MCP."),
         ("version", "about", "Show the version."),
     ),
 )
@@ -196,6 +199,13 @@ def overview(
             "--version", help="Show the version and exit.", callback=_print_version, is_eager=True
         ),
     ] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Use this profile of tale.toml where tale is started."),
+    ] = None,
 ) -> None:
     """A local agent: one model answers at once, another works in the background."""
     del version
+    if profile is not None:
+        # For this command, and for the daemon that it may start.
+        os.environ["TALE_PROFILE"] = profile

@@ -7,29 +7,25 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
 
 from tale.cli.answer import AnswerWriter
+from tale.cli.chat_commands import typed
 from tale.cli.connection import Connection
 from tale.cli.conversation import Conversation, HandedOver, Heard, Outcome
 from tale.cli.prompt_text import decode
 from tale.cli.render import Screen, clean
 from tale.cli.task_lines import check_line, event_line, file_lines, summary_line
-from tale.cli.views import Event, Reply
+from tale.cli.views import Event
 
 __all__ = ["app", "piped_chat"]
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-_INSTEAD = {
-    "/approve": "`tale approve ID` lets a task go on.",
-    "/edit": "`tale edit ID --file FILE` has a task go on with a plan from a file.",
-    "/reject": "`tale reject ID REASON` does not let it.",
-}
-"""What does the work of the commands that a person has in a conversation."""
 _TOLD = {"note", "approval"}
 """What keeps a task from going on; nobody sees the rest, and its end is told at the end."""
 
@@ -92,20 +88,24 @@ def piped_chat(
         if not raw.strip():
             continue
         text = decode(raw.rstrip(b"\r\n"), f"Line {number}")
-        if instead := _INSTEAD.get(text.split(maxsplit=1)[0]):
-            screen.note(f"Line {number} is not said: a pipe has no commands. {instead}")
+        if (command := typed(text)) and command.command:
+            elsewhere = command.command.elsewhere
+            instead = f" `{elsewhere}` does that." if elsewhere else ""
+            screen.note(f"Line {number} is not said: a pipe has no commands.{instead}")
             continue
-        reply = conversation.say(text, heard)
-        _write_reply(screen, reply, as_json=as_json)
+        writer = AnswerWriter(screen)
+        on_token = _ignore if as_json else writer.token
+        reply = conversation.say(text, replace(heard, on_token=on_token))
+        if as_json:
+            screen.write(json.dumps(reply.record.raw, ensure_ascii=False) + "\n")
+        else:
+            writer.finish(reply.answer)
     handed.wait()
     return sum(not _write_outcome(screen, ended[task], as_json=as_json) for task in handed.followed)
 
 
-def _write_reply(screen: Screen, reply: Reply, *, as_json: bool) -> None:
-    if as_json:
-        screen.write(json.dumps(reply.record.raw, ensure_ascii=False) + "\n")
-    else:
-        AnswerWriter(screen).finish(reply.answer)
+def _ignore(text: str) -> None:
+    del text
 
 
 def _write_outcome(screen: Screen, outcome: Outcome, *, as_json: bool) -> bool:

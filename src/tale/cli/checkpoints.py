@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from tale.cli.completing import task_ids
 from tale.cli.connection import Connection
 from tale.cli.prompt_text import from_arguments
 from tale.cli.record import JsonObject, Record
@@ -27,7 +28,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 _NAMED = 5
 """Paths that are named of those that were left out or kept."""
 
-_Id = Annotated[str, typer.Argument(metavar="ID", help="The task's id.")]
+_Id = Annotated[str, typer.Argument(metavar="ID", help="The task's id.", autocompletion=task_ids)]
 _Number = Annotated[
     int, typer.Argument(metavar="N", min=1, help="The checkpoint, as `tale checkpoints` lists it.")
 ]

@@ -20,7 +20,8 @@ from tale.cli.check_machine import (
     check_sandbox,
 )
 from tale.cli.check_models import check_backend, check_disk, check_files, check_memory
-from tale.config import Settings, load_settings
+from tale.config import Settings
+from tale.config_layers import load_settings
 from tale.errors import ConfigError
 from tale.paths import Paths
 

@@ -121,9 +121,9 @@ class Conversation:
             heard.on_task(reply.task)
         return reply
 
-    def begin_anew(self) -> None:
-        """Let the next turn begin another conversation."""
-        self.session = None
+    def begin_anew(self, *, session: str | None = None, private: bool = False) -> None:
+        """Let the next turn begin another conversation, or go on with `session`."""
+        self.session, self.private = session, private
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +149,7 @@ class HandedOver:
         *,
         on_gap: Callable[[str], None] = lambda text: None,
         patience: float = 0.0,
+        progress: bool = False,
     ) -> None:
         """Keep whom to tell; all are called in the followers' threads.
 
@@ -158,8 +159,10 @@ class HandedOver:
             on_end: Gets how a task ended.
             on_gap: Told when nothing can be heard of a task, and when it can be again.
             patience: Seconds for which a daemon that was stopped is waited for.
+            progress: Whether to be told how far tasks are, about once a second.
         """
         self._connection = connection
+        self._progress = progress
         self._on_event = on_event
         self._on_end = on_end
         self._on_gap = on_gap
@@ -222,6 +225,7 @@ class HandedOver:
                 self._connection,
                 task,
                 after=after,
+                progress=self._progress,
                 on_gap=self._on_gap,
                 patience=self._patience,
             )

@@ -14,13 +14,15 @@ from typing import Annotated, Final
 import click
 import typer
 
+from tale.cli.completing import task_ids
 from tale.cli.connection import Connection
+from tale.cli.keyboard import echoed
 from tale.cli.render import Screen
 from tale.cli.task_calls import show_task
 from tale.cli.views import Task
 from tale.errors import PromptRejected, TaleError, TaskError
 
-__all__ = ["app", "in_editor", "send_plan"]
+__all__ = ["app", "in_editor", "send_plan", "text_in_editor"]
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -32,7 +34,9 @@ _LINE: Final = re.compile(r"\b([Ll]ine) (\d+)")
 
 @app.command()
 def edit(
-    task: Annotated[str, typer.Argument(metavar="ID", help="The task's id.")],
+    task: Annotated[
+        str, typer.Argument(metavar="ID", help="The task's id.", autocompletion=task_ids)
+    ],
     *,
     file: Annotated[
         Path | None,
@@ -110,12 +114,7 @@ def in_editor(plan: str) -> str | None:
         )
     text = plan
     while True:
-        try:
-            given = click.edit(text, extension=".yaml")
-        except click.ClickException as error:
-            raise TaskError(
-                error.format_message(), hint="$VISUAL or $EDITOR names the editor."
-            ) from error
+        given = _edited(text, ".yaml")
         edited = _without_problems(given) if given is not None else None
         if edited is None or not edited.strip() or edited.strip() == plan.strip():
             return None
@@ -123,6 +122,26 @@ def in_editor(plan: str) -> str | None:
         if not problems:
             return edited
         text = "".join(f"{_PROBLEM}{_moved(line, len(problems))}\n" for line in problems) + edited
+
+
+def text_in_editor(begun: str = "") -> str:
+    """Have a text written; empty where nobody saved one.
+
+    Raises:
+        TaskError: The editor can't be used.
+    """
+    return (_edited(begun, ".md") or "").strip()
+
+
+def _edited(text: str, extension: str) -> str | None:
+    """Open the editor; None where it was left without saving."""
+    try:
+        with echoed():
+            return click.edit(text, extension=extension)
+    except click.ClickException as error:
+        raise TaskError(
+            error.format_message(), hint="$VISUAL or $EDITOR names the editor."
+        ) from error
 
 
 def _from_file(file: Path) -> str:

@@ -10,24 +10,31 @@ from __future__ import annotations
 import os
 import select
 import sys
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
-__all__ = ["forget_typed", "read_line", "unechoed"]
+__all__ = ["echoed", "forget_typed", "read_line", "unechoed"]
 
 if sys.platform != "win32":
+    import signal
     import termios
 
-_LOCAL_FLAGS = 3  # index in what tcgetattr gives
+_INPUT_FLAGS, _LOCAL_FLAGS = 0, 3  # indices in what tcgetattr gives
 _LOOK_SECONDS = 1.0
 _LONGEST = 4096  # bytes of a line that a terminal edits
 
 
 @contextmanager
-def unechoed(fd: int | None = None) -> Generator[None]:
+def unechoed(
+    gone_on: Callable[[], None] = lambda: None, *, fd: int | None = None
+) -> Generator[None]:
     """Have the terminal keep what is typed to itself; Ctrl-C goes on to interrupt.
 
+    Enter is kept as it is typed: a prompt that reads it later can tell it from Ctrl-J.
+
     Args:
+        gone_on: Called when the process was stopped and goes on: others have used the terminal.
         fd: The terminal; standard input where it is None. Anything else is left as it is.
     """
     if sys.platform == "win32":  # its console echoes only while something reads
@@ -41,7 +48,37 @@ def unechoed(fd: int | None = None) -> Generator[None]:
         return
     quiet = list(before)
     quiet[_LOCAL_FLAGS] &= ~termios.ECHO
+    quiet[_LOCAL_FLAGS] |= termios.NOFLSH  # Ctrl-C drops nothing that was typed
+    quiet[_INPUT_FLAGS] &= ~termios.ICRNL
+
+    def go_on(number: int, frame: object) -> None:
+        del number, frame
+        termios.tcsetattr(terminal, termios.TCSANOW, quiet)
+        gone_on()
+
+    handles = threading.current_thread() is threading.main_thread()
+    earlier = signal.signal(signal.SIGCONT, go_on) if handles else None
     termios.tcsetattr(terminal, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        if handles:
+            signal.signal(signal.SIGCONT, earlier or signal.SIG_DFL)
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
+
+
+@contextmanager
+def echoed(fd: int | None = None) -> Generator[None]:
+    """Have the terminal as it usually is inside of `unechoed`, for another program."""
+    if sys.platform == "win32" or (fd is None and not sys.stdin.isatty()):
+        yield
+        return
+    terminal = sys.stdin.fileno() if fd is None else fd
+    before = termios.tcgetattr(terminal)
+    usual = list(before)
+    usual[_INPUT_FLAGS] |= termios.ICRNL
+    usual[_LOCAL_FLAGS] = (usual[_LOCAL_FLAGS] | termios.ECHO) & ~termios.NOFLSH
+    termios.tcsetattr(terminal, termios.TCSANOW, usual)
     try:
         yield
     finally:

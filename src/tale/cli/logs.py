@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from tale.cli.completing import server_names
 from tale.cli.log_files import Entry, last_entries, log_names
 from tale.cli.log_tail import LogTail
 from tale.cli.render import Screen, Style, clean
@@ -36,7 +37,10 @@ class UnknownServer(TaleError):
 @app.command()
 def logs(
     server: Annotated[
-        str | None, typer.Argument(metavar="[SERVER]", help="Which server's; all if missing.")
+        str | None,
+        typer.Argument(
+            metavar="[SERVER]", help="Which server's; all if missing.", autocompletion=server_names
+        ),
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what is logged from now on.")

@@ -49,7 +49,7 @@ def run(arguments: list[str]) -> int:
     # One command is one trace, or part of its caller's (the variable is OpenTelemetry's).
     trace.enter(os.environ.get("TRACEPARENT"))
     try:
-        result: object = app(arguments, prog_name="tale", standalone_mode=False)
+        result = _result_of(arguments)
     except TaleError as error:
         screen.error(error.message, error.hint)
         return error.exit_code
@@ -65,6 +65,16 @@ def run(arguments: list[str]) -> int:
         _report(screen, error)
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _result_of(arguments: list[str]) -> object:
+    try:
+        return app(arguments, prog_name="tale", standalone_mode=False)
+    except SystemExit as leaving:
+        # So Typer ends a command whose reader has gone, and its code would be 1.
+        if isinstance(leaving.__context__, BrokenPipeError):
+            raise leaving.__context__ from None
+        raise
 
 
 def _explain_usage(screen: Screen, error: TyperException) -> int:

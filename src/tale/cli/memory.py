@@ -80,7 +80,10 @@ def show(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most.")] = 50,
     as_json: _Json = False,
 ) -> None:
-    """List the notes, pinned ones first, or show one with the turns that it came from."""
+    """List the notes, or show one with the turns that it came from.
+
+    Pinned ones come first, what came of tasks last.
+    """
     screen = Screen.detect()
     connection = _connection(screen)
     if note is not None:

@@ -22,7 +22,6 @@ _SPEAKERS = {"user": "you", "assistant": "tale", "note": "noted"}
 _SOURCES = {
     "conversation": "noted from a conversation",
     "user": "added by you",
-    "task": "the result of a task",
 }
 
 
@@ -44,6 +43,8 @@ def found_lines(found: Sequence[Record], screen: Screen, *, why: bool) -> list[s
             turn = f"{one.text('session')}/{one.integer('seq')}"
             where = f"{where} from {turn}" if where else turn
         speaker = _SPEAKERS.get(one.text("speaker"), "")
+        if task := one.text("task"):
+            speaker, where = f"what came of {task}", one.text("note")
         head = screen.style(f"{speaker}, {ago(read_time(one, 'at'))}", "bold")
         lines.append(f"{head}  {screen.style(where, 'dim')}")
         if why:
@@ -74,7 +75,7 @@ def note_rows(notes: Sequence[Record]) -> list[list[str]]:
     return [
         [
             note.text("id"),
-            note.text("kind"),
+            "result" if note.text("source") == "task" else note.text("kind"),
             ago(read_time(note, "said")),
             _marks(note) + one_line(note.text("text")),
         ]
@@ -86,15 +87,17 @@ def note_lines(reply: Record, screen: Screen) -> list[str]:
     """Write one note in full, then the turns that it came from."""
     note = reply.record("note")
     lines = [screen.style(clean(note.text("text")), "bold")]
-    said = f"a {note.text('kind')}, said {ago(read_time(note, 'said'))}, "
-    lines.append(f"{said}{_SOURCES.get(note.text('source'), '')}")
+    when = ago(read_time(note, "said"))
+    if task := note.text("task"):
+        lines.append(f"what came of {task}, {when}")
+    else:
+        source = _SOURCES.get(note.text("source"), "")
+        lines.append(f"a {note.text('kind')}, said {when}, {source}")
     if note.flag("pinned"):
         lines.append("pinned: every conversation knows it")
     if note.text("superseded_at"):
         by = note.text("superseded_by")
         lines.append(f"outdated: {by} has taken its place" if by else "outdated")
-    if note.text("task"):
-        lines.append(f"task {note.text('task')}")
     if note.text("session"):
         lines += ["", screen.style(f"from {note.text('session')}:", "dim")]
         lines += turn_lines(reply, screen) or ["(these turns are gone)"]

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from tale.cli.completing import model_names
 from tale.cli.connection import Connection
 from tale.cli.pool_view import ModelView, PoolView, SwitchingView
 from tale.cli.render import Column, Screen, human_bytes, human_seconds
@@ -21,7 +22,9 @@ __all__ = ["app", "milliseconds", "ratio", "switching_table"]
 app = typer.Typer(name="models", rich_markup_mode=None, add_completion=False)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
+_Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="The model's name.", autocompletion=model_names)
+]
 _LOAD_SECONDS = 600.0
 
 

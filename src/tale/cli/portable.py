@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from tale.cli.completing import task_ids
 from tale.cli.connection import Connection
 from tale.cli.record import JsonObject
 from tale.cli.render import Screen, human_bytes, plural
@@ -24,7 +25,9 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("export")
 def export(
-    task: Annotated[str, typer.Argument(metavar="ID", help="The task's id.")],
+    task: Annotated[
+        str, typer.Argument(metavar="ID", help="The task's id.", autocompletion=task_ids)
+    ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="The file; ID.tale if missing."),

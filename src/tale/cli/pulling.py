@@ -24,7 +24,7 @@ from rich.progress import (
 )
 
 from tale.cli.render import Screen, human_bytes
-from tale.config import load_settings
+from tale.config_layers import load_settings
 from tale.models.catalog import EMBEDDED_PAIR, CatalogModel, find_model
 from tale.models.fetch import FetchProgress, OnProgress, ensure_model, is_present
 from tale.paths import Paths
@@ -50,7 +50,7 @@ def pull_models(screen: Screen, name: str, fetch: Fetch | None = None) -> list[P
         DownloadFailed: It can't be brought here.
     """
     paths = Paths.from_environment()
-    directory = load_settings(paths).models.directory or paths.models
+    directory = load_settings(paths, secrets=False).models.directory or paths.models
     names = EMBEDDED_PAIR.values() if name == _PAIR else (name,)
     models = [find_model(each) for each in names]
     bring = fetch or _ensure

@@ -33,7 +33,7 @@ __all__ = [
     "table_lines",
 ]
 
-Style = Literal["bold", "dim", "red", "green", "yellow", "cyan"]
+Style = Literal["bold", "dim", "red", "green", "yellow", "magenta", "cyan"]
 Align = Literal["left", "right"]
 
 _CODES: Mapping[Style, str] = {
@@ -42,13 +42,16 @@ _CODES: Mapping[Style, str] = {
     "red": "31",
     "green": "32",
     "yellow": "33",
+    "magenta": "35",
     "cyan": "36",
 }
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
-# Control characters but tab and newline: what a model wrote must not steer the terminal.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Control characters but tab and newline, other line ends, and what turns the direction of writing:
+# what a model wrote must not steer the terminal, nor look like what it is not.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _GAP = "  "
 _PIPED_WIDTH = 100
+_ROWS = 24
 
 
 def paint(text: str, *styles: Style) -> str:
@@ -173,6 +176,7 @@ class Screen:
         err_is_terminal: The same of `err`.
         color: Whether terminals may be coloured.
         width: Cells in a line.
+        redraws: Whether the cursor can be moved on `out`, so that lines can be drawn anew.
     """
 
     out: TextIO = field(default_factory=lambda: sys.stdout)
@@ -181,6 +185,7 @@ class Screen:
     err_is_terminal: bool = False
     color: bool = False
     width: int = _PIPED_WIDTH
+    redraws: bool = False
 
     @classmethod
     def detect(cls, environ: Mapping[str, str] = os.environ) -> Screen:
@@ -192,8 +197,17 @@ class Screen:
             sys.stdout.isatty(),
             sys.stderr.isatty() and not dumb,
             not environ.get("NO_COLOR") and not dumb,
-            shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns,
+            shutil.get_terminal_size((_PIPED_WIDTH, _ROWS)).columns,
+            sys.stdout.isatty() and not dumb,
         )
+
+    def size(self) -> tuple[int, int]:
+        """Look up how many cells in a line, and how many lines, the terminal has now."""
+        try:
+            size = os.get_terminal_size(self.out.fileno())
+        except (OSError, ValueError):  # no terminal, or no file at all
+            return self.width, _ROWS
+        return size.columns or self.width, size.lines or _ROWS
 
     def style(self, text: str, *styles: Style) -> str:
         """Style a piece of standard output."""

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tale.cli.completing import service_names
 from tale.cli.connection import Connection
 from tale.cli.render import Screen, plural
 from tale.cli.spinner import Spinner
@@ -23,7 +24,10 @@ _READY_SECONDS = 120.0
 
 @app.command()
 def scale(
-    service: Annotated[str, typer.Argument(metavar="SERVICE", help="Such as execution.")],
+    service: Annotated[
+        str,
+        typer.Argument(metavar="SERVICE", help="Such as execution.", autocompletion=service_names),
+    ],
     count: Annotated[int, typer.Argument(metavar="N", help="How many of it are to run.")],
     as_json: _Json = False,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tale.cli.completing import server_names
 from tale.cli.connection import Connection
 from tale.cli.render import Screen
 from tale.cli.spinner import Spinner
@@ -48,7 +49,7 @@ def serve(
 
 def _serve_here(screen: Screen) -> None:
     """Be the daemon until somebody stops it."""
-    from tale.config import load_settings  # noqa: PLC0415 - the rest here is quick
+    from tale.config_layers import load_settings  # noqa: PLC0415 - the rest here is quick
     from tale.orchestration.daemon import run_daemon  # noqa: PLC0415
     from tale.telemetry import configure_logging  # noqa: PLC0415
 
@@ -81,7 +82,10 @@ def stop(as_json: _Json = False) -> None:
 @app.command()
 def restart(
     server: Annotated[
-        str | None, typer.Argument(metavar="[SERVER]", help="Which; all if missing.")
+        str | None,
+        typer.Argument(
+            metavar="[SERVER]", help="Which; all if missing.", autocompletion=server_names
+        ),
     ] = None,
     as_json: _Json = False,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
+from tale.cli.completing import server_names
 from tale.cli.connection import Connection
 from tale.cli.record import Record
 from tale.cli.render import Screen, clean, human_bytes, human_seconds, plural
@@ -29,7 +30,12 @@ _TELLING_SECONDS: Final = 120.0
 @app.command()
 def inspect(
     name: Annotated[
-        str, typer.Argument(metavar="SERVER", help="Which; or a service, for all of its servers.")
+        str,
+        typer.Argument(
+            metavar="SERVER",
+            help="Which; or a service, for all of its servers.",
+            autocompletion=server_names,
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

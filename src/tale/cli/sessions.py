@@ -9,13 +9,14 @@ from typing import Annotated
 
 import typer
 
+from tale.cli.answer import answer_lines
 from tale.cli.connection import Connection
 from tale.cli.record import Record
 from tale.cli.render import Column, Screen, clean, one_line
 from tale.cli.task_lines import ago
 from tale.cli.views import read_time
 
-__all__ = ["app", "turn_lines"]
+__all__ = ["app", "session_table", "turn_lines"]
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -35,8 +36,11 @@ def sessions(
     screen = Screen.detect()
     connection = Connection.open(screen, service="ux")
     if session is None:
-        reply = connection.call("ux", "sessions", {"limit": limit}, idempotent=True)
-        screen.json(reply.raw) if as_json else _list(reply, screen)
+        if as_json:
+            asked = {"limit": limit}
+            screen.json(connection.call("ux", "sessions", asked, idempotent=True).raw)
+        else:
+            session_table(connection, screen, limit)
         return
     reply = connection.call("ux", "session", {"id": session, "limit": limit}, idempotent=True)
     if as_json:
@@ -46,7 +50,9 @@ def sessions(
         screen.print(line)
 
 
-def _list(reply: Record, screen: Screen) -> None:
+def session_table(connection: Connection, screen: Screen, limit: int) -> None:
+    """Write the last used conversations."""
+    reply = connection.call("ux", "sessions", {"limit": limit}, idempotent=True)
     found = reply.records("sessions")
     if not found:
         screen.note("No conversations yet. `tale chat` begins one.")
@@ -79,5 +85,7 @@ def turn_lines(reply: Record, screen: Screen) -> list[str]:
         task = f" (task {turn.text('task')})" if turn.text("task") else ""
         cut = " (interrupted)" if turn.flag("interrupted") else ""
         head = screen.style(f"{speaker}{task}{cut}", "bold", "cyan" if mine else "green")
-        lines += [head, clean(turn.text("text")).strip("\n"), ""]
+        text = turn.text("text")
+        said = [clean(text).strip("\n")] if mine else answer_lines(text, screen)
+        lines += [head, *said, ""]
     return lines[:-1]

@@ -73,6 +73,9 @@ def submit(
             "--approve", help="Whether its plan waits for your yes; as the settings say if missing."
         ),
     ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Remember nothing of it beside the task itself.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the task as JSON.")] = False,
 ) -> None:
     """Hand over a piece of work and print its result.
@@ -99,6 +102,9 @@ def submit(
     With the permission `ask` it only reads by itself, and asks before each change and program.
     With `workspace` it does what it likes in its folder and the sandbox. With `full` it asks for
     nothing. You are asked as about a plan.
+
+    What came of it is remembered, and may go into later plans; with --private it is not, and
+    nothing that is remembered goes into its plan.
     """
     screen = Screen.detect()
     arguments: JsonObject = {
@@ -112,6 +118,8 @@ def submit(
         arguments["permission"] = permission.value
     if approve is not None:
         arguments["approve"] = approve.value
+    if private:
+        arguments["private"] = True
     if plan is not None:
         arguments["subtasks"] = read_plan(plan)
     connection = Connection.open(screen)

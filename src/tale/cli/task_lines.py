@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tale.cli.answer import answer_lines
 from tale.cli.plan_view import plan_block
 from tale.cli.progress_lines import progress_line
 from tale.cli.record import Record
@@ -26,7 +27,7 @@ from tale.cli.views import Event, Part, Planning, Task
 __all__ = [
     "STATE_STYLES",
     "ago",
-    "asks_line",
+    "asked_lines",
     "check_line",
     "event_line",
     "file_lines",
@@ -143,8 +144,9 @@ def _plan(data: Record) -> str:
 
 
 def rests_on(facts: Planning) -> list[str]:
-    """Say on which files of the workspace a plan rests, in a line if there are any."""
-    return [f"  it rests on {', '.join(facts.used)}"] if facts.used else []
+    """Say on which files of the workspace a plan rests, and on what is remembered."""
+    files = [f"  it rests on {', '.join(facts.used)}"] if facts.used else []
+    return [*files, *(f"  it remembers {one}" for one in facts.remembered)]
 
 
 def _acting(data: Record) -> str:
@@ -249,17 +251,19 @@ def task_block(task: Task, screen: Screen) -> list[str]:
         for title, text in rows
         if text
     ]
-    return [*lines, "", clean(task.answer).strip("\n")] if task.answer else lines
+    return [*lines, "", *answer_lines(task.answer, screen)] if task.answer else lines
 
 
 def _planning(task: Task) -> list[tuple[str, str]]:
     """Say on what the plan rests, what was changed of it, what was told, and what was thought."""
     used = dict.fromkeys(file for one in task.planning for file in one.used)
+    remembered = dict.fromkeys(line for one in task.planning for line in one.remembered)
     changes = dict.fromkeys(change for one in task.planning for change in one.changes)
     notes = dict.fromkeys(note for one in task.planning for note in one.notes)
     thought = dict.fromkeys(one.why for one in task.planning if one.why)
     return [
         ("rests on", clean(", ".join(used))),
+        ("remembers", clean("\n".join(remembered))),
         ("changes", clean("\n".join(changes))),
         ("notes", clean("\n".join(notes))),
         ("reasoning", clean("\n\n".join(thought))),
@@ -297,9 +301,19 @@ def _part_time(part: Part) -> str:
     return f"{took} of about {usual}" if part.state == "running" and usual else took
 
 
-def asks_line(task: Task) -> str:
-    """Say what a waiting task asks, and how it is answered."""
-    return f"task {task.id}  waits for your word: {_asks(task)}"
+def asked_lines(text: str, detail: str, facts: Planning | None, columns: int) -> list[str]:
+    """Say what a task asks: its question, and then the plan or what else it is about.
+
+    Args:
+        text: The question.
+        detail: What it is about; a plan, where there are `facts`.
+        facts: How the plan was made.
+        columns: Cells in a line.
+    """
+    if facts is not None:
+        drawn = plan_block(detail, facts.seconds, columns=columns)
+        detail = "\n".join((drawn, *rests_on(facts)))
+    return [clean(text), *(clean(detail).strip("\n").split("\n") if detail else ())]
 
 
 def _asks(task: Task) -> str:

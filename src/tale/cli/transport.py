@@ -29,7 +29,15 @@ from tale.errors import (
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["SILENCE_SECONDS", "Broken", "NotSent", "exchange", "request_json", "sse_data"]
+__all__ = [
+    "SILENCE_SECONDS",
+    "Broken",
+    "NotSent",
+    "exchange",
+    "request_json",
+    "sse_data",
+    "sse_events",
+]
 
 # Servers send a comment every 15 s while they work (the MCP SDK's interval, ours too), so a stream
 # that is silent three times as long has nobody at the other end.
@@ -133,16 +141,24 @@ def request_json(
         raise WireError(f"{url} answered with something that is not JSON.") from error
 
 
-def sse_data(response: http.client.HTTPResponse) -> Iterator[str]:
-    """Read the data of server-sent events until the stream ends; comments are skipped."""
-    lines: list[str] = []
+def sse_events(response: http.client.HTTPResponse) -> Iterator[tuple[str, str]]:
+    """Read server-sent events until the stream ends: the kind and the data of each."""
+    kind, lines = "", list[str]()
     while raw := response.readline():
         line = raw.decode("utf-8", errors="replace").rstrip("\r\n")
         if line.startswith("data:"):
             lines.append(line[5:].removeprefix(" "))
-        elif not line and lines:
-            yield "\n".join(lines)
-            lines.clear()
+        elif line.startswith("event:"):
+            kind = line[6:].removeprefix(" ")
+        elif not line:
+            if lines:
+                yield kind, "\n".join(lines)
+            kind, lines = "", []
+
+
+def sse_data(response: http.client.HTTPResponse) -> Iterator[str]:
+    """Read the data of server-sent events until the stream ends; comments are skipped."""
+    return (data for _, data in sse_events(response))
 
 
 def _refused(status: int, body: bytes, url: str) -> TaleError:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tale.cli.completing import task_ids
 from tale.cli.connection import Connection
 from tale.cli.record import JsonObject
 from tale.cli.render import Screen
@@ -19,7 +20,7 @@ __all__ = ["app"]
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-_Id = Annotated[str, typer.Argument(metavar="ID", help="The task's id.")]
+_Id = Annotated[str, typer.Argument(metavar="ID", help="The task's id.", autocompletion=task_ids)]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "Part",
     "Planning",
     "Progress",
+    "RecalledTurn",
     "Reply",
     "Task",
     "Usage",
@@ -111,6 +112,7 @@ class Planning:
     used: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    remembered: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, record: Record) -> Planning:
@@ -121,6 +123,7 @@ class Planning:
             record.texts("used"),
             record.texts("notes"),
             record.record("seconds").numbers(),
+            record.texts("remembered"),
         )
 
 
@@ -185,6 +188,7 @@ class Task:
     permission: str | None = None
     approve: str | None = None
     plan: str = ""
+    detail: str = ""
     digest: str = ""
     planning: tuple[Planning, ...] = ()
     asked: str = ""
@@ -218,6 +222,7 @@ class Task:
             permission=record.text("permission") or None,
             approve=record.text("approve") or None,
             plan=record.text("plan"),
+            detail=record.text("detail"),
             digest=record.text("digest"),
             planning=tuple(map(Planning.read, record.records("planning"))),
             asked=record.text("asked"),
@@ -268,6 +273,22 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class RecalledTurn:
+    """Something that was said elsewhere and stood beside the question."""
+
+    session: str
+    seq: int
+    text: str
+    score: float
+
+    @classmethod
+    def read(cls, record: Record) -> RecalledTurn:
+        """Read it from a reply."""
+        score = record.number("score") or 0.0
+        return cls(record.text("session"), record.integer("seq"), record.text("text"), score)
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """The answer to one turn of a conversation."""
 
@@ -278,6 +299,8 @@ class Reply:
     task: str | None
     kept: str | None
     usage: Usage
+    reason: str = ""
+    recalled: tuple[RecalledTurn, ...] = ()
     record: Record = field(default_factory=Record, repr=False, compare=False)
 
     @classmethod
@@ -291,6 +314,8 @@ class Reply:
             record.text("task") or None,
             record.text("kept") or None,
             Usage.read(record.record("usage")),
+            record.text("reason"),
+            tuple(map(RecalledTurn.read, record.records("recalled"))),
             record,
         )
 

@@ -65,6 +65,7 @@ _WORK_BYTES: Final = 200_000
 """As `tasks.task.MAX_PROMPT_BYTES`, which the gateway takes."""
 BEGUN: Final = "I'm on it."
 """Fixed words: they cost no token, are there at once, and a small model's were no better."""
+_FROM_FACTS: Final = "it asks how far tasks are, which is known without a model"
 _KEPT: Final = (
     "The part of tale that runs tasks is not there just now. The work is kept, and starts by "
     "itself once it is back; `tale tasks` shows it then."
@@ -80,6 +81,7 @@ class _Spoken:
         self.request = ""
         self.role: Role = "ux"
         self.usage = Usage()
+        self.reason = ""
 
 
 class Conversations:
@@ -161,7 +163,7 @@ class Conversations:
         log.info("turn.judged", session=turn.session, kind=found.kind, reason=found.reason)
         # "Remember that the password is …" reads like work to who only knows requests.
         if found.work and not only_tells(turn.text):
-            return await self._hand_over(turn, workspace, report)
+            return await self._hand_over(turn, workspace, found.reason, report)
         return await self._talk(turn, report)
 
     async def _tell(self, turn: Turn, text: str, report: Report) -> Answer:
@@ -170,7 +172,7 @@ class Conversations:
         answer = await self._keep(turn, _Spoken(text))
         self._windows.grown(turn.session, [*said, answer])
         await report(Said(text))
-        return Answer(turn.session, text, "", "ux", None, Usage())
+        return Answer(turn.session, text, "", "ux", None, Usage(), reason=_FROM_FACTS)
 
     async def _talk(self, turn: Turn, report: Report) -> Answer:
         """Answer with a model, from the conversation so far."""
@@ -192,9 +194,20 @@ class Conversations:
         if failed := self._asked.note(turn.session, turn.text, spoken.request):
             log.info("answer.asked_again", session=turn.session, request=failed)
             await self._models.outcome(failed, ok=False)
-        return Answer(turn.session, spoken.text, spoken.model, spoken.role, None, spoken.usage)
+        return Answer(
+            turn.session,
+            spoken.text,
+            spoken.model,
+            spoken.role,
+            None,
+            spoken.usage,
+            reason=spoken.reason,
+            recalled=self._windows.recalled(turn.session, turn.seq),
+        )
 
-    async def _hand_over(self, turn: Turn, workspace: str | None, report: Report) -> Answer:
+    async def _hand_over(
+        self, turn: Turn, workspace: str | None, reason: str, report: Report
+    ) -> Answer:
         """Submit the work, or keep it where the gateway may take it later; it comes to an end.
 
         Raises:
@@ -208,7 +221,7 @@ class Conversations:
         said, kept = (_KEPT, work.key) if task is None else (self._begun, None)
         await report(Kept(work.key) if task is None else HandedOver(task))
         await report(Said(said))
-        return Answer(turn.session, said, "", "ux", task, Usage(), kept)
+        return Answer(turn.session, said, "", "ux", task, Usage(), kept, reason)
 
     async def _with_what_it_means(self, turn: Turn) -> str:
         """Give a request with what it refers to, where it doesn't say all by itself."""
@@ -256,7 +269,7 @@ class Conversations:
             request, spoken.role, _ANSWER_SECONDS, purpose=purpose, held_up=held_up
         ) as answer:
             spoken.model, spoken.role = answer.model, answer.role or spoken.role
-            spoken.request = answer.request
+            spoken.request, spoken.reason = answer.request, answer.reason
             checked = 0
             async for chunk in answer:
                 spoken.usage = chunk.usage or spoken.usage

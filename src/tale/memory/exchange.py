@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from tale.memory.recall import Recalled
 from tale.models.backend import Role, Usage
 
 __all__ = [
@@ -37,12 +38,14 @@ class Work:
         workspace: The folder in which; None leaves it to the gateway.
         session: The conversation in which it came up; empty where nobody is to know.
         key: Tells the turn; handed over twice, it is one task.
+        private: Whether nothing of it is to be remembered.
     """
 
     text: str
     workspace: str | None
     session: str
     key: str
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,8 @@ class Answer:
         task: The task that came of it.
         usage: Tokens.
         kept: Key of the work that waits for the gateway to become a task.
+        reason: Why that model was asked, or none.
+        recalled: What was recalled of other conversations for it.
     """
 
     session: str
@@ -144,3 +149,5 @@ class Answer:
     task: str | None
     usage: Usage
     kept: str | None = None
+    reason: str = ""
+    recalled: tuple[Recalled, ...] = ()

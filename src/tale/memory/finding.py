@@ -27,6 +27,7 @@ class Found:
         score: How much it has to do with the question; only to be compared.
         shares: What the score is made of, by name.
         note: The note's id; empty for a turn.
+        task: Of a note, the task that it is the result of.
         around: Of a turn, those before and after it, in order, where they were asked for.
     """
 
@@ -39,12 +40,13 @@ class Found:
     shares: Mapping[str, float] = field(default_factory=dict[str, float])
     note: str = ""
     around: tuple[Turn, ...] = ()
+    task: str = ""
 
     @property
-    def place(self) -> tuple[str, int] | None:
-        """Its conversation, and the number of its turn there; None for what was said in none."""
+    def place(self) -> tuple[str, int]:
+        """Its conversation, and the number of its turn there; a note from none stands by itself."""
         if self.session is None or self.seq is None:
-            return None
+            return (self.note, 0)
         return (self.session, self.seq)
 
 

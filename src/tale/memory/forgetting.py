@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from tale.errors import SessionNotFound, StorageError
 from tale.memory.index import begin_anew, purge
 from tale.memory.notes import Note, load_note, note_of
-from tale.memory.recalling import forget_recalled
+from tale.memory.recalling import forget_recalled, forget_recalled_note
 from tale.memory.summaries import forget_summaries
 from tale.memory.turns import title_of
 from tale.memory.without_index import is_of_index
@@ -302,8 +302,10 @@ def _take_out(connection: Connection, doomed: Doomed) -> None:
 
 
 def _take_out_what_was_made(connection: Connection, doomed: Doomed) -> None:
-    """Take out what was made of turns that go: their words in the index, summaries, quotes."""
+    """Take out what was made of what goes: words in the index, summaries, quotes."""
     purge(connection)
+    for note in doomed.notes:
+        forget_recalled_note(connection, note)
     for session, seqs in doomed.turns.items():
         # Turns that follow each other differ from their places in the list by the same number.
         for _, run in groupby(enumerate(sorted(seqs)), key=lambda each: each[1] - each[0]):

@@ -1,10 +1,11 @@
 """Notes: facts, preferences and decisions that outlast the conversation in which they came up.
 
 Each says when it was said and which turns it came from. A newer note about the same thing marks the
-older one as superseded; none is ever overwritten. What a note says is data, whoever said it: who
-shows one to a model quotes it (`quoting`). Only the ux server writes here. Above: `hearing`
-(rules), `distilling` (a model), `searching`, `windows`, `servers.memory_tools`. Below:
-`same_subject`, `storage.database`.
+older one as superseded; none is ever overwritten. What came of a task stays true, whatever is said
+later. What a note says is data, whoever said it: who shows one to a model quotes it (`quoting`).
+Only the ux server writes here. Above: `hearing` (rules), `distilling` (a model), `remembering`
+(tasks), `note_search`, `windows`, `servers.memory_tools`. Below: `same_subject`, `words`,
+`storage.database`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tale.storage.database import Database, storable
 from tale.storage.schema import notes
 
 __all__ = [
+    "RULE_IMPORTANCE",
     "Draft",
     "Kind",
     "Note",
@@ -40,6 +42,8 @@ Kind = Literal["fact", "preference", "decision"]
 Source = Literal["conversation", "user", "task"]
 """Distilled from a conversation, added by the user, or the result of a task."""
 
+RULE_IMPORTANCE: Final = 0.8
+"""From which on a preference was said as a rule: "from now on", "always", "remember that"."""
 _PREFIX: Final = "n-"
 
 
@@ -144,7 +148,7 @@ class NoteStore:
         return await self._database.read(lambda connection: load_note(connection, identity))
 
     async def listed(self, limit: int, *, outdated: bool = False) -> list[Note]:
-        """List notes, pinned ones first, then the last said.
+        """List notes, pinned ones first, then the last said; what came of tasks at the end.
 
         Args:
             limit: At most so many.
@@ -153,13 +157,20 @@ class NoteStore:
         query = select(notes)
         if not outdated:
             query = query.where(notes.c.superseded_at.is_(None))
-        order = (notes.c.pinned.desc(), notes.c.said.desc(), notes.c.id.desc())
-        return await self._all(query.order_by(*order), limit)
+        told = (notes.c.task.is_not(None), notes.c.said.desc(), notes.c.id.desc())
+        return await self._all(query.order_by(notes.c.pinned.desc(), *told), limit)
 
     async def pinned(self, limit: int) -> list[Note]:
         """List those that every conversation is to know, the most important first."""
         query = select(notes).where(notes.c.pinned, notes.c.superseded_at.is_(None))
         order = (notes.c.importance.desc(), notes.c.said.desc(), notes.c.id.desc())
+        return await self._all(query.order_by(*order), limit)
+
+    async def standing(self, limit: int) -> list[Note]:
+        """List what counts for any work: what is pinned, and preferences said as a rule."""
+        rule = (notes.c.kind == "preference") & (notes.c.importance >= RULE_IMPORTANCE)
+        query = select(notes).where(notes.c.pinned | rule, notes.c.superseded_at.is_(None))
+        order = (notes.c.pinned.desc(), notes.c.said.desc(), notes.c.id.desc())
         return await self._all(query.order_by(*order), limit)
 
     async def _all(self, query: Select[tuple[object, ...]], limit: int) -> list[Note]:
@@ -181,8 +192,8 @@ def add_note(connection: Connection, draft: Draft, origin: Origin, at: datetime)
         id=next_id(_PREFIX, at, connection.scalar(select(func.max(notes.c.id)))),
         kind=draft.kind,
         text=text,
-        subject=subject_of(text, draft.about),
-        replaces=replaced_in(text),
+        subject="" if origin.task else subject_of(text, draft.about),
+        replaces="" if origin.task else replaced_in(text),
         importance=min(max(draft.importance, 0.0), 1.0),
         pinned=draft.pinned,
         said=origin.said,
@@ -226,12 +237,15 @@ def note_of(row: RowMapping) -> Note:
 
 def _others(connection: Connection, note: Note) -> Sequence[Note]:
     """Give the notes that this one may take the place of, or that may say the same."""
+    if note.task:
+        return []
     near = [notes.c.text == note.text]
     if note.subject:
         near.append(notes.c.subject == note.subject)
     if note.replaces:
         near.append(notes.c.superseded_at.is_(None))
-    rows = connection.execute(select(notes).where(or_(*near)).order_by(notes.c.id)).mappings()
+    told = select(notes).where(or_(*near), notes.c.task.is_(None)).order_by(notes.c.id)
+    rows = connection.execute(told).mappings()
     return [note_of(row) for row in rows]
 
 

@@ -24,7 +24,8 @@ __all__ = ["PREFIX", "PRIVATE_BEGUN", "Discreet", "NoOutbox", "PrivateTurns"]
 PREFIX: Final = "private-"
 """How the id of a private conversation begins; no other's does."""
 PRIVATE_BEGUN: Final = (
-    "I'm on it. The work is a task like any other: its text and what comes of it are kept."
+    "I'm on it. What I am to do and what comes of it are kept with the task, and remembered "
+    "nowhere else."
 )
 _MOST_SESSIONS: Final = 64
 """Those that were used last; each may hold megabytes."""
@@ -106,7 +107,9 @@ class Discreet:
 
     async def submit(self, work: Work) -> str:
         """Record a task and give its id."""
-        return await self._gateway.submit(replace(work, session="", key=uuid.uuid4().hex))
+        return await self._gateway.submit(
+            replace(work, session="", key=uuid.uuid4().hex, private=True)
+        )
 
     async def stands(self, task: str) -> Standing:
         """Say how a task stands."""

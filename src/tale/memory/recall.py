@@ -22,13 +22,17 @@ from tale.memory.talk import estimate_tokens
 from tale.memory.turns import Turn
 from tale.memory.words import asks, key_words, only_asks
 
-__all__ = ["Recalled", "is_worth_a_look", "recall", "written"]
+__all__ = ["CLEAR", "Recalled", "is_worth_a_look", "recall", "to_the_point", "written"]
 
+CLEAR: Final = 1.0
+"""Score from which on what was said surely has to do with the question."""
 _LEAST_TOKENS: Final = 12
 """Less than the date, the speaker and a few words tells nothing."""
 _LOOKED_AT: Final = 8_192
 """Bytes of a found turn in which its best sentences are looked for."""
 _BYTES_PER_TOKEN: Final = 3
+_NAMES: Final = {"assistant": "tale", "task": "task"}
+"""How speakers are called; all others are the user."""
 _OWNS_UP: Final = re.compile(
     r"\b(?:don't|do not|can't|cannot|couldn't) (?:know|have|find|recall|remember|see|tell)\b"
     r"|\b(?:not sure|no (?:idea|information|record|memory))\b",
@@ -76,7 +80,7 @@ def recall(
         tokens: What it may take, marks included.
         least: Score that a find needs.
         shown: Conversation and number of the turns that the window has already.
-        quoted: What was recalled for those, as the window has it.
+        quoted: What the window has in front of them, and what was recalled for them.
 
     Returns:
         Lines for `written`, in the order of time.
@@ -87,15 +91,15 @@ def recall(
     for one in found:
         if one.score < least:
             break
-        if one.place is None or one.place in shown:
+        if one.place in shown:
             continue
         for turn in _exchange(question, one, one.place):
             if left < _BYTES_PER_TOKEN * _LEAST_TOKENS:
                 break
-            head = f"{turn.at:%Y-%m-%d} {'tale' if turn.speaker == 'assistant' else 'user'}: "
-            said = _to_the_point(question, turn.text, left - len(head) - 1)
+            head = f"{turn.at:%Y-%m-%d} {_NAMES.get(turn.speaker, 'user')}: "
+            said = to_the_point(question, turn.text, left - len(head) - 1)
             line = harmless(f"{head}{said}")
-            if not said or said in there or line in quoted or turn.place in shown:
+            if not said or said in there or harmless(said) in quoted or turn.place in shown:
                 continue
             there.add(said)
             left -= len(line.encode()) + 1
@@ -125,7 +129,8 @@ def _exchange(question: str, found: Found, place: tuple[str, int]) -> Iterator[_
     A question that was asked before tells less than its answer. An answer may lack what it is
     about ("Blue."), which its question has.
     """
-    itself = _Turn(place, found.speaker, found.text, found.at)
+    speaker = "task" if found.task else found.speaker
+    itself = _Turn(place, speaker, found.text, found.at)
     others = [one for one in found.around if one.speaker != found.speaker and one.task is None]
     before = next((_turn(one) for one in others if one.seq == place[1] - 1), None)
     after = next((_turn(one) for one in others if one.seq == place[1] + 1), None)
@@ -151,7 +156,7 @@ def _turn(one: Turn) -> _Turn:
     return _Turn((one.session, one.seq), one.speaker, one.text, one.at)
 
 
-def _to_the_point(question: str, text: str, most: int) -> str:
+def to_the_point(question: str, text: str, most: int) -> str:
     """Shorten a text to so many bytes: the sentences that have most to do with the question."""
     line = " ".join(text.split())
     if len(line.encode(errors="replace")) <= most:

@@ -16,20 +16,18 @@ from sqlalchemy import Connection, delete, insert, select
 
 from tale.errors import TaleError
 from tale.memory.finding import Finder
-from tale.memory.recall import Recalled, is_worth_a_look, recall, written
+from tale.memory.recall import CLEAR, Recalled, is_worth_a_look, recall, written
 from tale.memory.turns import Turn
 from tale.storage.database import Database, storable
 from tale.storage.schema import recalled
 from tale.telemetry import get_logger
 
-__all__ = ["CLEAR", "Recalling", "forget_recalled"]
+__all__ = ["Recalling", "forget_recalled", "forget_recalled_note"]
 
 log = get_logger(__name__)
 
 _LIMIT: Final = 20
 """Finds that are looked at; a window of two thousand tokens has room for half of them."""
-CLEAR: Final = 1.0
-"""Score from which on what was said surely has to do with the question."""
 _SECONDS: Final = 0.3
 """Nobody waits longer than that for a memory; it takes some 20 ms."""
 
@@ -44,6 +42,7 @@ class Recalling:
         *,
         least: float = CLEAR,
         now: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
+        seconds: float = _SECONDS,
     ) -> None:
         """Make one.
 
@@ -52,11 +51,13 @@ class Recalling:
             memory: Who finds things.
             least: Score from which on a find is clearly about the question.
             now: The present time, in the zone of whoever asks.
+            seconds: How long a request waits for it.
         """
         self._database = database
         self._memory = memory
         self._least = least
         self._now = now
+        self._seconds = seconds
 
     async def before(self, session: str, after: int = 0) -> dict[int, str]:
         """Give what was recalled for the turns of a conversation beyond number `after`.
@@ -76,21 +77,23 @@ class Recalling:
 
         return await self._database.read(work)
 
-    async def of(self, turn: Turn, shown: Sequence[Turn], quoted: str, tokens: int) -> str:
-        """Recall something for a request and keep it; an empty text where nothing is to the point.
+    async def of(
+        self, turn: Turn, shown: Sequence[Turn], quoted: str, tokens: int
+    ) -> tuple[Recalled, ...]:
+        """Recall something for a request and keep it; nothing where nothing is to the point.
 
         Args:
             turn: The request.
             shown: The turns that the window has.
-            quoted: What was recalled for them.
+            quoted: What the window has in front of them, and what was recalled for them.
             tokens: What the quote may take.
         """
         if not is_worth_a_look(turn.text):
-            return ""
+            return ()
         there = {(one.session, one.seq) for one in shown} | {(turn.session, turn.seq)}
-        found: Sequence[Recalled] = ()
+        found: tuple[Recalled, ...] = ()
         try:
-            with anyio.move_on_after(_SECONDS) as waiting:
+            with anyio.move_on_after(self._seconds) as waiting:
                 finds = await self._memory.find(turn.text, limit=_LIMIT, now=self._now(), around=1)
                 found = recall(
                     turn.text,
@@ -106,10 +109,10 @@ class Recalling:
                 await self._keep(turn, found)
         except TaleError as error:
             log.info("memory.not_recalled", session=turn.session, reason=error.message)
-            return ""
+            return ()
         if found:
             log.info("memory.recalled", session=turn.session, seq=turn.seq, lines=len(found))
-        return written(found)
+        return found
 
     async def _keep(self, turn: Turn, found: Sequence[Recalled]) -> None:
         rows = [
@@ -138,3 +141,8 @@ def forget_recalled(connection: Connection, session: str, first: int, last: int)
     of = recalled.c.source == session
     between = (recalled.c.source_seq >= first) & (recalled.c.source_seq <= last)
     connection.execute(delete(recalled).where(of & between))
+
+
+def forget_recalled_note(connection: Connection, note: str) -> None:
+    """Remove what a note that came from no turn was recalled as; likewise."""
+    connection.execute(delete(recalled).where(recalled.c.source == note))

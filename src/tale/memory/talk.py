@@ -20,6 +20,7 @@ __all__ = [
     "estimate_tokens",
     "first_needed",
     "fitting",
+    "fitting_lines",
     "room_after",
     "talk_of",
     "tokens_from",
@@ -93,6 +94,17 @@ def fitting(text: str, most: int = _NO_LIMIT) -> str:
     if estimate_tokens(text) <= most:
         return text
     return middle_left_out(text, max(0, most - 1) * _BYTES_PER_TOKEN)
+
+
+def fitting_lines(lines: Sequence[str], tokens: int) -> str:
+    """Give as many of the first lines as there are tokens for, by the estimate."""
+    kept: list[str] = []
+    for line in lines:
+        tokens -= estimate_tokens(line)
+        if tokens < 0:
+            break
+        kept.append(" ".join(line.split()))
+    return "\n".join(kept)
 
 
 def cost_of(text: str, quote: str, count_tokens: CountTokens) -> int:

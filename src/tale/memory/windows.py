@@ -20,6 +20,7 @@ import anyio
 from tale.errors import TaleError
 from tale.memory.context import Head, Window, assemble
 from tale.memory.notes import NoteStore
+from tale.memory.recall import Recalled, written
 from tale.memory.recalling import Recalling
 from tale.memory.sizes import Sizes, sizes_of
 from tale.memory.summarising import Outcome, Summarising
@@ -29,8 +30,8 @@ from tale.memory.talk import (
     MESSAGE_TOKENS,
     CountTokens,
     beginning,
-    estimate_tokens,
     fitting,
+    fitting_lines,
     room_after,
     tokens_from,
 )
@@ -73,11 +74,12 @@ class Shown:
 
 @dataclass(slots=True)
 class _Live:
-    """A conversation's window as it is now."""
+    """A conversation's window as it is now; what was recalled last, and for which turn."""
 
     head: Head
     quotes: dict[int, str]
     summed_up: bool
+    recalled: tuple[int, tuple[Recalled, ...]] = (0, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,11 @@ class Windows:
         measure = await self._measure(turns, live, budget or self._budget, role)
         return Shown(self._assembled(live, turns, measure), measure.budget, live.summed_up)
 
+    def recalled(self, session: str, seq: int) -> tuple[Recalled, ...]:
+        """Give what was recalled for a turn that was answered just now."""
+        live = self._live.get(session)
+        return live.recalled[1] if live and live.recalled[0] == seq else ()
+
     def grown(self, session: str, turns: Sequence[Turn]) -> None:
         """Hear that a turn was answered: the window may have to move before the next one."""
         self._grown.pop(session, None)
@@ -269,7 +276,7 @@ class Windows:
         """Give what stands before the turns, and whether all that was said before is in it."""
         try:
             pinned = await self._notes.pinned(_MOST_PINNED) if self._notes else ()
-            facts = _fitting_lines([one.text for one in pinned], sizes.facts)
+            facts = fitting_lines([one.text for one in pinned], sizes.facts)
             if self._summarising is None or begins <= 1:
                 return Head(begins, facts), True
             parts = cover(await self._summarising.of(session), before=begins)
@@ -286,9 +293,10 @@ class Windows:
         shown = [one for one in turns if one.seq >= live.head.begins]
         window = self._assembled(live, turns, measure)
         room = min(measure.sizes.recalled, self._budget - window.tokens - JOINT_TOKENS)
-        there = "\n".join(live.quotes.get(one.seq, "") for one in shown)
-        if quote := await self._recalling.of(request, shown, there, room):
-            live.quotes[request.seq] = quote
+        there = "\n".join((live.head.block, *(live.quotes.get(one.seq, "") for one in shown)))
+        if found := await self._recalling.of(request, shown, there, room):
+            live.quotes[request.seq] = written(found)
+            live.recalled = (request.seq, found)
 
     def _assembled(self, live: _Live, turns: Sequence[Turn], measure: _Measure) -> Window:
         return assemble(
@@ -332,14 +340,3 @@ class Windows:
         self._live.move_to_end(session)
         while len(self._live) > _SESSIONS:
             self._live.popitem(last=False)
-
-
-def _fitting_lines(lines: Sequence[str], tokens: int) -> str:
-    """Give as many of the first lines as there are tokens for."""
-    kept: list[str] = []
-    for line in lines:
-        tokens -= estimate_tokens(line)
-        if tokens < 0:
-            break
-        kept.append(" ".join(line.split()))
-    return "\n".join(kept)

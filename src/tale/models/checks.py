@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from textwrap import dedent
 from typing import Final, cast
 
@@ -20,6 +20,7 @@ from tale.models.assess import Kind
 from tale.models.backend import ChatRequest
 from tale.models.order import Check
 from tale.models.runaway import before_rambling, runs_away
+from tale.models.written_calls import tool_names
 
 __all__ = ["broken_format", "check_for"]
 
@@ -98,7 +99,7 @@ def _broken_schema(schema: Mapping[str, object], found: object) -> str:
 
 
 def _broken_calls(request: ChatRequest, answer: Completion) -> str:
-    offered = set(_offered(request.options.get("tools")))
+    offered = tool_names(request.options.get("tools"))
     for call in merge_tool_calls(answer.tool_calls):
         function = cast("Mapping[str, str]", call["function"])
         name = function.get("name", "")
@@ -111,15 +112,6 @@ def _broken_calls(request: ChatRequest, answer: Completion) -> str:
         if not isinstance(arguments, dict):
             return f"called {name} with something else than an object"
     return ""
-
-
-def _offered(tools: object) -> Iterator[str]:
-    for tool in cast("list[object]", tools) if isinstance(tools, list) else []:
-        match tool:
-            case {"function": {"name": str(name)}}:
-                yield name
-            case _:
-                pass
 
 
 def _unfinished(answer: Completion) -> str:

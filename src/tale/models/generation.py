@@ -17,6 +17,7 @@ from tale.models.backend import Backend, ChatRequest, Chunk, Usage
 from tale.models.budget_watch import BudgetWatch
 from tale.models.pool_policy import Policy, estimated_tokens, first_token_limit
 from tale.models.pool_stats import Sample
+from tale.models.written_calls import CallReader, offered_tools
 
 __all__ = ["Generation"]
 
@@ -79,6 +80,7 @@ class Generation:
         self._begun = self._first_at = self._last_at = clock()
         self._count = 0
         self._usage: Usage | None = None
+        self._calls = CallReader(offered_tools(request))
         self._pending: Chunk | None = None
         self._ended = False
 
@@ -164,7 +166,7 @@ class Generation:
             self._chunks = self._backend.chat(self._request)
         stalls = anyio.current_time() + self._silence
         with anyio.CancelScope(deadline=min(stalls, self._until)):
-            return await anext(self._chunks, None)
+            return self._calls.take(await anext(self._chunks, None))
         if self._until <= stalls:
             raise DeadlineExceeded(
                 f"{self._name} had given {self._count} tokens after "

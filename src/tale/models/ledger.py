@@ -28,6 +28,7 @@ from tale.models.entry import Entry, Row, outcome_of, spent_of
 from tale.models.estimates import Outcome
 from tale.models.ledger_file import KEEP_SECONDS, LedgerFile, set_aside
 from tale.models.naive import History, naive
+from tale.models.trend import Trend
 from tale.models.usage import Tally, UsageReport, report, tally_of
 from tale.telemetry import get_logger
 
@@ -58,6 +59,8 @@ _HELD_ROWS: Final = 20_000
 _COUNTED_LENGTH: Final = 64 << 10
 _THIN_EVERY: Final = 1000
 _CLOSE_SECONDS: Final = 5.0
+_HOUR: Final = 3600.0
+_DAY: Final = 24 * _HOUR
 
 
 class Ledger:
@@ -146,6 +149,18 @@ class Ledger:
                     await self._meet(error)
             held = [tally_of(row) for row in self._held if since is None or row.at >= since]
         return report([*kept, *held], since)
+
+    async def trend(self, after: int = 0) -> Trend:
+        """Give what a chart shows of the last hour and day; without a file, nothing.
+
+        Args:
+            after: Number of the last request that is known.
+        """
+        now = self._clock()
+        async with self._settling:
+            await self._settle()
+            work = partial(LedgerFile.trend, after=after, since=now - _HOUR, hours_since=now - _DAY)
+            return await self._try(work) or Trend()
 
     async def flush(self) -> None:
         """Write what was noted so far."""

@@ -26,6 +26,7 @@ from tale.models.ledger_schema import (
     prepare,
 )
 from tale.models.naive import History, Naive
+from tale.models.trend import LEAST_TOKENS, MOST_ENDED, Ended, Hour, Trend
 from tale.models.usage import Tally
 from tale.telemetry import get_logger
 
@@ -144,6 +145,33 @@ class LedgerFile:
         """Sum up what came since a unix time; what is thinned counts by whole hours."""
         with faults(self._path):
             return _sums(self._db, since)
+
+    def trend(self, after: int, since: float, hours_since: float) -> Trend:
+        """Give what a chart shows.
+
+        Args:
+            after: Number of the last request that is known.
+            since: Unix time; requests that came before are left out.
+            hours_since: The same for the sums; what is thinned is left out.
+        """
+        with faults(self._path):
+            ended = self._db.execute(
+                "SELECT number, at + seconds, model, first_token * 1000, CASE WHEN completion >= ?"
+                " AND seconds > first_token THEN (completion - 1) / (seconds - first_token) END"
+                " FROM requests WHERE number > ? AND at >= ? AND error = ''"
+                " ORDER BY number DESC LIMIT ?",
+                (LEAST_TOKENS, after, since, MOST_ENDED),
+            ).fetchall()
+            hours = self._db.execute(
+                f"SELECT CAST(at / {_HOUR} AS INTEGER) * {_HOUR} AS h, COUNT(*), SUM(prompt),"  # nosec B608  # noqa: S608
+                " SUM(cached), SUM(completion), SUM(naive_prompt + naive_completion)"
+                " FROM requests WHERE at >= ? GROUP BY h ORDER BY h",
+                (hours_since,),
+            ).fetchall()
+        return Trend(
+            tuple(Ended(*fields) for fields in reversed(ended)),
+            tuple(Hour(*fields) for fields in hours),
+        )
 
     def thin(self, before: float, keep_rows: int = KEEP_ROWS) -> int:
         """Turn rows into hourly sums; gives how many.

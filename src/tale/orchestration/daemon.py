@@ -26,7 +26,8 @@ import anyio.abc
 import orjson
 
 from tale import __version__
-from tale.config import Settings, load_settings
+from tale.config import Settings
+from tale.config_layers import load_settings
 from tale.errors import DaemonError, StorageError, TaleError
 from tale.orchestration import orphans
 from tale.orchestration.control import ControlServer

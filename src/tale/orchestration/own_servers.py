@@ -78,6 +78,7 @@ def default_specs(settings: Settings) -> tuple[ServerSpec, ...]:
             "gateway",
             Dependency("models"),
             Dependency(first),
+            may_operate=True,
             reads=_read(settings, *stored, *work, "gateway", "execution", "notify"),
         ),
         execution(first, Dependency("models")),
@@ -129,6 +130,7 @@ def _forked(
     oom_score: int = 0,
     max_rss: int = 0,
     scalable: bool = False,
+    may_operate: bool = False,
     reads: str = "",
 ) -> ServerSpec:
     """Describe a server that is forked, or spawned where there is no fork server."""
@@ -145,6 +147,7 @@ def _forked(
         max_rss=max_rss,
         module=module,
         scalable=scalable,
+        may_operate=may_operate,
         reads=reads,
     )
 

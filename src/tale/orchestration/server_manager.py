@@ -319,7 +319,7 @@ class ServerManager:
         return all(other.process.state == "ready" for other in same)
 
     async def _answer(self, caller: ServerSpec, running: Running, call: Call) -> None:
-        running.leash.send(await leashes.answer(self._owned, caller, call))
+        running.leash.send(await leashes.answer(self._owned, self, caller, call))
 
     async def _elapse(
         self, child: Child, scope: anyio.CancelScope, number: int, seconds: float

@@ -51,6 +51,7 @@ class ServerSpec:
         oom_score: How much sooner than others the kernel ends it when memory is short (0 to 1000).
         owner: The server at whose request it runs; it is stopped after that one.
         may_manage: It may have processes started on its behalf.
+        may_operate: It may look at every server, and have it restarted.
         module: What the fork server may run instead of the command; empty where it must not.
         leash: Whether it speaks the leash; a foreign program is given a port and is probed there.
         scalable: Whether there may be more or fewer of its service than now.
@@ -70,6 +71,7 @@ class ServerSpec:
     oom_score: int = 0
     owner: str = ""
     may_manage: bool = False
+    may_operate: bool = False
     module: str = ""
     leash: bool = True
     scalable: bool = False

@@ -13,6 +13,7 @@ from typing import Final
 import anyio
 from starlette.types import Receive, Scope, Send
 
+from tale import spans
 from tale.errors import ContextExceeded, TaleError
 from tale.models.answer import Answer, Completion
 from tale.models.backend import ChatRequest
@@ -30,6 +31,7 @@ from tale.models.model_pool import ModelPool
 from tale.models.order import Order
 from tale.servers.chat_reply import ChatReply, Headers
 from tale.servers.http_body import Disconnected, read_body
+from tale.servers.model_spans import describe
 from tale.servers.openai_shapes import ChatCall, parse_chat, parse_deadline
 from tale.servers.openai_sse import EventWriter, completion_body
 from tale.servers.recording import Recording
@@ -66,15 +68,23 @@ class ChatCompletions:
             await ChatReply(send).error(error)
             return
         recording = Recording(headers)
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
-                await self._answer(body, recording, ChatReply(send, recording.id))
-                tasks.cancel_scope.cancel()
-        finally:
-            if self._ledger is not None:
-                for entry in recording.entries():
-                    self._ledger.note(entry)
+        with spans.span("chat", calls=True) as span:
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
+                    await self._answer(body, recording, ChatReply(send, recording.id))
+                    tasks.cancel_scope.cancel()
+            finally:
+                self._note(recording, span)
+
+    def _note(self, recording: Recording, span: spans.Span) -> None:
+        """Keep what a request took, now that it has ended."""
+        entries = recording.entries()
+        if self._ledger is not None:
+            for entry in entries:
+                self._ledger.note(entry)
+        if entries and recording.call is not None:
+            describe(span, recording.call, entries[-1], recording.text)
 
     async def _answer(self, body: bytes, recording: Recording, reply: ChatReply) -> None:
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 
+from tale import spans
 from tale.models.caller import ModelCaller
 from tale.models.client import ModelClient, models_url
 from tale.servers import mcp_app
@@ -21,8 +22,9 @@ from tale.servers.mcp_app import McpApp
 from tale.servers.runner import ServerContext, run_server
 from tale.servers.steps import read_step, write_progress
 from tale.tasks.asking import ask
-from tale.tasks.hands import Action, Outcome
+from tale.tasks.hands import Action, CallTool, Outcome
 from tale.tasks.hands_json import read_action, read_question, write_outcome, write_reply
+from tale.tasks.leave import described
 from tale.tasks.mcp_tools import McpTools
 from tale.tasks.offers import bounded
 from tale.tasks.task import Began, Progress, Step, ToolOffer
@@ -88,7 +90,19 @@ class Execution:
     async def act(self, request: ActRequest, progress: mcp_app.Progress) -> ActReply:
         """Do something in the step's workspace."""
         await progress(write_progress(Began()))
-        outcome = await self._perform(read_action(request.action), read_step(request))
+        action, step = read_action(request.action), read_step(request)
+        name = described(action)["action"]
+        attributes: spans.Attributes = {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": str(name),
+            "gen_ai.tool.type": "extension" if isinstance(action, CallTool) else "function",
+            "tale.task.id": step.task,
+            "tale.part.id": step.subtask,
+        }
+        with spans.span(f"execute_tool {name}", attributes) as span:
+            outcome = await self._perform(action, step)
+            if not outcome.ok:
+                span.fail("tool_error")
         return ActReply(outcome=write_outcome(outcome))
 
     async def tools(self, request: WorkRequest, progress: mcp_app.Progress) -> ToolsReply:

@@ -7,12 +7,14 @@ numbers live in `wire.metrics`, here they are only written down.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import isinf
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
+    HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
     SummaryMetricFamily,
@@ -21,6 +23,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from tale import __version__
+from tale.wire.figures import Figure
 from tale.wire.metrics import EdgeView, WireMetrics
 
 __all__ = ["expose"]
@@ -28,11 +31,12 @@ __all__ = ["expose"]
 _LABELS = ("side", "service", "tool")
 
 
-def expose(metrics: WireMetrics, accept: str) -> tuple[bytes, str]:
+def expose(metrics: WireMetrics, further: Sequence[Figure], accept: str) -> tuple[bytes, str]:
     """Write the counters down.
 
     Args:
-        metrics: What is shown, beside the process itself.
+        metrics: What is shown of the wire, beside the process itself.
+        further: What else the process counts.
         accept: What the reader takes.
 
     Returns:
@@ -42,6 +46,7 @@ def expose(metrics: WireMetrics, accept: str) -> tuple[bytes, str]:
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     registry.register(_Wire(metrics))
+    registry.register(_Further(further))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
@@ -79,6 +84,35 @@ class _Wire(Collector):
             state.add_metric((one.service, one.name, one.breaker), 1)
         yield flight
         yield state
+
+
+class _Further(Collector):
+    """What the process counts beside the wire."""
+
+    def __init__(self, figures: Sequence[Figure]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        """Give every family."""
+        for figure in self._figures:
+            yield _family(figure)
+
+
+def _family(figure: Figure) -> Metric:
+    if figure.kind == "histogram":
+        spread = HistogramMetricFamily(figure.name, figure.help, labels=figure.labels)
+        for one in figure.samples:
+            buckets = [
+                ("+Inf" if isinf(bound) else str(float(bound)), count)
+                for bound, count in one.buckets
+            ]
+            spread.add_metric(one.labels, buckets, one.value)
+        return spread
+    kind = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
+    family = kind(figure.name, figure.help, labels=figure.labels)
+    for one in figure.samples:
+        family.add_metric(one.labels, one.value)
+    return family
 
 
 def _edges(sides: list[tuple[str, EdgeView]]) -> Iterator[Metric]:

@@ -1,9 +1,10 @@
 """The gateway server: takes tasks, runs them through the engine, tells their progress.
 
 Here it is put together: the tools of `servers.task_tools`, `servers.checkpoints` and
-`servers.transferring`, over an engine and what it needs. It alone writes tasks, and a task is
-recorded before its id is told. Above: the command line, the ux server, any MCP client. Below:
-`tasks.engine` here, the execution servers by way of `servers.steps`.
+`servers.transferring`, and what `servers.dashboards` adds, over an engine and what that needs. It
+alone writes tasks, and a task is recorded before its id is told. Above: the command line, the ux
+server, any MCP client, a browser. Below: `tasks.engine` here, the execution servers by way of
+`servers.steps`, and what is remembered by way of `servers.remote_memory`.
 """
 
 from __future__ import annotations
@@ -20,10 +21,16 @@ from tale.config import NotifySettings
 from tale.models.catalog import action_form
 from tale.models.machine import MachineMemory
 from tale.servers.checkpoints import CheckpointTools
+from tale.servers.dashboards import open_dashboards
+from tale.servers.remote_memory import RemoteMemory
+from tale.servers.results import Results
 from tale.servers.runner import ServerContext, run_server
 from tale.servers.steps import RemoteWorkers
-from tale.servers.task_tools import TaskTools, view_of
+from tale.servers.task_figures import TaskFigures
+from tale.servers.task_shapes import view_of
+from tale.servers.task_tools import TaskTools
 from tale.servers.transferring import Transferring
+from tale.servers.web_door import WebDoor
 from tale.storage.backup import keep_backed_up
 from tale.storage.database import Database
 from tale.tasks.adopted import AdoptedSteps, AdoptingJournal
@@ -51,12 +58,14 @@ from tale.tasks.records import TaskRecords
 from tale.tasks.steady_clock import SteadyClock
 from tale.tasks.store import TaskStore
 from tale.tasks.task import STEP_SECONDS, Role
+from tale.tasks.task_spans import TaskSpans
 from tale.tasks.tooling import rules_of
 from tale.tasks.transfer import Transfer
 from tale.tasks.watching import Watching
 from tale.tasks.workspace import check_workspace
 from tale.wire.contracts import TaskView
 from tale.wire.execution_contracts import ASK
+from tale.wire.memory_contracts import RELATED
 from tale.wire.pool import Services
 
 __all__ = ["compose", "main"]
@@ -76,7 +85,7 @@ async def compose(
         Database.open(paths, settings) as database,
         Services(
             context.leash,
-            services={ASK.service},
+            services={ASK.service, RELATED.service},
             token=context.leash.token,
             metrics=context.metrics,
         ).open() as services,
@@ -101,6 +110,13 @@ async def compose(
             now=clock,
         )
         hub.listen(notifier.take)
+        results = Results(database)
+        hub.listen(results.take)
+        figures = TaskFigures(database)
+        hub.listen(figures.take)
+        context.metrics.show(figures.figures)
+        told = TaskSpans(store.get)
+        hub.listen(told.take)
         checkpoints = CheckpointStore(paths.checkpoints)
         keeper = Checkpointing(checkpoints)
         steps = DbosJournal(paths.steps, settings.database_url)
@@ -129,6 +145,7 @@ async def compose(
                 watching.expected,
                 # What asks takes the rest of the window.
                 min(Limits().answer, models.task.context // 2),
+                RemoteMemory(services).related,
             ),
             trust=Trust(
                 settings.tasks.permission,
@@ -151,7 +168,8 @@ async def compose(
         await tasks.start(keeper.run)
         await tasks.start(engine.run)
         tasks.start_soon(notifier.run)
-        tasks.start_soon(_close_when, context.stopping, hub)
+        tasks.start_soon(told.run)
+        tasks.start_soon(_close_when, context.stopping, hub, results)
 
         async def shown(identity: str) -> TaskView:
             return view_of(await store.get(identity))
@@ -161,14 +179,18 @@ async def compose(
             store, checkpoints, going_back, check_folder=check_folder, view=view_of
         )
         transferring = Transferring(transfer, check_folder, shown)
-        yield TaskTools(
+        tools = TaskTools(
             engine,
             store,
             hub,
             watching=watching,
             check_folder=check_folder,
-            further=[kept.add_to, transferring.add_to],
-        ).app()
+            further=[kept.add_to, transferring.add_to, results.add_to],
+        )
+        async with open_dashboards(
+            context, tools, kept, store=store, hub=hub, watching=watching
+        ) as routes:
+            yield tools.app(routes)
         tasks.cancel_scope.cancel()
 
 
@@ -183,15 +205,16 @@ def _channels(wanted: NotifySettings) -> list[Channel]:
     return channels
 
 
-async def _close_when(stopping: anyio.Event, hub: ProgressHub) -> None:
-    """End the event streams, which would hold the server up; readers go on from where they are."""
+async def _close_when(stopping: anyio.Event, hub: ProgressHub, results: Results) -> None:
+    """End what waits, which would hold the server up; readers go on from where they are."""
     await stopping.wait()
     hub.close()
+    results.close()
 
 
 def main() -> None:
     """Run the gateway server."""
-    run_server(compose, port=lambda settings: settings.gateway.port)
+    run_server(compose, port=lambda settings: settings.gateway.port, door=WebDoor)
 
 
 if __name__ == "__main__":

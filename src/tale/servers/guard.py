@@ -1,29 +1,32 @@
 """The door of every HTTP server: who may come in.
 
 Pure ASGI, in front of the application. A request must name a loopback host (against DNS
-rebinding), come from no foreign page (Origin), and carry the bearer token; `/healthz` is open.
+rebinding), come from no foreign page (Origin), and carry the bearer token; `/healthz` is open. A
+server may let in others who carry no token by a further judge: the gateway has `web_door`.
 """
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import orjson
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["Guard", "refusal"]
+__all__ = ["Guard", "Judge", "Refusal", "refusal"]
+
+Refusal = tuple[int, str, str]
+"""HTTP status, error code and message."""
+Judge = Callable[[Scope, Headers], Refusal | None]
+"""Says why a request of this machine without a token is refused; None lets it in."""
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def refusal(headers: Headers, token: str) -> tuple[int, str, str] | None:
-    """Judge a request by its headers.
-
-    Returns:
-        HTTP status, error code and message where it is refused; None where it may come in.
-    """
+def refusal(headers: Headers, token: str) -> Refusal | None:
+    """Judge a request by its headers; None where it may come in."""
     if not _is_loopback("//" + headers.get("host", "")):
         return 403, "forbidden_host", f"Host {headers.get('host', '')!r} is not this machine."
     origin = headers.get("origin")
@@ -45,9 +48,17 @@ def _is_loopback(url: str) -> bool:
 class Guard:
     """Wraps an application; refuses with an error body of OpenAI's shape."""
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
+    def __init__(self, app: ASGIApp, token: str, further: Judge | None = None) -> None:
+        """Wrap one.
+
+        Args:
+            app: The application.
+            token: The bearer token.
+            further: Judges who carries no token; without it, they are refused.
+        """
         self._app = app
         self._token = token
+        self._further = further
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -57,7 +68,11 @@ class Guard:
         if scope["path"] == "/healthz":
             await _answer(send, 200, {"status": "ok"})
             return
-        if judged := refusal(Headers(scope=scope), self._token):
+        headers = Headers(scope=scope)
+        judged = refusal(headers, self._token)
+        if judged and judged[0] == 401 and self._further:
+            judged = self._further(scope, headers)
+        if judged:
             status, code, message = judged
             hint = "The token of the running daemon is in its runtime file: `tale config path`."
             error = {"message": message, "type": "invalid_request_error", "param": None}

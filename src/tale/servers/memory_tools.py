@@ -1,13 +1,15 @@
 """The ux server's tools for what is remembered: search, show, add, forget, export.
 
-The wire on this side, `memory` on the other. Above: `servers.ux`. Below: `memory.finding`, `notes`,
-`forgetting`, `exporting`.
+And what may matter to work, which the gateway asks for before it plans. The wire on this side,
+`memory` on the other. Above: `servers.ux`. Below: `memory.finding`, `notes`, `forgetting`,
+`exporting`, `related`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +33,7 @@ from tale.memory.forgetting import (
 from tale.memory.indexing import Indexing
 from tale.memory.notes import Draft, Note, NoteStore
 from tale.memory.plain_notes import plain_notes
+from tale.memory.related import Related
 from tale.memory.turns import Turn, TurnStore
 from tale.servers.mcp_app import McpApp, Progress
 from tale.storage.database import Database
@@ -43,6 +46,7 @@ from tale.wire.memory_contracts import (
     FORGET,
     NOTE,
     NOTES,
+    RELATED,
     SEARCH,
     AddRequest,
     ExportPage,
@@ -56,6 +60,9 @@ from tale.wire.memory_contracts import (
     NotesRequest,
     NoteTurns,
     NoteView,
+    RelatedList,
+    RelatedRequest,
+    RelatedView,
     SearchRequest,
 )
 
@@ -79,6 +86,7 @@ class MemoryTools:
         typed: Path | None = None,
         on_forgotten: Callable[[], None] = lambda: None,
         indexing: Indexing | None = None,
+        related: Related | None = None,
     ) -> None:
         """Make them.
 
@@ -89,6 +97,7 @@ class MemoryTools:
             typed: What was typed at a prompt; what is forgotten goes from there, too.
             on_forgotten: Told that something was forgotten.
             indexing: Who makes a damaged index anew.
+            related: Who knows what may matter to work; without, nobody can ask that.
         """
         self._database = database
         self._finder = finder
@@ -98,6 +107,7 @@ class MemoryTools:
         self._typed = typed
         self._on_forgotten = on_forgotten
         self._indexing = indexing
+        self._related = related
 
     def add_to(self, app: McpApp) -> None:
         """Serve them."""
@@ -107,6 +117,8 @@ class MemoryTools:
         app.add(ADD, self.add)
         app.add(FORGET, self.forget)
         app.add(EXPORT, self.export)
+        if self._related is not None:
+            app.add(RELATED, partial(self.related, self._related))
 
     async def search(self, request: SearchRequest, progress: Progress) -> FoundList:
         """Find turns and notes."""
@@ -120,6 +132,18 @@ class MemoryTools:
             self._indexing.stir()  # a search may be what finds the index damaged
             made = self._indexing.made
         return FoundList(found=tuple(map(_found_view, found)), made=made)
+
+    async def related(
+        self, related: Related, request: RelatedRequest, progress: Progress
+    ) -> RelatedList:
+        """Give what may matter to work."""
+        del progress
+        now = datetime.now(UTC).astimezone()
+        found = await related.to(request.text, limit=request.limit, most=request.bytes, now=now)
+        lines = (
+            RelatedView(id=one.id, kind=one.kind, text=one.text, said=one.said) for one in found
+        )
+        return RelatedList(lines=tuple(lines))
 
     async def notes(self, request: NotesRequest, progress: Progress) -> NoteList:
         """List notes."""
@@ -244,6 +268,7 @@ def _found_view(found: Found) -> FoundView:
         score=found.score,
         shares=dict(found.shares),
         note=found.note,
+        task=found.task,
         around=tuple(map(turn_view, found.around)),
     )
 

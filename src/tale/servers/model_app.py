@@ -24,7 +24,7 @@ from tale.models.embedded_library import EmbeddedLibrary, ModelProcess
 from tale.models.embedded_pair import EmbeddedModel, EmbeddedPair, server_name
 from tale.models.further import MemoryGuard, ModelSource, PlainMemory
 from tale.models.launcher import Launcher, LeashLauncher
-from tale.models.ledger import Ledger
+from tale.models.ledger import Ledger, Noting
 from tale.models.machine import MachineMemory
 from tale.models.model_pool import ModelPool
 from tale.models.ollama import TASK_MODEL, UX_MODEL, OllamaBackend
@@ -35,6 +35,7 @@ from tale.prompts import CHAT_SYSTEM, WORK_SYSTEM
 from tale.servers.chat_completions import CHAT_PATH, ChatCompletions
 from tale.servers.http_body import http_error
 from tale.servers.lazy_mcp import LazyMcp
+from tale.servers.model_figures import ModelFigures
 from tale.servers.openai_api import model_routes, pool_routes
 from tale.servers.routing import Routing
 from tale.servers.runner import ServerContext
@@ -111,8 +112,10 @@ async def serve_models(
             learn=routing.estimates.learn,
             judged=routing.estimates.judged,
         )
+        figures = ModelFigures(pool, ledger)
+        context.metrics.show(figures.figures)
         async with pool, ledger, LazyMcp(pool) as mcp:
-            yield build_app(pool, mcp, routing, ledger)
+            yield build_app(pool, mcp, routing, ledger, figures)
 
 
 def _process_of(model: EmbeddedModel) -> ModelProcess:
@@ -122,15 +125,27 @@ def _process_of(model: EmbeddedModel) -> ModelProcess:
 
 
 def build_app(
-    pool: ModelPool, mcp: LazyMcp, routing: Routing | None = None, ledger: Ledger | None = None
+    pool: ModelPool,
+    mcp: LazyMcp,
+    routing: Routing | None = None,
+    ledger: Ledger | None = None,
+    noting: Noting | None = None,
 ) -> ASGIApp:
-    """Put the routes together; without a ledger nothing is noted."""
-    routing = routing or Routing(pool)
-    chat = ChatCompletions(pool, routing, ledger)
+    """Put the routes together.
+
+    Args:
+        pool: Who answers.
+        mcp: The tools of this server.
+        routing: Decides; one without preferences if missing.
+        ledger: What was spent is read from it, and noted in it unless `noting` is given.
+        noting: Hears of each request instead, and hands it on.
+    """
+    routing, noting = routing or Routing(pool), noting or ledger
+    chat = ChatCompletions(pool, routing, noting)
     routes = [
         Route(CHAT_PATH, chat, methods=["POST"]),
         *model_routes(pool),
-        *pool_routes(pool, routing, ledger),
+        *pool_routes(pool, routing, noting),
         *(usage_routes(ledger) if ledger else ()),
         Route("/mcp", mcp, methods=["GET", "POST", "DELETE"]),
     ]

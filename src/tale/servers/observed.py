@@ -18,7 +18,11 @@ from tale import trace
 from tale.wire.metrics import METRICS_KEY, WireMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from tale.wire.figures import Figure
+
+    _Expose = Callable[[WireMetrics, Sequence[Figure], str], tuple[bytes, str]]
 
 __all__ = ["Observed"]
 
@@ -48,7 +52,7 @@ class Observed:
         trace.enter(given.decode("latin-1"))
         if scope["path"] == "/metrics":
             accept = b",".join(value for name, value in headers if name == b"accept")
-            await _answer(send, *self._exposed(accept.decode("latin-1")))
+            await _answer(send, *await self._exposed(accept.decode("latin-1")))
         elif scope["path"] == "/wire":
             await _answer(send, self._wire(), "application/json")
         else:
@@ -65,10 +69,11 @@ class Observed:
             }
         )
 
-    def _exposed(self, accept: str) -> tuple[bytes, str]:
+    async def _exposed(self, accept: str) -> tuple[bytes, str]:
+        further = await self._metrics.further()
         module = importlib.import_module("tale.servers.exposition")
-        expose = cast("Callable[[WireMetrics, str], tuple[bytes, str]]", module.expose)
-        return expose(self._metrics, accept)
+        expose = cast("_Expose", module.expose)
+        return expose(self._metrics, further, accept)
 
 
 async def _answer(send: Send, body: bytes, content_type: str) -> None:

@@ -70,11 +70,18 @@ def model_routes(pool: ModelPool) -> list[Route]:
             hint="Use /v1/chat/completions.",
         )
 
+    async def embed(request: Request) -> Response:
+        # Nobody else needs the memory's vectors here.
+        from tale.servers.embeddings import embeddings  # noqa: PLC0415
+
+        return await embeddings(request)
+
     return [
         Route("/v1/models", answering(models), methods=["GET"]),
         Route("/v1/models/{name:path}", answering(model), methods=["GET"]),
         Route("/v1/completions", answering(unsupported), methods=["POST"]),
-        Route("/v1/embeddings", answering(unsupported), methods=["POST"]),
+        Route("/v1/responses", answering(unsupported), methods=["POST"]),
+        Route("/v1/embeddings", answering(embed), methods=["POST"]),
     ]
 
 

@@ -17,7 +17,15 @@ import orjson
 from tale.errors import InvalidRequest
 from tale.models.backend import ChatRequest, Message
 
-__all__ = ["ChatCall", "parse_chat", "parse_deadline", "parse_name", "parse_text", "parse_texts"]
+__all__ = [
+    "ChatCall",
+    "object_of",
+    "parse_chat",
+    "parse_deadline",
+    "parse_name",
+    "parse_text",
+    "parse_texts",
+]
 
 _MAX_STOPS: Final = 16
 # Fields that say nothing to a local model, or that are interpreted here.
@@ -73,7 +81,7 @@ def parse_chat(body: bytes) -> ChatCall:
     Raises:
         InvalidRequest: It isn't one; says which parameter is wrong, and how.
     """
-    fields = _object_of(body)
+    fields = object_of(body)
     for absent in ("model", "messages"):
         if absent not in fields:
             raise _bad(absent, "is missing")
@@ -119,7 +127,7 @@ def parse_name(body: bytes) -> str:
     Raises:
         InvalidRequest: It doesn't.
     """
-    name = _object_of(body).get("model")
+    name = object_of(body).get("model")
     if not isinstance(name, str) or not name:
         raise _bad("model", "must be a model's name")
     return name
@@ -131,7 +139,7 @@ def parse_text(body: bytes) -> str:
     Raises:
         InvalidRequest: It has none.
     """
-    text = _object_of(body).get("text")
+    text = object_of(body).get("text")
     if not isinstance(text, str):
         raise _bad("text", "must be a string")
     return text
@@ -143,7 +151,7 @@ def parse_texts(body: bytes) -> tuple[str, list[str]]:
     Raises:
         InvalidRequest: It isn't one.
     """
-    texts = _object_of(body).get("texts")
+    texts = object_of(body).get("texts")
     if not isinstance(texts, list):
         raise _bad("texts", "must be a list of strings")
     strings = [text for text in cast("list[object]", texts) if isinstance(text, str)]
@@ -152,7 +160,12 @@ def parse_texts(body: bytes) -> tuple[str, list[str]]:
     return parse_name(body), strings
 
 
-def _object_of(body: bytes) -> _Object:
+def object_of(body: bytes) -> _Object:
+    """Read a body that is to be a JSON object.
+
+    Raises:
+        InvalidRequest: It isn't one.
+    """
     try:
         # orjson takes strict UTF-8 only and refuses lone surrogates, which no model can be sent.
         found: object = orjson.loads(body)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from tale import spans
 from tale.errors import (
     ContextExceeded,
     DeadlineExceeded,
@@ -46,6 +47,7 @@ class Recording:
 
     Attributes:
         id: The request's id, which is the completion's too.
+        call: What is asked, once that is known.
     """
 
     def __init__(
@@ -61,7 +63,8 @@ class Recording:
         self._clock = clock
         self._at = wall()
         self._begun = clock()
-        self._call: ChatCall | None = None
+        self.call: ChatCall | None = None
+        self._texts: list[str] | None = [] if spans.shows_content() else None
         self._decision: Decision | None = None
         self._role_of: RoleOf = lambda _: None
         self._tries: tuple[Try, ...] = ()
@@ -87,7 +90,7 @@ class Recording:
 
     def decided(self, call: ChatCall, decision: Decision, role_of: RoleOf) -> None:
         """Tell what is asked, of whom, and how to find the role of whoever else may answer."""
-        self._call, self._decision, self._role_of = call, decision, role_of
+        self.call, self._decision, self._role_of = call, decision, role_of
         self._model, self._role = decision.target, decision.role
 
     def answered_by(self, answer: Answer | Completion) -> None:
@@ -98,6 +101,8 @@ class Recording:
 
     def saw(self, chunk: Chunk) -> None:
         """Tell of a piece of the answer."""
+        if self._texts is not None:
+            self._texts.append(chunk.text)
         if chunk.text or chunk.tool_calls:
             self._chunks += 1
             if self._first is None:
@@ -113,6 +118,13 @@ class Recording:
         """Tell of a whole answer."""
         self.answered_by(whole)
         self._usage, self._finish = whole.usage, whole.finish
+        if self._texts is not None:
+            self._texts.append(whole.text)
+
+    @property
+    def text(self) -> str:
+        """The answer's text, where spans may have it; else empty."""
+        return "".join(self._texts or ())
 
     def helped(self, whole: Completion) -> None:
         """Tell of an answer that it took to ask: the summary of a part of the prompt."""
@@ -127,7 +139,7 @@ class Recording:
 
         Nothing for what no model was asked.
         """
-        call, decision = self._call, self._decision
+        call, decision = self.call, self._decision
         if call is None or decision is None or isinstance(self._error, InvalidRequest):
             return ()
         messages = call.request.messages

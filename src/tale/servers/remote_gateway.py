@@ -1,4 +1,4 @@
-"""The gateway as the ux server sees it: who takes work, and knows how it stands.
+"""The gateway as the ux server sees it: who takes work, and knows how it stands and ended.
 
 Above: `servers.ux`. Below: the gateway's tools.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from tale.memory.exchange import Standing, Work
 from tale.memory.referring import apart
+from tale.memory.results import Result, ResultPage, Verdict
 from tale.servers.steps import ToolCaller
 from tale.wire.contracts import SHOW, SUBMIT, ShowRequest, SubmitRequest
+from tale.wire.result_contracts import RESULTS, ResultsRequest, ResultView
 
 __all__ = ["RemoteGateway"]
 
@@ -28,6 +30,7 @@ class RemoteGateway:
             workspace=work.workspace,
             session=work.session or None,
             key=work.key,
+            private=work.private,
         )
         return (await self._services.call(SUBMIT, request, deadline=self._deadline)).id
 
@@ -45,3 +48,26 @@ class RemoteGateway:
             found.answer or "",
             found.files,
         )
+
+    async def results(self, after: int, wait: float) -> ResultPage:
+        """Ask there what came of the tasks that ended after the one of a number."""
+        request = ResultsRequest(after=after, wait=wait)
+        found = await self._services.call(RESULTS, request, deadline=wait + self._deadline)
+        return ResultPage(tuple(map(_result, found.results)), found.through)
+
+
+def _result(view: ResultView) -> Result:
+    return Result(
+        number=view.number,
+        task=view.task,
+        text=view.text,
+        state=view.state,
+        at=view.finished,
+        key=view.key,
+        session=view.session,
+        answer=view.answer,
+        files=view.files,
+        error=view.error,
+        parts=view.parts,
+        verdicts=tuple(Verdict(one.plan, one.asked, one.yes, one.said) for one in view.verdicts),
+    )

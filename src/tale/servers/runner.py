@@ -17,12 +17,15 @@ from dataclasses import dataclass
 
 import anyio
 import uvicorn
+from anyio import to_thread
 from starlette.types import ASGIApp
 
-from tale.config import Settings, load_settings
+from tale import spans
+from tale.config import Settings
+from tale.config_layers import load_settings
 from tale.errors import PortInUse, TaleError
 from tale.paths import Paths
-from tale.servers.guard import Guard
+from tale.servers.guard import Guard, Judge
 from tale.servers.observed import Observed
 from tale.telemetry import configure_logging, get_logger, name_process
 from tale.wire.child import Leash, die_with_parent
@@ -62,12 +65,18 @@ class ServerContext:
 Compose = Callable[[ServerContext], AbstractAsyncContextManager[ASGIApp]]
 
 
-def run_server(compose: Compose, *, port: Callable[[Settings], int] = lambda _: 0) -> None:
+def run_server(
+    compose: Compose,
+    *,
+    port: Callable[[Settings], int] = lambda _: 0,
+    door: Callable[[str], Judge] | None = None,
+) -> None:
     """Run a server process to its end.
 
     Args:
         compose: Builds the application.
         port: Picks the loopback port from the settings; 0 takes any free one.
+        door: Makes, from the bearer token, what judges requests that don't carry it.
     """
     die_with_parent()
     configure_logging()
@@ -76,7 +85,7 @@ def run_server(compose: Compose, *, port: Callable[[Settings], int] = lambda _: 
         settings = load_settings(paths)
         logging.getLogger().setLevel(settings.log_level)
         runner = _event_loop_runner()
-        runner(_serve, compose, port(settings), settings, paths)
+        runner(_serve, compose, port(settings), settings, paths, door)
     except* TaleError as faults:  # from within task groups they come in groups
         for error in _leaves(faults):
             log.error("server.failed", reason=str(error))
@@ -117,9 +126,17 @@ def _event_loop_runner() -> Callable[..., None]:
     return lambda *arguments: anyio.run(*arguments, backend="asyncio", backend_options=options)
 
 
-async def _serve(compose: Compose, port: int, settings: Settings, paths: Paths) -> None:
+async def _serve(
+    compose: Compose,
+    port: int,
+    settings: Settings,
+    paths: Paths,
+    door: Callable[[str], Judge] | None,
+) -> None:
     leash = await Leash.connect()
     name_process(leash.name)
+    if trouble := spans.configure(leash.name):
+        log.warning("server.without_spans", reason=trouble)
     sock = bind(port)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     async with anyio.create_task_group() as tasks:
@@ -129,11 +146,13 @@ async def _serve(compose: Compose, port: int, settings: Settings, paths: Paths) 
         metrics = WireMetrics()
         async with compose(ServerContext(settings, paths, leash, stopping, metrics)) as app:
             draining = max(1, int(leash.grace) - _LEAVING_SECONDS)
-            door = Guard(Observed(app, metrics), leash.token)
-            server = _Server(door, lambda: leash.ready(url), draining)
+            further = door(leash.token) if door else None
+            guarded = Guard(Observed(app, metrics), leash.token, further)
+            server = _Server(guarded, lambda: leash.ready(url), draining)
             tasks.start_soon(_relay, stopping, server)
             await server.serve(sockets=[sock])
         log.info("server.stopped", name=leash.name)
+        await to_thread.run_sync(spans.stop)
         tasks.cancel_scope.cancel()
 
 

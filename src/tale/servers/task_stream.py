@@ -123,6 +123,7 @@ def write_planning(shown: Outlook, *, reasoning: bool) -> tuple[PlanningView, ..
             used=one.used,
             notes=one.notes,
             seconds=dict(one.seconds),
+            remembered=one.remembered,
         )
         for one in shown.facts
     )

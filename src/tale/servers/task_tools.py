@@ -18,16 +18,18 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from tale.errors import TaleError
+from tale.prompts import GATEWAY_TOOLS
 from tale.servers.approving import Approving
 from tale.servers.mcp_app import McpApp, Progress
-from tale.servers.task_stream import stream_events, write_outlook, write_planning
+from tale.servers.task_shapes import shown_of, view_of
+from tale.servers.task_stream import stream_events, write_outlook
 from tale.tasks.engine import Engine
 from tale.tasks.judging import work_kind
 from tale.tasks.leave import Answer
 from tale.tasks.plan import check_plan
 from tale.tasks.progress import ProgressHub
 from tale.tasks.store import NewTask, TaskStore
-from tale.tasks.task import ENDED, Subtask, Task, check_prompt
+from tale.tasks.task import Subtask, Task, check_prompt
 from tale.tasks.watching import Watching
 from tale.wire.contracts import (
     APPROVE,
@@ -45,11 +47,10 @@ from tale.wire.contracts import (
     TaskList,
     TaskRequest,
     TaskView,
-    UsageView,
     VerdictRequest,
 )
 
-__all__ = ["TaskTools", "view_of"]
+__all__ = ["TaskTools"]
 
 _HEARTBEAT_SECONDS: Final = 15.0
 _TELL_SECONDS: Final = 1.0
@@ -88,13 +89,15 @@ class TaskTools:
         self._heartbeat = heartbeat
         self._further = further
 
-    def app(self) -> Starlette:
-        """Build the application that serves them."""
+    def app(self, routes: Sequence[Route] | None = None) -> Starlette:
+        """Build the application that serves them.
+
+        Args:
+            routes: Plain HTTP beside the tools; by default `/api/events` of one task.
+        """
         app = McpApp(
             "gateway",
-            "tale works in the background, on this machine, with local language models. `submit` "
-            "a piece of work, then `show` it, with `wait`, until it is done, failed or cancelled. "
-            "One that is `waiting` needs its user's word: `approve` or `reject`.",
+            GATEWAY_TOOLS,
         )
         app.add(SUBMIT, self.submit)
         asks = Approving(self._engine, self._hub, self._watching)
@@ -107,7 +110,7 @@ class TaskTools:
         app.add(REJECT, self.reject)
         for add in self._further:
             add(app)
-        return app.build([Route("/api/events", self.events)])
+        return app.build([Route("/api/events", self.events)] if routes is None else routes)
 
     async def submit(self, request: SubmitRequest, progress: Progress) -> TaskView:
         """Record a task and start it."""
@@ -126,6 +129,7 @@ class TaskTools:
             subtasks=parts,
             permission=request.permission,
             approve=request.approve,
+            private=request.private,
         )
         return view_of(await self._engine.submit(new))
 
@@ -140,19 +144,7 @@ class TaskTools:
                     telling.cancel_scope.cancel()
             task = await self._store.get(request.id)
         found = await self._watching.of(task.id)
-        far = write_outlook(found)
-        if task.state in ENDED:  # what was counted while they came is forgotten with the view
-            far = far.model_copy(update={"tokens": task.usage.completion})
-        shown = {
-            "progress": far,
-            "holds": found.holds,
-            "check": found.check,
-            "plan": found.plan,
-            "digest": found.digest,
-            "planning": write_planning(found, reasoning=request.reasoning),
-            "asked": found.asked,
-        }
-        return view_of(task).model_copy(update=shown)
+        return shown_of(task, found, reasoning=request.reasoning)
 
     async def _rested(self, task: Task) -> None:
         """Wait until a task has ended or asks its user."""
@@ -230,33 +222,6 @@ class TaskTools:
             media_type="text/event-stream",
             headers={"Cache-Control": "no-cache"},
         )
-
-
-def view_of(task: Task) -> TaskView:
-    """Give a task as the wire has it."""
-    usage = task.usage
-    return TaskView(
-        id=task.id,
-        text=task.text,
-        state=task.state,
-        workspace=task.workspace,
-        priority=task.priority,
-        session=task.session,
-        created=task.created,
-        started=task.started,
-        finished=task.finished,
-        answer=task.answer,
-        files=task.files,
-        role=task.role,
-        model=task.model,
-        reason=task.reason,
-        usage=UsageView(prompt=usage.prompt, completion=usage.completion, cached=usage.cached),
-        error=task.error,
-        hint=task.hint,
-        last_event=task.last_event,
-        permission=task.permission,
-        approve=task.approve,
-    )
 
 
 def _part(request: SubtaskRequest) -> Subtask:

@@ -1,6 +1,7 @@
 """The ledger over HTTP: what the models took, and a late word about an answer.
 
-`GET /pool/usage?since=<unix seconds>` gives a `models.usage.UsageReport`; `POST /pool/outcome` with
+`GET /pool/usage?since=<unix seconds>` gives a `models.usage.UsageReport`; `GET /pool/trend` gives a
+`models.trend.Trend`, of requests only those after `?after=<number>`. `POST /pool/outcome` with
 `{"id": …, "ok": true}` says whether the answer of that request (`x-tale-request`) was good. Above:
 `model_app`. Below: `Ledger`.
 """
@@ -17,7 +18,7 @@ from starlette.routing import Route
 
 from tale.errors import InvalidRequest
 from tale.models.ledger import Ledger
-from tale.servers.http_body import answering, body_of
+from tale.servers.http_body import answering, body_of, json_reply
 
 __all__ = ["usage_routes"]
 
@@ -26,8 +27,14 @@ def usage_routes(ledger: Ledger) -> list[Route]:
     """Give the routes."""
 
     async def usage(request: Request) -> Response:
-        report = await ledger.usage(_since(request.query_params.get("since")))
-        return Response(orjson.dumps(report), media_type="application/json")
+        return json_reply(await ledger.usage(_since(request.query_params.get("since"))))
+
+    async def trend(request: Request) -> Response:
+        after = request.query_params.get("after", "0")
+        if not after.isdecimal() or len(after) > 18:
+            message = f"after must be the number of a request, not {after!r}."
+            raise InvalidRequest(message, param="after")
+        return json_reply(await ledger.trend(int(after)))
 
     async def outcome(request: Request) -> Response:
         body = await body_of(request)
@@ -36,6 +43,7 @@ def usage_routes(ledger: Ledger) -> list[Route]:
 
     return [
         Route("/pool/usage", answering(usage), methods=["GET"]),
+        Route("/pool/trend", answering(trend), methods=["GET"]),
         Route("/pool/outcome", answering(outcome), methods=["POST"]),
     ]
 

@@ -2,9 +2,9 @@
 
 `chat`, `kept_task`, `sessions`, `session`, `context`: the wire on this side,
 `memory.conversation` on the other; `memory_tools` has those for what is remembered. Beside them the
-outbox is emptied, windows are made ready, the index is kept, and notes are distilled. Above: the
-command line, any MCP client. Below: `memory` here, models by way of the models server, tasks by way
-of the gateway.
+outbox is emptied, windows are made ready, the index is kept, notes are distilled, and what came of
+tasks is noted. Above: the command line, any MCP client. Below: `memory` here, models by way of the
+models server, tasks by way of the gateway.
 """
 
 from __future__ import annotations
@@ -33,11 +33,16 @@ from tale.memory.exchange import (
 from tale.memory.forgetting import Forgetting
 from tale.memory.hearing import note_plainly
 from tale.memory.indexing import Indexing
+from tale.memory.note_search import NoteSearch
 from tale.memory.notes import NoteStore
 from tale.memory.outbox import Outbox, deliver
 from tale.memory.private import PREFIX as PRIVATE
 from tale.memory.private import PRIVATE_BEGUN, Discreet, NoOutbox, PrivateTurns
+from tale.memory.recall import Recalled
 from tale.memory.recalling import Recalling
+from tale.memory.recollection import Recollection
+from tale.memory.related import Related
+from tale.memory.remembering import Remembering
 from tale.memory.retrieval import Retrieval
 from tale.memory.searching import MemoryFinder
 from tale.memory.summaries import SummaryStore
@@ -69,6 +74,7 @@ from tale.wire.chat_contracts import (
     KeptRequest,
     LeftOutView,
     PartView,
+    RecalledView,
     SessionList,
     SessionRequest,
     SessionsRequest,
@@ -218,10 +224,12 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
         anyio.create_task_group() as tasks,
     ):
         outbox = Outbox(database)
-        tasks.start_soon(deliver, outbox, RemoteGateway(services, deadline=_DELIVERY_SECONDS))
+        patient = RemoteGateway(services, deadline=_DELIVERY_SECONDS)
+        tasks.start_soon(deliver, outbox, patient)
         models = context.settings.models
         turns = TurnStore(database, also=note_plainly)
-        retrieval = Retrieval(database)
+        retrieval, notes = Retrieval(database), NoteSearch(database)
+        tasks.start_soon(notes.get_ready)
         indexing = Indexing(retrieval)
         distilling = Distilling(database, client)
         budget = min(_WINDOW_TOKENS, models.ux.context - ANSWER_TOKENS)
@@ -230,19 +238,21 @@ async def compose(context: ServerContext) -> AsyncGenerator[Starlette]:
             CHAT_SYSTEM,
             budget=budget,
             summarising=Summarising(client, turns, SummaryStore(database)),
-            recalling=Recalling(database, retrieval),
+            recalling=Recalling(database, Recollection(retrieval, notes)),
             notes=NoteStore(database),
         )
         private = Windows(client, CHAT_SYSTEM, budget=budget)
-        for background in (windows, private, indexing, distilling):
+        remembering = Remembering(database, patient)
+        for background in (windows, private, indexing, distilling, remembering):
             tasks.start_soon(background.run)
         memory = MemoryTools(
             database,
-            MemoryFinder(database, retrieval),
+            MemoryFinder(retrieval, notes),
             Forgetting(database),
             typed=context.paths.chat_history,
             on_forgotten=windows.forget,
             indexing=indexing,
+            related=Related(database, notes, retrieval),
         )
         gateway = RemoteGateway(services, deadline=_SUBMIT_SECONDS)
 
@@ -296,7 +306,13 @@ def _reply(answer: Answer) -> ChatReply:
         task=answer.task,
         kept=answer.kept,
         usage=UsageView(prompt=usage.prompt, completion=usage.completion, cached=usage.cached),
+        reason=answer.reason,
+        recalled=tuple(map(_recalled_view, answer.recalled)),
     )
+
+
+def _recalled_view(one: Recalled) -> RecalledView:
+    return RecalledView(session=one.source, seq=one.source_seq, text=one.text, score=one.score)
 
 
 def _session_view(session: Session) -> SessionView:

@@ -35,6 +35,7 @@ __all__ = [
     "Instant",
     "adopted_steps",
     "distilled",
+    "followed",
     "metadata",
     "notes",
     "outbox",
@@ -111,7 +112,12 @@ tasks = Table(
     Column("permission", String(16)),
     # Whether its plan is put to its user; likewise.
     Column("approve", String(16)),
+    # Nothing of it is remembered beside the task itself.
+    Column("private", Boolean, nullable=False, default=False),
+    # Its number among the tasks that have ended, so that who follows them can go on where it was.
+    Column("ended", Integer),
     Index(None, "state"),
+    Index(None, "ended", unique=True),
 )
 
 task_events = Table(
@@ -239,6 +245,15 @@ distilled = Table(
     metadata,
     Column("session", String(32), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
     # The last turn that was gone through.
+    Column("through", Integer, nullable=False),
+)
+
+followed = Table(
+    "followed",
+    metadata,
+    # What is followed: `results`.
+    Column("what", String(32), primary_key=True),
+    # The number of the last of them that was taken in.
     Column("through", Integer, nullable=False),
 )
 

@@ -58,7 +58,7 @@ def planned(made: Planned, answer: int) -> Recompose:
         # What was planned before its files were taken back counts no more.
         begun = [part for part in plan if part.id == PLAN_PART or part.state == "done"]
         merged = merge(begun, [*made.parts, *last], why=made.reasoning)
-        merged = Merged(merged.plan, made.changes, made.reasoning, made.used, made.notes)
+        merged = _told(made, merged.plan, made.changes)
         return _and_then(merged, with_splits(merged.plan, answer))
 
     return recompose
@@ -83,7 +83,7 @@ def mended(made: Planned, repair: str, answer: int) -> Recompose:
             why=made.reasoning,
         )
         changes = (*merged.changes, *made.changes)
-        merged = Merged(merged.plan, changes, made.reasoning, made.used, made.notes)
+        merged = _told(made, merged.plan, changes)
         return _and_then(merged, with_splits(merged.plan, answer))
 
     return recompose
@@ -111,7 +111,7 @@ def split_up(made: Planned, split: str, part: Subtask | None, answer: int) -> Re
         last = () if there else (_whole(made.parts),)
         merged = divided(plan, now.id, [*made.parts, *last])
         changes = (*merged.changes, *made.changes)
-        merged = Merged(merged.plan, changes, made.reasoning, made.used, made.notes)
+        merged = _told(made, merged.plan, changes)
         return _and_then(merged, with_splits(merged.plan, answer))
 
     return recompose
@@ -126,6 +126,11 @@ def _whole(parts: Sequence[Subtask]) -> Subtask:
         kind="act",
         size="small",
     )
+
+
+def _told(made: Planned, plan: tuple[Subtask, ...], changes: tuple[str, ...]) -> Merged:
+    """Give a plan with what is known of its making."""
+    return Merged(plan, changes, made.reasoning, made.used, made.notes, made.remembered)
 
 
 def _and_then(first: Merged, then: Merged) -> Merged:

@@ -149,6 +149,8 @@ class GoingBack:
             new = replace(new, permission=source.permission)
         if new.approve is None:
             new = replace(new, approve=source.approve)
+        if source.private:
+            new = replace(new, private=True)
         # From here on its own start fills its workspace, should this be cut off.
         task = await self._engine.submit(replace(new, origin=origin))
         await self._keeper.fill(task.id, Path(task.workspace), origin)

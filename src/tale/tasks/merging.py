@@ -34,6 +34,7 @@ class Merged:
         why: Why it changed: in a few words, or what the model that planned it thought.
         used: The files of the workspace on which what was planned rests.
         notes: What the user was told as it was planned.
+        remembered: What is remembered on which that rests, each in words.
     """
 
     plan: tuple[Subtask, ...]
@@ -41,6 +42,7 @@ class Merged:
     why: str = ""
     used: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    remembered: tuple[str, ...] = ()
 
 
 def merge(

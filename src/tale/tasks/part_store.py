@@ -223,7 +223,15 @@ def _recomposed(connection: Connection, task: Task, plan: Recompose, at: datetim
     save_plan(connection, task.id, before, after)
     data: dict[str, object] = {
         "subtasks": [listed(one) for one in after],
-        **facts_told(PlanFacts(merged.why, merged.changes, merged.used, merged.notes)),
+        **facts_told(
+            PlanFacts(
+                merged.why,
+                merged.changes,
+                merged.used,
+                merged.notes,
+                remembered=merged.remembered,
+            )
+        ),
     }
     return [record(connection, task, "plan", data, at)]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import cast
 
 from tale.tasks.ancestry import Ancestry
 from tale.tasks.languages import is_file_name
@@ -40,6 +41,7 @@ class Draft:
         changes: What was mended, for whoever wants to know.
         faults: Why there are none, or not all, for the model.
         drops: Ids of parts that it no longer wants.
+        uses: Numbers of what is remembered that it rests on, as it names them.
     """
 
     parts: tuple[Subtask, ...] = ()
@@ -47,6 +49,7 @@ class Draft:
     changes: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     drops: tuple[str, ...] = ()
+    uses: tuple[object, ...] = ()
 
 
 def read_draft(
@@ -80,8 +83,14 @@ def read_draft(
     ]
     faults = () if raw else ('There is no subtask in "subtasks".',)
     parts = _connected(_named(raw, spent, changes), there, present, changes)
+    uses = found.get("uses")
     return Draft(
-        tuple(parts), reasoning_of(found), tuple(changes), faults, strings(found.get("drop"))
+        tuple(parts),
+        reasoning_of(found),
+        tuple(changes),
+        faults,
+        strings(found.get("drop")),
+        tuple(cast("list[object]", uses)) if isinstance(uses, list) else (),
     )
 
 

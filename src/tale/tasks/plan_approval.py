@@ -18,6 +18,7 @@ from tale.tasks.hands import ApprovePlan, Hands
 from tale.tasks.part_checks import usual_check
 from tale.tasks.plan_digest import digest_of
 from tale.tasks.plan_facts import PlanFacts
+from tale.tasks.plan_memory import Remembered
 from tale.tasks.plan_policy import PlanPolicy, expected_cost, reasons_to_ask, usual_seconds
 from tale.tasks.plan_text import looks_like_plan, read_plan_text, write_plan_text
 from tale.tasks.planner import Planned, Rules, plan
@@ -57,6 +58,7 @@ async def plan_with_approval(
     *,
     request: str = "",
     expect: Expect = usually,
+    memory: tuple[Remembered, ...] = (),
 ) -> Planned:
     """Plan a request, and have its user agree to the plan where they are to.
 
@@ -67,6 +69,7 @@ async def plan_with_approval(
         policy: When the user is asked.
         request: What is asked for, where that isn't the step's text.
         expect: How long its parts probably take.
+        memory: What is remembered that may matter to it.
 
     Raises:
         TaskError: The user does not want it.
@@ -77,7 +80,7 @@ async def plan_with_approval(
     rejected: list[tuple[str, str]] = []
 
     while True:
-        planned = await plan(step, hands, rules, request=request, rejected=rejected)
+        planned = await plan(step, hands, rules, request=request, rejected=rejected, memory=memory)
         seconds = await expect(planned.parts)
         spent = expected_cost(planned.parts, seconds)
         reasons = reasons_to_ask(planned.parts, policy, spent, step.tools, workspace.holds)
@@ -123,7 +126,14 @@ async def agreed(
     """
     shown = write_plan_text(planned.parts, f"The plan for: {clipped(request, _TITLE)}")
     asked = _question(planned.parts, reasons, sum(seconds.values()))
-    facts = PlanFacts(planned.reasoning, planned.changes, planned.used, planned.notes, seconds)
+    facts = PlanFacts(
+        planned.reasoning,
+        planned.changes,
+        planned.used,
+        planned.notes,
+        seconds,
+        planned.remembered,
+    )
     for _ in range(_MOST_EDITED):
         outcome = await hands.act(ApprovePlan(asked, shown, digest_of(shown), facts))
         said = outcome.text.strip()

@@ -26,6 +26,7 @@ class PlanFacts:
         used: The files of the workspace that it rests on.
         notes: What the user was told meanwhile.
         seconds: How long each part probably takes, by id, where the user is asked about it.
+        remembered: What is remembered that it rests on, each in words.
     """
 
     why: str = ""
@@ -33,11 +34,17 @@ class PlanFacts:
     used: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    remembered: tuple[str, ...] = ()
 
 
 def write_facts(facts: PlanFacts) -> dict[str, object]:
-    """Give the data of an event; files, notes and durations only where there are any."""
-    further = {"used": facts.used, "notes": facts.notes, "seconds": facts.seconds}
+    """Give the data of an event; of what is further than reasons only what there is."""
+    further = {
+        "used": facts.used,
+        "notes": facts.notes,
+        "seconds": facts.seconds,
+        "remembered": facts.remembered,
+    }
     said = {name: value for name, value in further.items() if value}
     return {"why": facts.why, "changes": facts.changes, **said}
 
@@ -52,4 +59,5 @@ def read_facts(data: Mapping[str, object]) -> PlanFacts:
         texts(data, "used"),
         texts(data, "notes"),
         {str(part): float(one) for part, one in listed.items() if isinstance(one, int | float)},
+        texts(data, "remembered"),
     )

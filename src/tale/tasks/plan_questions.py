@@ -1,8 +1,8 @@
-"""What the planner asks its model: the form of a plan, and what goes into the window. Pure.
+"""What the planner asks its model, and what goes into the window. Pure.
 
 Everything is bounded, as the window is small and prompts are dear: a long request loses its middle,
 a long list its end. What comes from files is quoted as data; nothing in it can end the quotation.
-Above: `tasks.planner`. Below: `tale.prompts`.
+Above: `tasks.planner`. Below: `tasks.plan_schema`, `tale.prompts`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tale.models.backend import Message
-from tale.prompts import PLAN_AGAIN, PLAN_SYSTEM, REPAIR_SYSTEM, SPLIT_THIS
+from tale.prompts import PLAN_AGAIN, PLAN_SYSTEM, REMEMBERED, REPAIR_SYSTEM, SPLIT_THIS
 from tale.tasks.hands import Question
+from tale.tasks.plan_memory import Remembered, numbered
+from tale.tasks.plan_schema import plan_schema, repair_schema
 from tale.tasks.task import Subtask
 
 __all__ = [
@@ -22,17 +24,14 @@ __all__ = [
     "Window",
     "again",
     "first_plan",
-    "plan_schema",
     "quoted",
     "repair_plan",
-    "repair_schema",
     "shortened",
     "split_plan",
 ]
 
 _GREEDY, _FREER = 0.0, 0.7
 """A greedy model says the same again, so what is asked again is asked more freely."""
-_MOST_PARTS: Final = 10
 _MOST_FAULTS: Final = 8
 _TOLD_FAILURE: Final = 1_200
 """Characters of a failure: its beginning and more of its end, where errors stand."""
@@ -45,44 +44,31 @@ class Window:
     request: int
     listing: int
     files: int
+    memory: int
     answer: int
 
 
-WINDOWS: Final = (Window(6_000, 2_000, 3_000, 2_048), Window(2_000, 600, 0, 1_024))
+WINDOWS: Final = (Window(6_000, 2_000, 3_000, 1_200, 2_048), Window(2_000, 600, 0, 400, 1_024))
 """For windows of 8,192 tokens and of 4,096. At three characters a token, which is what code and
-most languages take, the first is some 600 for the system, 3,700 for a long request with its files
-and 2,048 for the answer. What does not fit is asked in the second."""
+most languages take, the first is some 600 for the system, 4,100 for a long request with its files
+and what is remembered, and 2,048 for the answer. What does not fit is asked in the second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the workspace holds.
+    """What the workspace holds, and what is remembered.
 
     Attributes:
         files: Paths, relative; as many as were looked at.
         more: Whether there are others.
         texts: Content of those that the request names.
+        memory: What is remembered that may matter.
     """
 
     files: tuple[str, ...] = ()
     more: bool = False
     texts: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-def plan_schema(most: int = _MOST_PARTS) -> Mapping[str, object]:
-    """Give the JSON schema of a plan: what was thought first, then the parts."""
-    return _object({"reasoning": _text(600), "subtasks": _list(_part(), 1, most)})
-
-
-def repair_schema(most: int = _MOST_PARTS) -> Mapping[str, object]:
-    """Give the JSON schema of a repair: the diagnosis first."""
-    return _object(
-        {
-            "diagnosis": _text(600),
-            "subtasks": _list(_part(), 0, most),
-            "drop": _list(_name(), 0, most),
-        }
-    )
+    memory: tuple[Remembered, ...] = ()
 
 
 def first_plan(
@@ -97,13 +83,14 @@ def first_plan(
         session: Groups these questions for the prefix cache.
         rejected: Earlier plans in short, and why the user did not want them.
     """
-    told = [f"Request:\n{shortened(request, window.request)}", *_workspace(seen, window)]
+    known, shown = _remembered(seen, window)
+    told = [f"Request:\n{shortened(request, window.request)}", *_workspace(seen, window), *known]
     for plan, why in rejected:
         told.append(
             f"The user did not want this plan:\n{shortened(plan, window.listing // 2)}\n"
             f"Their reason, which counts: {shortened(why, window.listing)}"
         )
-    return _question(PLAN_SYSTEM, told, plan_schema(), window, session)
+    return _question(PLAN_SYSTEM, told, plan_schema(shown=shown), window, session)
 
 
 def repair_plan(
@@ -140,9 +127,9 @@ def repair_plan(
         f"Its check: {failed.check or 'none'}\n"
         f"What went wrong:\n{quoted(shortened(why, _TOLD_FAILURE), 'what went wrong')}"
     )
-    return _question(
-        REPAIR_SYSTEM, [*told, *_workspace(seen, window)], repair_schema(), window, session
-    )
+    known, shown = _remembered(seen, window)
+    told += [*_workspace(seen, window), *known]
+    return _question(REPAIR_SYSTEM, told, repair_schema(shown=shown), window, session)
 
 
 def split_plan(
@@ -250,6 +237,14 @@ def _workspace(seen: Seen, window: Window) -> list[str]:
     return told
 
 
+def _remembered(seen: Seen, window: Window) -> tuple[list[str], int]:
+    """Quote what is remembered, as many lines as there is room for, and say how many."""
+    listing, left_out = _bounded(numbered(seen.memory), window.memory)
+    if not listing:
+        return [], 0
+    return [f"{REMEMBERED}\n{quoted(listing, 'memory')}"], len(seen.memory) - left_out
+
+
 def _bounded(names: Sequence[str], most: int) -> tuple[str, int]:
     shown: list[str] = []
     for name in names:
@@ -281,49 +276,3 @@ def _waiting_line(part: Subtask) -> str:
     needs = [one for one in part.depends_on if not one.startswith("+")]
     after = f", after {', '.join(needs)}" if needs else ""
     return f"{_done_line(part)}{after}"
-
-
-# -- the schema ------------------------------------------------------------------------------------
-
-
-def _part() -> Mapping[str, object]:
-    path = {"type": "string", "pattern": "^[A-Za-z0-9_.][A-Za-z0-9_./-]{0,60}$"}
-    return _object(
-        {
-            "id": _name(),
-            "title": _text(60),
-            "instructions": _text(500),
-            "kind": _one_of("code", "write", "act", "summarise", "extract", "transform"),
-            "depends_on": _list(_name(), 0, 6),
-            "reads": _list(path, 0, 6),
-            "writes": _list(path, 0, 6),
-            "check": _text(160),
-            "size": _one_of("small", "medium", "large"),
-            "priority": {"type": "integer", "minimum": 0, "maximum": 9},
-        }
-    )
-
-
-def _object(properties: Mapping[str, object]) -> Mapping[str, object]:
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def _name() -> Mapping[str, object]:
-    return {"type": "string", "pattern": "^[a-z][a-z0-9-]{1,30}$"}
-
-
-def _text(most: int) -> Mapping[str, object]:
-    return {"type": "string", "minLength": 1, "maxLength": most}
-
-
-def _one_of(*words: str) -> Mapping[str, object]:
-    return {"type": "string", "enum": list(words)}
-
-
-def _list(items: Mapping[str, object], least: int, most: int) -> Mapping[str, object]:
-    return {"type": "array", "items": items, "minItems": least, "maxItems": most}

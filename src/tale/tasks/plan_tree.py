@@ -1,18 +1,17 @@
 """A plan as lines that people read: what waits for what, as a tree of plain text. Pure.
 
-A part stands below the one that it waits for longest, and names the others. A part that is the only
-one below another stands under it without being moved in, so that a long chain stays readable.
-Above: whoever shows plans, the command line and the chat. Below: `tasks.task`.
+A part names those that it waits for. Above: whoever shows plans, the command line and the chat.
+Below: `tree` (where each part stands), `task`.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
 from tale.tasks.task import Subtask
+from tale.tasks.tree import branches
 from tale.tasks.words import span
 
 __all__ = ["plan_lines", "wide"]
@@ -20,8 +19,6 @@ __all__ = ["plan_lines", "wide"]
 _COLUMNS: Final = 80
 _DETAILED: Final = 30
 """Parts up to which files and checks are shown: three lines each still fit a few screens."""
-_DEEPEST: Final = 8
-"""Levels that are moved in: more would leave no room for titles."""
 _LEAST_TITLE: Final = 20
 _MARKS: Final[Mapping[str, str]] = {
     "running": "… ",
@@ -68,35 +65,17 @@ class _Drawn:
         *,
         detailed: bool,
     ) -> None:
-        self._parts = {one.id: one for one in _in_order(plan)}
+        self._parts = {one.id: one for one in plan}
         self._seconds = seconds
         self._columns = columns
         self._detailed = detailed
-        self._below: dict[str | None, list[str]] = {}
-        for one, above in _places(self._parts).items():
-            self._below.setdefault(above, []).append(one)
         self._out: list[str] = []
 
     def lines(self) -> list[str]:
         """Give the lines, each no wider than it may be."""
-        # Without recursion: a chain of 200 is a legal plan.
-        stack = [(one, "", "") for one in reversed(self._below.get(None, []))]
-        while stack:
-            one, first, rest = stack.pop()
-            below = self._below.get(one, [])
-            self._draw(self._parts[one], first, rest + ("│ " if below[1:] else "  "))
-            stack += reversed(self._moved_in(below, rest))
+        for branch in branches({one.id: one.depends_on for one in self._parts.values()}):
+            self._draw(self._parts[branch.id], branch.first, branch.rest)
         return self._out
-
-    def _moved_in(self, below: Sequence[str], rest: str) -> list[tuple[str, str, str]]:
-        """Say how the parts below another begin: their first line, and those after it."""
-        if len(below) < 2 or len(rest) >= 2 * _DEEPEST:
-            return [(one, rest, rest) for one in below]
-        *others, last = below
-        return [
-            *((one, f"{rest}├ ", f"{rest}│ ") for one in others),
-            (last, f"{rest}└ ", f"{rest}  "),
-        ]
 
     def _draw(self, part: Subtask, first: str, rest: str) -> None:
         takes = span(self._seconds[part.id]) if part.id in self._seconds else ""
@@ -127,30 +106,6 @@ def _details(part: Subtask) -> list[str]:
     if part.check:
         lines.append(f"check: {_plain(part.check)}")
     return lines
-
-
-def _in_order(plan: Sequence[Subtask]) -> list[Subtask]:
-    """Order the parts so that each comes after those it waits for, as far as there is an order."""
-    parts = {one.id: one for one in plan}
-    sorter = TopologicalSorter({one.id: [] for one in plan})
-    for one in plan:
-        sorter.add(one.id, *(other for other in one.depends_on if other in parts))
-    try:
-        return [parts[one] for one in sorter.static_order()]
-    except CycleError:
-        return list(parts.values())
-
-
-def _places(parts: Mapping[str, Subtask]) -> dict[str, str | None]:
-    """Say below which other each part stands: the deepest of those that it waits for."""
-    depth: dict[str, int] = {}
-    above: dict[str, str | None] = {}
-    for one in parts.values():
-        # In a circle some are not placed yet, and count as not there.
-        waits = [other for other in reversed(one.depends_on) if other in depth]
-        above[one.id] = max(waits, key=depth.__getitem__, default=None)
-        depth[one.id] = 1 + max((depth[other] for other in waits), default=0)
-    return above
 
 
 def _plain(text: str) -> str:

@@ -16,6 +16,7 @@ from tale.tasks.hands import Hands, Question, Reply
 from tale.tasks.plan_answers import checked, read_draft, without_strangers
 from tale.tasks.plan_asking import Judged, Rules, asked, judged
 from tale.tasks.plan_material import look, named_in
+from tale.tasks.plan_memory import Remembered, claimed, in_words
 from tale.tasks.plan_questions import Seen, Window, first_plan, repair_plan
 from tale.tasks.plan_repair import another_try, left_of, needless_of, what_is_left
 from tale.tasks.plan_safe import one_after_the_other, one_part
@@ -45,6 +46,7 @@ class Planned:
         used: The files of the workspace that the plan rests on.
         replies: All answers, which count.
         dropped: Waiting parts that are needless now, by id, each with the reason.
+        remembered: What is remembered that the plan rests on, each as the user is told it.
     """
 
     parts: tuple[Subtask, ...]
@@ -54,6 +56,7 @@ class Planned:
     used: tuple[str, ...] = ()
     replies: tuple[Reply, ...] = ()
     dropped: Mapping[str, str] = field(default_factory=dict[str, str])
+    remembered: tuple[str, ...] = ()
 
     @property
     def usage(self) -> TokensSpent:
@@ -68,6 +71,7 @@ async def plan(
     *,
     request: str = "",
     rejected: Sequence[tuple[str, str]] = (),
+    memory: tuple[Remembered, ...] = (),
 ) -> Planned:
     """Plan a request.
 
@@ -77,12 +81,13 @@ async def plan(
         rules: What the plan has to satisfy.
         request: What is asked for, where that isn't the step's text.
         rejected: Earlier plans in short, each with the user's reason against it.
+        memory: What is remembered that may matter to it.
 
     Raises:
         TaleError: The model could not answer, or nobody could look at the workspace.
     """
     request = request or step.text
-    seen = await look(request, hands)
+    seen = replace(await look(request, hands), memory=memory)
     session = step.session or step.task
 
     def question(window: Window) -> Question:
@@ -96,18 +101,20 @@ async def plan(
 
     best, replies = await asked(hands, question, judge)
     notes: tuple[str, ...] = ()
+    remembered = _remembered(best, seen)
     if best.faults:
         usable = one_after_the_other(
             best.draft.parts, rules.faults, request=request, present=seen.files
         )
         whole = usable == one_part(request)
+        remembered = () if whole else remembered
         note = (_WHOLE if whole else _SEQUENCE).format(fault=best.faults[0].rstrip("."))
         await hands.note(note)
         usable, mended = checked(usable, seen.files, rules.runs)
         changes = (*best.draft.changes, *mended)
         notes, best = (note,), replace(best, parts=usable, changes=changes)
-    used = _used(best, seen)
-    return Planned(best.parts, best.draft.reasoning, best.changes, notes, used, replies)
+    used, thought = _used(best, seen), best.draft.reasoning
+    return Planned(best.parts, thought, best.changes, notes, used, replies, remembered=remembered)
 
 
 async def repair(
@@ -119,6 +126,7 @@ async def repair(
     failed: str,
     why: str,
     request: str = "",
+    memory: tuple[Remembered, ...] = (),
 ) -> Planned:
     """Plan anew what is not done of a plan in which a part has failed.
 
@@ -130,6 +138,7 @@ async def repair(
         failed: The id of the part that failed.
         why: What exactly went wrong.
         request: What was asked for, where that isn't the step's text.
+        memory: As above.
 
     Raises:
         KeyError: There is no such part.
@@ -138,6 +147,7 @@ async def repair(
     request = request or step.text
     left = left_of(parts, failed)
     seen = await look(f"{left.failed.text}\n{why}\n{' '.join(left.failed.writes)}", hands)
+    seen = replace(seen, memory=memory)
     session = step.session or step.task
 
     def question(window: Window) -> Question:
@@ -155,15 +165,16 @@ async def repair(
     notes: tuple[str, ...] = ()
     why_needless = best.draft.reasoning or "it is needless now"
     dropped = dict.fromkeys(needless_of(left, best.draft), why_needless)
+    remembered = _remembered(best, seen)
     if best.faults:
-        dropped = {}
+        dropped, remembered = {}, ()
         fault = best.faults[0].rstrip(".")
         note = _ANOTHER_TRY.format(part=left.failed.title, fault=fault)
         await hands.note(note)
         notes, best = (note,), replace(best, parts=another_try(left, why), changes=())
     used = _used(best, seen)
     reasoning = best.draft.reasoning
-    return Planned(best.parts, reasoning, best.changes, notes, used, replies, dropped)
+    return Planned(best.parts, reasoning, best.changes, notes, used, replies, dropped, remembered)
 
 
 def _used(judged: Judged, seen: Seen) -> tuple[str, ...]:
@@ -174,3 +185,8 @@ def _used(judged: Judged, seen: Seen) -> tuple[str, ...]:
     )
     spoken = set(named_in(said, seen.files))
     return tuple(path for path in seen.files if path in reads or path in spoken)
+
+
+def _remembered(judged: Judged, seen: Seen) -> tuple[str, ...]:
+    """Name what is remembered that the plan says it rests on."""
+    return tuple(map(in_words, claimed(judged.draft.uses, seen.memory)))

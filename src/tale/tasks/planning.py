@@ -2,8 +2,8 @@
 
 They are done with hands alone, as all parts are, and say beside their result how the plan goes on.
 What they look at is recorded first, so that they come to the same after a crash though others went
-on meanwhile. Above: `tasks.step_work`. Below: `tasks.plan_approval`, `tasks.planner`,
-`tasks.split_planner`, `tasks.whole`, `tasks.course`.
+on meanwhile. Above: `tasks.step_work`. Below: `tasks.plan_memory`, `tasks.plan_approval`,
+`tasks.planner`, `tasks.split_planner`, `tasks.whole`, `tasks.course`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tale.tasks.durable import Changed, Json, Recorder
 from tale.tasks.hands import Hands
 from tale.tasks.plan import PLAN_PART, SPLIT_PART, WHOLE_PART
 from tale.tasks.plan_approval import Expect, plan_with_approval, usually
+from tale.tasks.plan_memory import Ask, remembered_for
 from tale.tasks.plan_policy import PlanPolicy
 from tale.tasks.planner import Planned, Rules, repair
 from tale.tasks.recompose import Recompose, failures_of
@@ -47,12 +48,14 @@ class PlanKeeping:
         policy: When its user is asked, by what they said of the task.
         expect: How long parts take, by what was learned until now.
         answer: Tokens that one answer of the model may have: a part that needs more is split.
+        memory: Who knows what is remembered; None where nobody does.
     """
 
     rules: Rules
     policy: Callable[[Approve | None], PlanPolicy]
     expect: Expect = usually
     answer: int = Limits().answer
+    memory: Ask | None = None
 
 
 async def own_part(
@@ -86,8 +89,9 @@ async def own_part(
     expect = partial(_expected, recorder, keeping.expect)
     if part.id == PLAN_PART:
         policy = keeping.policy(task.approve)
+        known = await remembered_for(task, keeping.memory, recorder, hands)
         made = await plan_with_approval(
-            step, hands, keeping.rules, policy, request=task.text, expect=expect
+            step, hands, keeping.rules, policy, request=task.text, expect=expect, memory=known
         )
         return _result(made, step), planned(made, keeping.answer)
     plan = await _looked_at(recorder, tuple(parts.values()))
@@ -110,7 +114,17 @@ async def own_part(
         return _result(made, step), split_up(made, part.id, big, keeping.answer)
     [failed, *_] = failures_of(plan, part.id)
     why = part.text
-    made = await repair(step, hands, keeping.rules, plan, failed=failed, why=why, request=task.text)
+    known = await remembered_for(task, keeping.memory, recorder, hands)
+    made = await repair(
+        step,
+        hands,
+        keeping.rules,
+        plan,
+        failed=failed,
+        why=why,
+        request=task.text,
+        memory=known,
+    )
     return _result(made, step), mended(made, part.id, keeping.answer)
 
 

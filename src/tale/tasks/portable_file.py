@@ -25,7 +25,7 @@ from tale.errors import ExportRefused
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
-    from backports import zstd
+    from backports import zstd  # pyright: ignore[reportMissingTypeStubs]
 
 __all__ = ["FORMAT", "Bounds", "Manifest", "pack_files", "unpack_files"]
 

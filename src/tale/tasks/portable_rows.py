@@ -94,6 +94,7 @@ class TaskRow(_Row):
     cached_tokens: _Count = 0
     error: str | None = None
     hint: str | None = None
+    private: bool = False
     subtasks: tuple[PartRow, ...] = ()
 
 

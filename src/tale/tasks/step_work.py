@@ -28,6 +28,7 @@ from tale.tasks.rounds import Past, past_of
 from tale.tasks.run import Insist, Run
 from tale.tasks.store import TaskStore
 from tale.tasks.task import Form, Judgement, Role, Step, StepResult, Subtask, Task
+from tale.tasks.task_spans import step_span
 from tale.telemetry import get_logger
 
 __all__ = ["Agent", "Doing", "PartDone", "PartFailed", "StepWork", "TaskFailed"]
@@ -140,7 +141,8 @@ class StepWork:
 
         async def work(recorder: Recorder) -> None:
             nonlocal ended
-            ended = await self._work(step, doing, recorder)
+            with step_span(step):
+                ended = await self._work(step, doing, recorder)
 
         while True:
             try:

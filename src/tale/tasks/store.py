@@ -63,6 +63,7 @@ class NewTask:
         workspace: Its folder; None gives it one of its own.
         permission: What it may do without a question; None leaves it to the settings.
         approve: Whether its plan is put to the user; likewise.
+        private: Whether nothing of it is to be remembered.
         subtasks: Its parts, checked by `plan.check_plan`; none makes it one step.
         origin: The checkpoint that its workspace begins with, if it is a fork.
     """
@@ -76,6 +77,7 @@ class NewTask:
     origin: Origin | None = None
     permission: Level | None = None
     approve: Approve | None = None
+    private: bool = False
 
 
 def utc_now() -> datetime:
@@ -113,6 +115,7 @@ class TaskStore(PartStore):
                     session=new.session,
                     permission=new.permission,
                     approve=new.approve,
+                    private=new.private,
                     created=at,
                 )
             )
@@ -255,6 +258,7 @@ class TaskStore(PartStore):
                     workspace=workspace,
                     priority=0,
                     created=at,
+                    private=True,  # it may have been, and there is nothing of it to remember
                 )
             )
             task = load_task(connection, identity)

@@ -118,6 +118,7 @@ class Task:
         session: Conversation that it comes from.
         permission: What it may do without a question; as the settings say where it is None.
         approve: Whether its plan is put to the user; likewise.
+        private: Whether nothing of it is to be remembered, and nothing asked of the memory.
         reason: Why the router chose `role`.
         last_event: `seq` of its newest event.
     """
@@ -142,6 +143,7 @@ class Task:
     last_event: int = 0
     permission: Level | None = None
     approve: Approve | None = None
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)

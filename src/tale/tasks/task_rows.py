@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from tale.errors import TaskError, TaskNotFound
 from tale.storage.database import storable
@@ -32,6 +32,7 @@ __all__ = [
     "Change",
     "asked_told",
     "checked",
+    "count_states",
     "facts_told",
     "listed",
     "load_plan",
@@ -81,6 +82,8 @@ def record(
         changed["state"] = state
         if state in ENDED:
             changed["finished"] = at
+            # Two that end at the same moment and take the same number: one of them tries again.
+            changed["ended"] = 1 + (connection.scalar(select(func.max(tasks.c.ended))) or 0)
         elif state == "running" and task.started is None:
             changed["started"] = at
     connection.execute(
@@ -101,6 +104,12 @@ def load_task(connection: Connection, identity: str, *, lock: bool = False) -> T
     if row is None:
         raise not_found(identity)
     return task_of(row)
+
+
+def count_states(connection: Connection) -> dict[str, int]:
+    """Count the tasks in each state; a state that none is in is missing."""
+    query = select(tasks.c.state, func.count()).group_by(tasks.c.state)
+    return {str(state): int(count) for state, count in connection.execute(query)}
 
 
 def load_plan(connection: Connection, identity: str) -> tuple[Subtask, ...]:
@@ -244,4 +253,5 @@ def task_of(row: RowMapping) -> Task:
         last_event=row["last_event"],
         permission=row["permission"],
         approve=row["approve"],
+        private=row["private"],
     )

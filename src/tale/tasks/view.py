@@ -7,13 +7,13 @@ change nothing. Above: `outlook`, which adds how long it will take. Below: `task
 Beside the events of every task these are understood:
 
     plan       {subtasks: [{id, title, kind, model, depends_on, reads, writes, check, size,
-               priority, state}], why, changes, used, notes}             the plan, or a new one;
+               priority, state}], why, changes, used, notes, remembered} the plan, or a new one;
                `queued` may have one too. It has the state of what has ended alone; who is not in
                it any more is gone
     subtask    {id, title, state, model, why, holds, check}              its state changed: queued,
                running, done, failed, cancelled
     acting     {action, what, subtask}                                   the agent does something
-    approval   {id, text, detail, digest, why, changes, used, notes, seconds}
+    approval   {id, text, detail, digest, why, changes, used, notes, seconds, remembered}
                                                                          it waits for the user
     approved, rejected, paused                                           what the user said
     restoring  {number, subtasks}                                        its files go back to that

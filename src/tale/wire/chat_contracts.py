@@ -24,6 +24,7 @@ __all__ = [
     "KeptRequest",
     "LeftOutView",
     "PartView",
+    "RecalledView",
     "SessionList",
     "SessionRequest",
     "SessionTurns",
@@ -54,6 +55,15 @@ class ChatRequest(Shape):
     )
 
 
+class RecalledView(Shape):
+    """Something that was said elsewhere and stood beside the question."""
+
+    session: str
+    seq: int
+    text: str
+    score: float
+
+
 class ChatReply(Shape):
     """The whole answer.
 
@@ -68,6 +78,8 @@ class ChatReply(Shape):
     task: str | None = None
     kept: str | None = None
     usage: UsageView = UsageView()
+    reason: str = Field(default="", description="Why that model was asked, or why none was.")
+    recalled: tuple[RecalledView, ...] = ()
 
 
 class KeptRequest(Shape):

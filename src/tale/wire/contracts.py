@@ -101,6 +101,7 @@ class SubmitRequest(Shape):
         "its workspace and the sandbox, `full` everything. As the settings say if missing; give "
         "`full` only on the user's word.",
     )
+    private: bool = Field(default=False, description="Whether nothing of it is remembered.")
 
 
 class TaskRequest(Shape):
@@ -197,6 +198,9 @@ class TaskView(Shape):
         description="The plan that its user is asked about, as YAML; `approve` takes it back, "
         "changed, as `text`. Only `show` gives it.",
     )
+    detail: str = Field(
+        default="", description="What would be done, where it asks that. Only `show` gives it."
+    )
     digest: str = Field(default="", description="Names that plan. Only `show` gives it.")
     asked: str = Field(
         default="",
@@ -230,21 +234,21 @@ class Event(Shape):
     Kinds and their `data`: `queued` {subtasks, forked: {task, number}}, `started` {role, reason,
     again}, `paused` {}, `resumed` {why}, `imported` {from, exported, tale} (it came, paused, from
     another machine), `plan` {subtasks: [{id, title, kind, depends_on, reads, writes, check, size,
-    priority, state}], why, changes, used, notes} (the whole plan, now and at each change, which
-    `changes` tells in sentences; it rests on the files in `used`; `state` is that of what is done,
-    failed or, if dropped, cancelled; the subtasks of `queued` are such, too), `subtask` {id, title,
-    state} (a part begins or, with `files`, `holds` and `check`, is done or, with `why`, has
-    failed), `acting` {action, what} (what is done now), `approval` {id, text, action, detail,
-    digest} (it waits for its user; with `digest` it is about the plan in `detail`, and has its why,
-    changes, used, notes, and `seconds` of parts by id), `approved` and `rejected` {id, text},
-    `token` {text} (not stored; its `seq` is that of the last event that is), `file` {path, bytes},
-    `note` {text}, `checkpoint` {number, why, changed} (the workspace as it was then can be
-    restored), `restoring` and then `restored` {number, saved, subtasks} (the workspace is brought
-    back to a checkpoint, what it was is another; what is unfinished, and those subtasks, begin
-    anew; both may follow the final event), and the final `done` {answer, model, role, files, holds,
-    check}, `failed` {error, hint}, `cancelled` {}. What happens in a part carries its id as
-    `subtask`. Who asks for it gets `progress` with the fields of `ProgressView`, about once a
-    second; it is not stored either.
+    priority, state}], why, changes, used, notes, remembered} (the whole plan, now and at each
+    change, which `changes` tells in sentences; it rests on the files in `used` and on what is in
+    `remembered`; `state` is that of what is done, failed or, if dropped, cancelled; the subtasks of
+    `queued` are such, too), `subtask` {id, title, state} (a part begins or, with `files`, `holds`
+    and `check`, is done or, with `why`, has failed), `acting` {action, what} (what is done now),
+    `approval` {id, text, action, detail, digest} (it waits for its user; with `digest` it is about
+    the plan in `detail`, and has its why, changes, used, notes, remembered, and `seconds` of parts
+    by id), `approved` and `rejected` {id, text}, `token` {text} (not stored; its `seq` is that of
+    the last event that is), `file` {path, bytes}, `note` {text}, `checkpoint` {number, why,
+    changed} (the workspace as it was then can be restored), `restoring` and then `restored`
+    {number, saved, subtasks} (the workspace is brought back to a checkpoint, what it was is
+    another; what is unfinished, and those subtasks, begin anew; both may follow the final event),
+    and the final `done` {answer, model, role, files, holds, check}, `failed` {error, hint},
+    `cancelled` {}. What happens in a part carries its id as `subtask`. Who asks for it gets
+    `progress` with the fields of `ProgressView`, about once a second; it is not stored either.
     """
 
     task: str

@@ -2,7 +2,8 @@
 
 A `Recorder` has one `Edge` for each tool of each service, and is told of every call as it begins
 and ends; it knows no clock and does no I/O. Above: `pool` (calls made), `servers.mcp_app` (calls
-served). Readers: `servers.metrics`, which gives them to Prometheus and to `tale status --wire`.
+served). Readers: `servers.exposition` for
+Prometheus, `servers.observed` for `tale status --wire`. Beside: `figures`, which are shown with it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
+
+from tale.wire.figures import Figure, Figures
 
 __all__ = [
     "METRICS_KEY",
@@ -193,6 +196,7 @@ class WireMetrics:
         self.made = Recorder()
         self.served = Recorder()
         self._sources: list[Callable[[], Iterable[InstanceView]]] = []
+        self._further: list[Figures] = []
 
     def watch(self, source: Callable[[], Iterable[InstanceView]]) -> None:
         """Ask `source` for the processes that are called whenever they are to be shown."""
@@ -201,3 +205,11 @@ class WireMetrics:
     def instances(self) -> list[InstanceView]:
         """Give every process that is called."""
         return [one for source in self._sources for one in source()]
+
+    def show(self, figures: Figures) -> None:
+        """Ask for these figures, too, whenever the process is to show what it counts."""
+        self._further.append(figures)
+
+    async def further(self) -> list[Figure]:
+        """Give what the process shows beside the wire."""
+        return [figure for figures in self._further for figure in await figures()]

@@ -109,6 +109,9 @@ class PlanningView(Shape):
         default_factory=dict,
         description="How long each part probably takes, by id, where its user is asked.",
     )
+    remembered: tuple[str, ...] = Field(
+        default=(), description="What is remembered that the plan rests on, each in words."
+    )
 
 
 class ProgressView(Shape):

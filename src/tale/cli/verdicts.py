@@ -1,12 +1,13 @@
-"""The person's word on what the tasks of a conversation ask: `/approve`, `/edit` and `/reject`.
+"""What the tasks of a conversation ask, and the person's verdicts: `/approve`, `/edit`, `/reject`.
 
 Above: `chat_terminal`. Below: `connection` (tools of the gateway), `editing`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Literal
 
 from tale.cli.connection import Connection
 from tale.cli.editing import in_editor, send_plan
@@ -14,10 +15,9 @@ from tale.cli.render import Screen
 from tale.cli.task_calls import show_task
 from tale.errors import TaleError
 
-__all__ = ["WORDS", "Word"]
+__all__ = ["Verdict", "Verdicts"]
 
-WORDS: Final = ("/approve", "/edit", "/reject")
-"""The commands."""
+Verdict = Literal["approve", "edit", "reject"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class _Question:
         return {key: name for key, name in named.items() if name}
 
 
-class Word:
+class Verdicts:
     """What is asked, and what the person says to it."""
 
     def __init__(self, connection: Connection, screen: Screen) -> None:
@@ -50,20 +50,32 @@ class Word:
         """Take note that a task asks nothing any more."""
         self._asking.pop(task, None)
 
-    def give(self, line: str) -> None:
-        """Do a command; which task is meant needs to be said only where several wait."""
-        command, *words = line.split()
+    @property
+    def asking(self) -> list[str]:
+        """The tasks that wait for a verdict, the oldest first."""
+        return list(self._asking)
+
+    def give(self, verdict: Verdict, said: Sequence[str]) -> None:
+        """Give a verdict; which task is meant needs to be said only where several wait.
+
+        Args:
+            verdict: Which one.
+            said: The task, where it is said; then the answer, or why not.
+        """
+        words = list(said)
         # What is answered elsewhere meanwhile is forgotten in the thread that follows the task.
         asking = dict(self._asking)
-        task = self._meant(command, words, list(asking))
+        task = self._meant(verdict, words, list(asking))
         if task is None:
             return
         try:
-            if command == "/edit":
+            if verdict == "edit":
                 self._edit(task)
             else:
                 arguments = {"id": task, "text": " ".join(words), **asking[task].seen}
-                self._connection.call("gateway", command.removeprefix("/"), arguments)
+                self._connection.call("gateway", verdict, arguments)
+                done = "may go on" if verdict == "approve" else "is told no"
+                self._screen.note(f"{task} {done}.")
         except TaleError as error:
             self._screen.error(error.message, error.hint)
 
@@ -79,14 +91,14 @@ class Word:
             return
         send_plan(self._connection, self._screen, found, changed)
 
-    def _meant(self, command: str, words: list[str], asking: list[str]) -> str | None:
+    def _meant(self, verdict: Verdict, words: list[str], asking: list[str]) -> str | None:
         """Take the task that is meant off the words; says so where that isn't known."""
         if words and words[0] in asking:
             return words.pop(0)
         if len(asking) == 1:
             return asking[0]
         if asking:
-            self._screen.note(f"Several tasks wait; name one of them: {command} {asking[0]}")
+            self._screen.note(f"Several tasks wait; name one of them: /{verdict} {asking[0]}")
         else:
             self._screen.note("No task of this conversation waits for your word.")
         return None
