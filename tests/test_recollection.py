@@ -17,6 +17,7 @@ from tale.memory.forgetting import ByNote, Forgetting
 from tale.memory.hearing import note_plainly
 from tale.memory.note_search import FoundNote, NoteSearch
 from tale.memory.notes import Draft, Note, NoteStore, Origin
+from tale.memory.recall import written
 from tale.memory.recalling import Recalling
 from tale.memory.recollection import CLEAR_NOTE, Recollection, together
 from tale.memory.retrieval import Retrieval
@@ -209,7 +210,7 @@ async def recalled(world: World, text: str, quoted: str = "") -> tuple[Turn, str
     memory = Recollection(retrieval, world.search)
     recalling = Recalling(world.database, memory, now=lambda: NOON, seconds=60)
     turn = await world.turns.add(None, NewTurn("user", text))
-    return turn, await recalling.of(turn, [turn], quoted, tokens=64)
+    return turn, written(await recalling.of(turn, [turn], quoted, tokens=64))
 
 
 async def test_a_note_that_was_added_is_recalled_and_forgotten_with_what_it_was_recalled_for(
