@@ -147,6 +147,14 @@ async def test_a_user_logs_in_sees_a_task_move_and_approves_a_plan(tmp_path: Pat
         await page.get_by_role("button", name="Restore", exact=True).click()
         await expect(page.locator("#said")).to_contain_text("Before, it was checkpoint 3")
         assert world.restored == [2]
+
+        log = tmp_path / "logs" / "gateway.log"
+        log.write_text("one line\n")
+        await page.get_by_text("Show the end of a server").click()
+        await expect(page.get_by_role("log")).to_have_text("one line\n")
+        with log.open("a") as more:
+            more.write(f"{HOSTILE}\n")
+        await expect(page.get_by_role("log")).to_contain_text(HOSTILE)
         assert visitor.complaints == []
 
 
