@@ -50,7 +50,7 @@ def why_lines(answered: Answered, screen: Screen) -> Iterator[str]:
     if not reply.recalled:
         yield _row(screen, "recalled", "nothing beyond this conversation")
     for number, one in enumerate(reply.recalled):
-        where = f"{one.session}/{one.seq}"
+        where = f"{one.session}/{one.seq}" if one.seq else one.session
         room = max(20, columns - _WIDTH - len(where) - 12)
         said = f"{one.score:.2f}  {clip(one_line(one.text), room)}  "
         yield _row(screen, "" if number else "recalled", said + screen.style(where, "dim"))

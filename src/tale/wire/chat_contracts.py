@@ -56,9 +56,9 @@ class ChatRequest(Shape):
 
 
 class RecalledView(Shape):
-    """Something that was said elsewhere and stood beside the question."""
+    """Something that was said elsewhere, or noted, and stood beside the question."""
 
-    session: str
+    session: str = Field(description="Of a note that came from no turn its id, and `seq` is 0.")
     seq: int
     text: str
     score: float
