@@ -20,7 +20,7 @@ from tale.cli.record import Record
 __all__ = ["Tale", "until"]
 
 _ENDED: Final = frozenset({"done", "failed", "cancelled"})
-_LOOK_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 4.0
 
 Found = TypeVar("Found")
 
