@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -50,21 +51,22 @@ def raised(errors: Iterable[str]) -> list[Raised]:
     return found
 
 
-def all_texts() -> set[str]:
+@cache
+def all_texts() -> frozenset[str]:
     """Give every line of a text in the source that says something."""
-    return {
+    return frozenset(
         line
         for tree, reader in _sources()
         for kind in (ast.JoinedStr, ast.Constant)
         for node in _of(tree, kind)
         for line in reader.text(node).splitlines()
         if _says_something(line)
-    }
+    )
 
 
 def is_said(line: str, texts: Iterable[str]) -> bool:
     """Tell whether a line is what one of the texts comes to."""
-    return any(re.fullmatch(_pattern(text), line) for text in texts)
+    return any(_pattern(text).fullmatch(line) for text in texts)
 
 
 class _Reader:
@@ -107,10 +109,10 @@ def _says_something(text: str) -> bool:
     return len(re.sub(r"[\W\d_]", "", text)) >= _WORTH
 
 
-def _pattern(text: str) -> str:
-    return "".join(
-        r".+" if piece == GAP else re.escape(piece) for piece in re.split(f"({GAP})", text)
-    )
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    pieces = re.split(f"({GAP})", text)
+    return re.compile("".join(r".+" if piece == GAP else re.escape(piece) for piece in pieces))
 
 
 def _sources() -> Iterator[tuple[ast.Module, _Reader]]:
