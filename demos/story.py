@@ -8,6 +8,7 @@ import platform
 import re
 import time
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -100,9 +101,9 @@ def _picture(terminal: Terminal, title: str) -> str:
     )
     for number in range(screen.lines):
         line = Text()
-        row = screen.buffer[number]
-        for column in range(screen.columns):
-            line.append(row[column].data or "", _style(row[column]))
+        row = [screen.buffer[number][column] for column in range(screen.columns)]
+        for style, chars in groupby(row, key=_style):
+            line.append("".join(char.data for char in chars), style)
         console.print(line, no_wrap=True, overflow="crop", crop=True)
     return _FONT.sub("", console.export_svg(title=title))
 
