@@ -244,8 +244,9 @@ class TestSite:
     def test_every_page_has_its_place(self) -> None:
         settings = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))
         listed = re.findall(r"[\w/-]+\.md", json.dumps(settings["project"]["nav"]))
+        recorded = [f"demos/{page.name}" for page in (ROOT / "docs" / "demos").glob("*.md")]
         there = [page.removeprefix("docs/") for page in pages() if page.startswith("docs/")]
-        assert sorted(listed) == sorted(there)
+        assert sorted(listed) == sorted([*there, *recorded])
 
     @pytest.mark.parametrize("page", [page for page in pages() if page.startswith("docs/")])
     def test_a_page_begins_with_what_it_is_for(self, page: str) -> None:
