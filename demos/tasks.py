@@ -38,10 +38,8 @@ def _until_the_cut(story: Story, tale: Tale, chat: Terminal) -> str:
     story.say(f"Planned in {time.monotonic() - begun:.0f} s. tale asks: {question}")
     chat.settle()
     story.screen(chat, "The plan waits for a yes")
-    parts = tale.parts(task)
-    story.claim(
-        "The plan has parts", len(parts) > 1, ", ".join(part.text("title") for part in parts)
-    )
+    parts = re.search(r"(\d+) parts", question)
+    story.claim("The plan has parts", parts and int(parts[1]) > 1, parts[0] if parts else "")
 
     story.step("Side by side")
     chat.enter("/approve")
