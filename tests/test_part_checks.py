@@ -90,6 +90,8 @@ def test_what_models_put_around_a_command_is_taken_off(given: str, check: str) -
         ("python -m http.server", "it would not end"),
         ("python store.py &", "it would not end"),
         ("curl http://localhost:5000/items", "no server runs while it is checked"),
+        ("psql -f schema.sql", "no server runs while it is checked"),
+        ("test -s a.sql && mysql < a.sql", "no server runs while it is checked"),
         ("python -m pytest -q tests/test_other.py", "it needs tests/test_other.py, which"),
         ("node index.js", "it needs index.js, which is not there then"),
         ("python -c \"print('x", "it is no line that a shell takes"),
@@ -103,11 +105,11 @@ def test_a_check_that_says_nothing_or_can_never_pass_is_replaced(given: str, why
 
 
 def test_a_command_of_a_program_that_plans_seldom_have_is_one_where_the_machine_has_it() -> None:
-    part = replace(PART, check='psql -d shop -c "select 1"')
+    part = replace(PART, check='duckdb -c "select 1"')
     assert mended_check(part, KNOWN).check == part.check
     mended = mended_check(part, KNOWN, lambda words: False)
     assert mended.check == USUAL
-    assert mended.why.startswith("this machine has no program `psql`. Install it")
+    assert mended.why.startswith("this machine has no program `duckdb`. Install it")
 
 
 def test_a_check_that_no_shell_can_read_is_replaced() -> None:

@@ -55,7 +55,11 @@ _ENDLESS: Final = re.compile(
     r"|\bnpm\s+(?:run\s+)?(?:start|dev|serve)\b|\byarn\s+(?:start|dev)\b|\brunserver\b|\btail\s+-f\b"
     r"|\bstreamlit\s+run\b|\bcelery\b.*\bworker\b|(?<!&)&\s*$|\bwatch\s|\bsleep\s+\d{3,}"
 )
-_LOCAL: Final = re.compile(r"(?:curl|wget|http)\b.*\b(?:localhost|127\.0\.0\.1|0\.0\.0\.0)\b")
+_LOCAL: Final = re.compile(
+    r"(?:curl|wget|http)\b.*\b(?:localhost|127\.0\.0\.1|0\.0\.0\.0)\b"
+    r"|(?:^|[;&|]\s*)(?:psql|createdb|mysql|mariadb|mongosh?|redis-cli)\b"
+)
+"""Commands that ask a server, of which none runs beside a check."""
 _RUNS_FILE: Final = re.compile(r"^python3?\s+(?:-u\s+)?([\w./-]+\.py)\s*$")
 _SERVES: Final = re.compile(
     r"\b(?:flask|fastapi|django|aiohttp|tornado|starlette|uvicorn|socket|http\.server|web ?server"
