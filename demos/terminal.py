@@ -29,6 +29,8 @@ _OWN_TERMINAL: Final = (
 """Takes the terminal for the new session, so that Ctrl-C reaches the program, and becomes it."""
 _READ: Final = 65_536
 _LEAVES: Final = 10.0
+_LOOKS: Final = 8
+"""At a screen that should settle."""
 _UNKNOWN: Final = re.compile(
     rb"\x1b\[\?\d+\$p"  # asks for a mode
     rb"|\x1b\[[>=<][0-9;]*[a-zA-Z]"  # keyboard protocols
@@ -133,9 +135,11 @@ class Terminal:
         return time.monotonic() - begun
 
     def settle(self, seconds: float = 1.0) -> None:
-        """Wait until the screen has stood still for a while."""
+        """Wait until the screen stands still for a while; what is live never does for long."""
         last = ""
-        while (now := self.text) != last:
+        for _ in range(_LOOKS):
+            if (now := self.text) == last:
+                return
             last = now
             time.sleep(seconds)
 
