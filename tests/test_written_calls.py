@@ -74,6 +74,13 @@ def test_a_call_in_any_dress_is_a_call(text: str) -> None:
     assert chunks[-1].finish == "tool_calls"
 
 
+def test_a_fence_within_an_argument_is_part_of_it() -> None:
+    text = "```python\nprint(1)\n```"
+    written = json.dumps({"name": "weather", "arguments": {"city": text}})
+    (call,) = calls_of(passed_on(f"```json\n{written}\n```"))
+    assert json.loads(call.function.arguments) == {"city": text}
+
+
 def test_several_calls_have_an_index_and_an_id_each() -> None:
     second = '{"name": "time", "arguments": {}}'
     calls = calls_of(passed_on(f"```json\n{BARE}\n{second}\n```"))
@@ -94,6 +101,7 @@ def test_several_calls_have_an_index_and_an_id_each() -> None:
         '{"name": "weather"',
         "```python\nprint(1)\n```",
         "[1, 2]",
+        f"```json```json{BARE}",
     ],
 )
 def test_what_is_no_call_of_an_offered_tool_stays_text(text: str) -> None:

@@ -30,7 +30,8 @@ _BEGINNINGS: Final = tuple(
 """How calls begin, without white space."""
 _LONGEST: Final = 200
 """Characters in which a beginning stands, with its white space."""
-_WRAP: Final = re.compile(r"```[ \t]*\w*|</?(?:tool_call|tools)>")
+_BETWEEN: Final = re.compile(r"(?:[\s,;]|```[ \t]*\w*|</?(?:tool_call|tools)>)*")
+"""What stands around calls and is part of none."""
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -56,11 +57,13 @@ def offered_tools(request: ChatRequest) -> frozenset[str]:
 
 def read_calls(text: str, offered: frozenset[str]) -> tuple[Mapping[str, object], ...]:
     """Read an answer as calls, in the shape of OpenAI's deltas; empty where it is anything else."""
-    bare = _WRAP.sub(" ", text).strip()
+    if not _may_be_call(text):
+        return ()
     calls: list[Mapping[str, object]] = []
-    while bare:
+    at = _end_of_dress(text, 0)
+    while at < len(text):
         try:
-            found, end = _DECODER.raw_decode(bare)
+            found, at = _DECODER.raw_decode(text, at)
         except (ValueError, RecursionError):
             return ()
         for one in cast("list[object]", found) if isinstance(found, list) else [found]:
@@ -68,8 +71,13 @@ def read_calls(text: str, offered: frozenset[str]) -> tuple[Mapping[str, object]
             if call is None:
                 return ()
             calls.append(call)
-        bare = bare[end:].lstrip(" \t\r\n,;")
+        at = _end_of_dress(text, at)
     return tuple(calls)
+
+
+def _end_of_dress(text: str, at: int) -> int:
+    found = _BETWEEN.match(text, at)
+    return found.end() if found else at
 
 
 def _call(found: object, offered: frozenset[str], index: int) -> Mapping[str, object] | None:
