@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,12 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from tale.storage.database import Database
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("untimed", settings.get_profile("default"), deadline=None)
-settings.load_profile("untimed")
+# How long an example takes says more about the machine than about the code. CI judges each change by
+# the same examples; every run by hand looks for new ones.
+settings.register_profile(
+    "tale", settings.get_profile("default"), deadline=None, derandomize="CI" in os.environ
+)
+settings.load_profile("tale")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
