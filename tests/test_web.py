@@ -198,6 +198,18 @@ async def test_a_body_of_another_kind_is_refused(browser: Browser) -> None:
         assert reply.status == 400
 
 
+async def test_a_body_that_grows_too_large_unannounced_is_refused(browser: Browser) -> None:
+    async def pieces() -> AsyncGenerator[bytes]:
+        for _ in range(20):
+            yield b" " * 65_536
+
+    headers = browser.world.session() | {"Content-Type": "application/json"}
+    url = f"{browser.world.url}/api/tasks/t-1/cancel"
+    async with browser.session.post(url, data=pieces(), headers=headers) as reply:
+        assert reply.status == 413
+        assert "larger than 1 MiB" in await reply.text()
+
+
 async def test_a_server_is_restarted(browser: Browser) -> None:
     status, done = await browser.ask("POST", "/api/servers/ux/restart", browser.world.session())
     assert (status, done) == (202, {"server": "ux"})

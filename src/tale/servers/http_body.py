@@ -1,6 +1,7 @@
-"""What the routes of the models server share: reading a body, and errors in OpenAI's shape.
+"""What routes share: reading a body, and, for the models server, errors in OpenAI's shape.
 
-Above: `openai_api`, `chat_completions`, `usage_api`. Below: `openai_sse` for the error body.
+Above: `openai_api`, `chat_completions`, `embeddings`, `usage_api`, and the gateway's `web_api`. Below:
+`openai_sse` for the error body.
 """
 
 from __future__ import annotations
@@ -78,14 +79,20 @@ async def body_of(request: Request) -> bytes:
     return await read_body(request.receive, request.headers.get("content-length"))
 
 
-async def read_body(receive: Receive, announced: str | None) -> bytes:
+async def read_body(receive: Receive, announced: str | None, most: int = MAX_BODY) -> bytes:
     """Read a whole body.
 
+    Args:
+        receive: Where it comes from.
+        announced: The header `Content-Length`, if there is one.
+        most: Its largest size, in bytes.
+
     Raises:
-        InvalidRequest: It is larger than `MAX_BODY` (413).
+        InvalidRequest: It is larger (413).
+        Disconnected: Its sender went away.
     """
-    if announced and announced.isdigit() and int(announced) > MAX_BODY:
-        raise _too_large()
+    if announced and announced.isdigit() and int(announced) > most:
+        raise _too_large(most)
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -94,8 +101,8 @@ async def read_body(receive: Receive, announced: str | None) -> bytes:
             raise Disconnected
         piece: bytes = message.get("body", b"")
         size += len(piece)
-        if size > MAX_BODY:
-            raise _too_large()
+        if size > most:
+            raise _too_large(most)
         pieces.append(piece)
         if not message.get("more_body", False):
             return b"".join(pieces)
@@ -106,8 +113,7 @@ def json_reply(value: object) -> Response:
     return Response(orjson.dumps(value), media_type="application/json")
 
 
-def _too_large() -> _TooLarge:
+def _too_large(most: int) -> _TooLarge:
     return _TooLarge(
-        f"The body is larger than {MAX_BODY >> 20} MiB.",
-        hint="No model's window holds that much; send the part that matters.",
+        f"The body is larger than {most >> 20} MiB.", hint="Send the part that matters."
     )
