@@ -238,6 +238,21 @@ async def test_a_crash_loop_is_told_with_the_end_of_its_log() -> None:
         assert [end.split(" ", 1)[1] for end in status.exits] == ["exit 3"] * 4
 
 
+async def test_a_server_that_is_ready_is_in_no_crash_loop_any_more() -> None:
+    looping = replace(PATIENT, base=0, cap=0.001, intensity=2)
+    async with World(spec("a", policy=looping)).running() as world:
+        for times in range(1, 5):
+            (await world.spawns("a", times)).die(3)
+        await world.spawns("a", 5)
+        await world.ready("a")
+        status = world.manager.status()[0]
+        assert (status.crash_looping, status.tail) == (False, [])
+        # It counts as stable only after a while: where it ends before, the loop goes on.
+        world.spawner.latest("a").die(3)
+        await world.spawns("a", 6)
+        assert world.manager.status()[0].crash_looping
+
+
 async def test_a_server_is_asked_to_leave_by_the_signal_of_its_spec() -> None:
     async with World(replace(spec("a"), stop_signal=signal.SIGINT)).running() as world:
         await world.ready("a")

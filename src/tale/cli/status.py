@@ -159,8 +159,7 @@ def last_words(servers: tuple[Record, ...]) -> Iterator[str]:
 
 
 def _state(server: Record) -> str:
-    looping = server.flag("crash_looping") and server.text("state") != "ready"
-    return "crash-looping" if looping else server.text("state")
+    return "crash-looping" if server.flag("crash_looping") else server.text("state")
 
 
 def _server_row(server: Record, screen: Screen) -> list[str]:

@@ -139,8 +139,7 @@ def servers(found: Sequence[ServerView], now: datetime) -> Table:
 
 def state_of(server: ServerView) -> str:
     """Say how a server stands, in one word."""
-    looping = server.crash_looping and server.state != "ready"
-    return "crash-looping" if looping else server.state
+    return "crash-looping" if server.crash_looping else server.state
 
 
 def _servers_title(found: Sequence[ServerView]) -> tuple[Span, ...]:
@@ -191,7 +190,7 @@ def _server_notes(server: ServerView) -> Iterator[Note]:
     name = plain(server.name)
     if server.state != "ready" and server.last_exit:
         yield Note(f"{name} ended: {plain(server.last_exit)}", "bad", 2)
-    if server.crash_looping and server.state != "ready":
+    if server.crash_looping:
         yield from (Note(f"  {plain(line)}", "dim", 1) for line in server.tail[-4:])
     for breaker in server.breakers:
         if breaker.state not in {"closed", "draining"}:

@@ -141,6 +141,8 @@ class Child:
         """Describe it, with the machine's figures."""
         process = self.process
         sample = self._read()
+        # It counts as stable only after a while, but one that is ready is not shown as failing.
+        looping = process.looping and process.state != "ready"
         return ServerStatus(
             name=self.spec.name,
             service=self.spec.service,
@@ -154,8 +156,8 @@ class Child:
             cpu=sample.cpu,
             last_exit=process.last_exit or None,
             foreign=not self.spec.leash,
-            crash_looping=process.looping,
-            tail=list(self.tail) if process.looping else [],
+            crash_looping=looping,
+            tail=list(self.tail) if looping else [],
             fds=sample.fds,
             threads=sample.threads,
             growth=self._history.trend(),

@@ -137,7 +137,7 @@ def _server(
         last_exit=report.last_exit,
         exits=report.exits,
         foreign=report.foreign,
-        crash_looping=report.crash_looping and report.state != "ready",
+        crash_looping=report.crash_looping,
         tail=report.tail,
         breakers=breakers.get(report.name, ()),
         cpu_trend=tuple(round(moment.cpu, 1) for moment in report.history),
