@@ -159,9 +159,7 @@ def _header(state: State, now: datetime, *, stale: bool) -> Header:
 def _verdict(state: State) -> tuple[Tone, str]:
     if state.link == "live" and state.overview is not None:
         daemon = state.overview.daemon
-        said = [plain(daemon.verdict), *map(plain, state.overview.troubles)]
-        well = daemon.well and not state.overview.troubles
-        return ("good" if well else "warn"), " ".join(filter(None, said)) or "All is well."
+        return ("good" if daemon.well else "warn"), plain(daemon.verdict) or "All is well."
     words: dict[Link, tuple[Tone, str]] = {
         "opening": ("dim", "Looking for the daemon …"),
         "live": ("dim", "Waiting for the first figures …"),
