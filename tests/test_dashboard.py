@@ -262,6 +262,7 @@ class TestActions:
             one.actions.shown = running()
             await one.press("a")
             await one.until(lambda: one.said == ["It asks nothing any more: running."])
+            assert one.dialog == ""
 
     async def test_cancelling_is_asked_about_first(self) -> None:
         async with desk(Live(busy())) as one:
@@ -370,10 +371,11 @@ class TestTroubles:
             await _run_to_its_end(app)
 
     async def test_it_ends_while_a_call_is_under_way(self) -> None:
-        never = threading.Event()
+        begun, never = threading.Event(), threading.Event()
 
         class Slow(Recorded):
             def pause(self, task: str) -> str:
+                begun.set()
                 never.wait(60)
                 return super().pause(task)
 
@@ -383,4 +385,7 @@ class TestTroubles:
                 while app.state.task is None:
                     await pilot.pause(0.01)
                 await pilot.press("p")
+                while not begun.is_set():
+                    await pilot.pause(0.01)
+        assert not never.is_set()
         never.set()

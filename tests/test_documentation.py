@@ -68,6 +68,21 @@ def parse(words: list[str]) -> None:
             command.resolve_command(context, words)
 
 
+def unknown_in(words: list[str]) -> list[str]:
+    """Give what a call names that the command line doesn't have; it may be short of arguments."""
+    command = root()
+    while words and words[0] in getattr(command, "commands", {}):
+        command, words = command.commands[words[0]], words[1:]
+    options = {"--help"} | {
+        name for one in command.params for name in (*one.opts, *one.secondary_opts)
+    }
+    # What is in capitals stands for any.
+    is_group, first = hasattr(command, "commands"), words[:1]
+    missing = [one for one in first if is_group and one[0] != "-" and not one.isupper()]
+    given = [word.partition("=")[0] for word in words if word.startswith("-") and word != "-"]
+    return missing + [one for one in given if one not in options]
+
+
 class TestReference:
     def test_what_is_made_from_the_code_is_as_the_code_makes_it(self) -> None:
         assert outdated() == [], "run `make reference` and commit what it writes"
@@ -155,8 +170,19 @@ class TestSettings:
 
 
 class TestBlocks:
-    def test_no_block_is_of_a_kind_that_no_test_knows(self) -> None:
-        assert {fence.language for fence in FENCES} <= LANGUAGES
+    def test_there_are_blocks_of_every_kind_that_a_test_knows_and_of_no_other(self) -> None:
+        assert {fence.language for fence in FENCES} == LANGUAGES
+
+    @pytest.mark.parametrize("fence", of("console"))
+    def test_a_console_shows_what_is_typed_behind_a_dollar(self, fence: Fence) -> None:
+        typed = [entry.command for entry in fence.entries()]
+        assert typed
+        assert fence.text.startswith("$ ")
+        assert not any(line.startswith("tale ") for line in fence.text.splitlines())
+
+    def test_commands_are_found_in_the_blocks(self) -> None:
+        typed = [entry.command for fence in FENCES for entry in fence.entries()]
+        assert len([call for command in typed for call in tale_calls(command)]) > 100
 
     @pytest.mark.parametrize("fence", of("console"))
     def test_commands_are_such_as_the_command_line_takes(self, fence: Fence) -> None:
@@ -166,6 +192,21 @@ class TestBlocks:
                     parse(words)
                 except TyperException as error:
                     pytest.fail(f"{entry.command}: {error.format_message()}")
+
+    @pytest.mark.parametrize("page", [page for page in pages() if page != "CHANGELOG.md"])
+    def test_commands_within_the_text_are_there_and_have_the_options_that_are_named(
+        self, page: str
+    ) -> None:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        said = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+        for call in re.findall(r"`tale ([^`\n]+)`", said):
+            assert unknown_in(call.split()) == [], call
+
+    def test_a_command_or_an_option_that_is_not_there_is_found_out(self) -> None:
+        assert unknown_in(["memory", "search", "TEXT", "--json"]) == []
+        assert unknown_in(["COMMAND", "--help"]) == []
+        assert unknown_in(["memory", "remember"]) == ["remember"]
+        assert unknown_in(["submit", "--faster", "x"]) == ["--faster"]
 
     @pytest.mark.parametrize("fence", of("console"))
     def test_make_has_the_targets_that_are_named(self, fence: Fence) -> None:

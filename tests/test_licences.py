@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from email.message import Message
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -76,8 +77,8 @@ def test_what_is_locked_is_listed_once_with_what_is_not_here() -> None:
 
 
 def test_every_dependency_that_is_named_is_in_the_list() -> None:
-    named = re.findall(r'^    "([a-z0-9.-]+)', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    text = (ROOT / "LICENCES.md").read_text().lower()
-    for name in ("mcp", "dbos", "xllamacpp"):
-        assert name in named
-        assert f"| {name} |" in text
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = [re.split(r"[^A-Za-z0-9._-]", one)[0] for one in project["dependencies"]]
+    assert len(named) > 20
+    text = (ROOT / "LICENCES.md").read_text(encoding="utf-8").lower()
+    assert [one for one in named if f"| {one.replace('.', '-')} |" not in text] == []

@@ -12,9 +12,11 @@ from tale.wire.overview_change import HISTORY_SECONDS, MOST_REQUESTS, change_bet
 from tale.wire.overview_contracts import (
     DaemonView,
     HistoryView,
+    MachineView,
     MemoryPoint,
     ModelView,
     Overview,
+    ProposedPlan,
     RequestPoint,
     ServerView,
     TokensView,
@@ -48,6 +50,7 @@ def overviews(draw: st.DrawFn, seconds: int) -> Overview:
     return Overview(
         at=at(seconds),
         daemon=DaemonView(verdict=draw(WORDS)),
+        machine=MachineView(cores=draw(st.integers(1, 2))),
         servers=tuple(ServerView(name=one, state=draw(WORDS)) for one in servers),
         models=tuple(
             ModelView(name="small", state=draw(WORDS)) for _ in range(draw(st.integers(0, 2)))
@@ -55,6 +58,10 @@ def overviews(draw: st.DrawFn, seconds: int) -> Overview:
         tasks=tuple(
             TaskView(id=one, text=draw(WORDS), state="running", workspace="", created=at(0))
             for one in tasks
+        ),
+        plans=tuple(
+            ProposedPlan(task=one, digest=draw(WORDS), parts=())
+            for one in draw(st.lists(st.sampled_from("st"), unique=True))
         ),
         tokens=TokensView(prompt=draw(st.integers(0, 3))),
         history=history(seconds),
