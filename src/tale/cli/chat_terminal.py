@@ -244,7 +244,7 @@ def terminal_chat(connection: Connection, screen: Screen, conversation: Conversa
         write_above=_write_above,
         hushed=unechoed,
     )
-    history = connection.paths.data / "chat_history"
+    history = connection.paths.chat_history
     history.parent.mkdir(parents=True, exist_ok=True)
     history.touch(mode=0o600)
     prompt = ChatPrompt(

@@ -42,7 +42,7 @@ _WORK: Final = frozenset(
     """
     add app application build change code complete create file fix full good implement large make
     new please program project run script set simple small task update use using work write
-    """.split()  # noqa: SIM905 - as in `terms`
+    """.split()  # noqa: SIM905 - as in `words`
 )
 """Words that most requests have, and that say nothing of what they are about."""
 
@@ -123,12 +123,12 @@ def chosen(
     there: set[frozenset[str]] = set()
     results = 0
     for line in _in_order(standing, noted, said):
+        if len(lines) >= limit or most < _SHORTEST:
+            break
         words = content_words(line.text)
         if words in there or (line.kind == "result" and results >= _RESULTS):
             continue
         text = to_the_point(request, line.text, min(_LINE, most))
-        if len(lines) >= limit or most < _SHORTEST:
-            break
         there.add(words)
         results += line.kind == "result"
         most -= len(text.encode(errors="replace"))

@@ -46,50 +46,19 @@ _OTHERWISE_CALLED: Final[Mapping[str, str]] = {
 }
 """Import names that aren't the distribution's."""
 _AS_CALLED: Final = frozenset(
-    {
-        *(
-            "aiofiles",
-            "aiohttp",
-            "aiosqlite",
-            "alembic",
-            "altair",
-            "anthropic",
-            "anyio",
-            "apscheduler",
-        ),
-        *("arrow", "asyncpg", "attrs", "bcrypt", "bleach", "bokeh", "boto3", "celery", "chardet"),
-        *(
-            "click",
-            "colorama",
-            "cryptography",
-            "dash",
-            "dask",
-            "discord",
-            "django",
-            "docx",
-            "duckdb",
-        ),
-        *(
-            "faker",
-            "fastapi",
-            "feedparser",
-            "flask",
-            "freezegun",
-            "geopandas",
-            "gradio",
-            "gunicorn",
-        ),
-        *("httpx", "hypothesis", "jinja2", "joblib", "jsonschema", "keras", "langchain", "lxml"),
-        *("markdown", "marshmallow", "matplotlib", "mock", "motor", "networkx", "nltk", "numpy"),
-        *("openai", "openpyxl", "orjson", "pandas", "paramiko", "passlib", "peewee", "pendulum"),
-        *("pika", "playwright", "plotly", "polars", "prettytable", "psutil", "psycopg", "pyarrow"),
-        *("pydantic", "pygame", "pymongo", "pymysql", "pypdf", "pytest", "pytz", "quart", "redis"),
-        *("reportlab", "requests", "responses", "rich", "sanic", "schedule", "scipy", "scrapy"),
-        *("seaborn", "selenium", "simplejson", "spacy", "sqlalchemy", "sqlmodel", "starlette"),
-        *("statsmodels", "streamlit", "sympy", "tabulate", "tensorflow", "tenacity", "textual"),
-        *("torch", "tornado", "tqdm", "transformers", "twisted", "typer", "ujson", "uvicorn"),
-        *("websockets", "werkzeug", "wtforms", "xlrd", "xlsxwriter", "xmltodict", "zmq"),
-    }
+    """
+    aiofiles aiohttp aiosqlite alembic altair anthropic anyio apscheduler arrow asyncpg
+    attrs bcrypt bleach bokeh boto3 celery chardet click colorama cryptography dash dask
+    discord django docx duckdb faker fastapi feedparser flask freezegun geopandas gradio
+    gunicorn httpx hypothesis jinja2 joblib jsonschema keras langchain lxml markdown
+    marshmallow matplotlib mock motor networkx nltk numpy openai openpyxl orjson pandas
+    paramiko passlib peewee pendulum pika playwright plotly polars prettytable psutil
+    psycopg pyarrow pydantic pygame pymongo pymysql pypdf pytest pytz quart redis reportlab
+    requests responses rich sanic schedule scipy scrapy seaborn selenium simplejson spacy
+    sqlalchemy sqlmodel starlette statsmodels streamlit sympy tabulate tenacity tensorflow
+    textual torch tornado tqdm transformers twisted typer ujson uvicorn websockets werkzeug
+    wtforms xlrd xlsxwriter xmltodict zmq
+    """.split()  # noqa: SIM905 - as a list of strings it takes a page
 )
 
 
