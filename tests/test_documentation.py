@@ -6,8 +6,9 @@ import configparser
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from documentation.pages import outdated
 from documentation.settings import Setting, all_settings
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.routing import Route
 from typer.exceptions import TyperException
 
 from tale.cli.plan_file import read_plan
@@ -31,6 +33,9 @@ from tale.models import headers
 from tale.paths import Paths
 from tale.servers.openai_api import model_routes, pool_routes
 from tale.servers.usage_api import usage_routes
+from tale.servers.web_api import WebApi
+from tale.servers.web_page import WebPage
+from tale.tasks.plan_facts import PlanFacts
 from tale.wire.contracts import Event
 
 ROOT = Path(__file__).parent.parent
@@ -55,6 +60,13 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     for name in ("TALE_HOME", "TALE_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     return Paths.from_environment({"TALE_HOME": str(tmp_path)})
+
+
+def untold(routes: Iterable[Route]) -> list[str]:
+    """Name the addresses that the page of HTTP leaves out; `{id}` stands there as ID."""
+    told = re.findall(r"`(?:[A-Z]+ )?(/[^?`]*)[^`]*`", text_of("reference/http.md"))
+    paths = [re.sub(r"\{(\w+)(:\w+)?\}", lambda m: m[1].upper(), r.path) for r in routes]
+    return [path for path in paths if path not in told]
 
 
 def parse(words: list[str]) -> None:
@@ -90,8 +102,23 @@ class TestReference:
     def test_all_addresses_of_the_models_server_are_told(self) -> None:
         none = cast("Any", None)
         routes = (*model_routes(none), *pool_routes(none, none), *usage_routes(none))
-        page = text_of("reference/http.md")
-        assert [r.path for r in routes if r.path.split("{")[0].rstrip("/") not in page] == []
+        assert untold(routes) == []
+
+    def test_all_addresses_of_the_gateway_are_told(self) -> None:
+        none = cast("Any", None)
+        api = WebApi(
+            none, none, none, actions=none, keys=none, paths=none, task_events=none, background=none
+        )
+        routes = (*api.routes(), *WebPage(none, none).routes())
+        assert untold(routes) == []
+
+    def test_all_fields_of_plans_and_of_questions_about_them_are_told(self) -> None:
+        rows = text_of("reference/events.md").splitlines()
+        facts = [field.name for field in fields(PlanFacts)]
+        plan = next(row for row in rows if row.startswith("| `plan` |"))
+        assert [name for name in facts if f"`{name}`" not in plan] == ["seconds"]
+        approval = next(row for row in rows if row.startswith("| `approval` |"))
+        assert [name for name in facts if f"`{name}`" not in approval] == []
 
     def test_all_headers_are_told(self) -> None:
         page = text_of("reference/http.md")
