@@ -88,7 +88,7 @@ conformance: $(BIN)/.dev ## run the official MCP conformance suite and the Inspe
 	$(BIN)/python -m tests.conformance
 
 man: $(BIN)/.dev ## write the manual page anew from the commands
-	$(BIN)/python -m tale.cli.man_page > man/tale.1
+	$(BIN)/python -m documentation.man > man/tale.1
 
 lock: ## write the lock files anew from pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

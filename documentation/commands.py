@@ -1,13 +1,14 @@
 """The page of all commands, from the objects by which the command line itself parses them.
 
-Above: `pages`. Below: `tale.cli.app`.
+Above: `pages`, `man`. Below: `tale.cli.app`.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from typing import Any, cast
+from itertools import groupby
+from typing import Any, Final, cast
 
 import typer
 from typer._click.core import Context
@@ -16,17 +17,26 @@ from documentation.markdown import code, console, table
 from tale.cli.app import COMMANDS, app
 from tale.cli.main import INTERRUPTED
 
-__all__ = ["commands_page", "leaves", "root"]
+__all__ = ["EXITS", "commands_page", "leaves", "panels", "root"]
 
-_INTRODUCTION = f"""\
+EXITS: Final = (
+    (0, "done"),
+    (1, "failed; standard error says why"),
+    (2, "the command, the settings or something that they name can't be used"),
+    (3, "the daemon can't be reached, or is of another version, or refuses the token"),
+    (INTERRUPTED, "interrupted"),
+)
+"""What a command's exit code means, as `tale.errors` and `tale.cli.main` give it."""
+_INTRODUCTION = """\
 # Commands
 
 Every command with its arguments and options, as `tale COMMAND --help` tells them.
 
 Commands that print data have `--json`. Data goes to standard output, everything else to standard
-error, so a pipe gets only the data. Exit codes: 0 done, 1 failed, 2 the command was not understood,
-3 the daemon can't be reached, {INTERRUPTED} interrupted. Which error ends with which code is listed
-under [errors](errors.md).
+error, so a pipe gets only the data.
+
+A command ends with one of these exit codes; which error ends with which is listed under
+[errors](errors.md).
 """
 
 
@@ -45,16 +55,20 @@ def leaves() -> Iterator[tuple[str, Any]]:
             yield f"{spec.name} {name}", below
 
 
+def panels() -> Iterator[tuple[str, Iterator[tuple[str, Any]]]]:
+    """Give the commands by the panel of the help under which they stand."""
+    panel_of = {spec.name: spec.panel for spec in COMMANDS}
+    yield from groupby(leaves(), lambda leaf: panel_of[leaf[0].split()[0]])
+
+
 def commands_page() -> str:
     """Write the page."""
-    lines = [_INTRODUCTION]
-    panels = {spec.name: spec.panel for spec in COMMANDS}
-    panel = ""
-    for name, command in leaves():
-        if (its := panels[name.split()[0]]) != panel:
-            panel = its
-            lines += [f"## {panel}", ""]
-        lines += _command(name, command)
+    exits = [(str(code), meaning) for code, meaning in EXITS]
+    lines = [_INTRODUCTION, *table(("Exit code", "Meaning"), exits)]
+    for panel, commands in panels():
+        lines += [f"## {panel}", ""]
+        for name, command in commands:
+            lines += _command(name, command)
     return "\n".join(lines)
 
 

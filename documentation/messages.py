@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 import tale
 
-__all__ = ["GAP", "Raised", "all_texts", "is_said", "raised"]
+__all__ = ["GAP", "Raised", "all_texts", "is_said", "modules_with", "raised"]
 
 GAP: Final = "…"
 """Stands for a value."""
@@ -29,6 +29,7 @@ _WORTH: Final = 8
 class Raised:
     """An error as one place in the source makes it."""
 
+    module: str
     error: str
     message: str
     hint: str
@@ -38,7 +39,7 @@ def raised(errors: Iterable[str]) -> list[Raised]:
     """Find where errors of these classes are made, in the order of the source's files."""
     wanted = set(errors)
     found: list[Raised] = []
-    for tree, reader in _sources():
+    for module, tree, reader in _sources():
         for call in _of(tree, ast.Call):
             name = _name_of(call.func)
             if name not in wanted or not call.args:
@@ -47,8 +48,13 @@ def raised(errors: Iterable[str]) -> list[Raised]:
             message = reader.text(call.args[0])
             if _says_something(message):
                 told = reader.text(hint) if hint else ""
-                found.append(Raised(name, message, told if _says_something(told) else ""))
+                found.append(Raised(module, name, message, told if _says_something(told) else ""))
     return found
+
+
+def modules_with(pattern: re.Pattern[str]) -> list[str]:
+    """Name the modules in whose source there is such a place."""
+    return [module for module, text in _texts() if pattern.search(text)]
 
 
 @cache
@@ -56,7 +62,7 @@ def all_texts() -> frozenset[str]:
     """Give every line of a text in the source that says something."""
     return frozenset(
         line
-        for tree, reader in _sources()
+        for _, tree, reader in _sources()
         for kind in (ast.JoinedStr, ast.Constant)
         for node in _of(tree, kind)
         for line in reader.text(node).splitlines()
@@ -115,12 +121,19 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile("".join(r".+" if piece == GAP else re.escape(piece) for piece in pieces))
 
 
-def _sources() -> Iterator[tuple[ast.Module, _Reader]]:
-    for file in sorted(_ROOT.rglob("*.py")):
+def _sources() -> Iterator[tuple[str, ast.Module, _Reader]]:
+    for module, text in _texts():
         # The backend of tests says only what they tell it to.
-        if file.name != "memory_backend.py":
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-            yield tree, _Reader(tree)
+        if not module.endswith(".memory_backend"):
+            tree = ast.parse(text)
+            yield module, tree, _Reader(tree)
+
+
+def _texts() -> Iterator[tuple[str, str]]:
+    """Give each module's name and source, in the order of the files."""
+    for file in sorted(_ROOT.rglob("*.py")):
+        parts = ("tale", *file.relative_to(_ROOT).with_suffix("").parts)
+        yield ".".join(parts).removesuffix(".__init__"), file.read_text(encoding="utf-8")
 
 
 def _of(tree: ast.Module, kind: type[_NodeT]) -> Iterator[_NodeT]:

@@ -16,7 +16,8 @@ import pytest
 import typer
 import yaml
 from documentation.built import faults, loaded
-from documentation.commands import root
+from documentation.commands import EXITS, root
+from documentation.errors import all_errors
 from documentation.fences import Fence, fences, pages, tale_calls
 from documentation.messages import all_texts, is_said
 from documentation.pages import outdated
@@ -26,6 +27,7 @@ from hypothesis import strategies as st
 from starlette.routing import Route
 from typer.exceptions import TyperException
 
+from tale.cli.main import INTERRUPTED
 from tale.cli.plan_file import read_plan
 from tale.config import Settings
 from tale.config_layers import load_settings
@@ -131,6 +133,15 @@ class TestReference:
         about = " ".join((Event.__doc__ or "").split())
         names = re.findall(r"`(\w+)`(?=(?: and (?:then )?`\w+`)? \{)", about)
         assert told == {*names, "progress"}
+
+    def test_errors_of_one_module_are_told_by_their_own_codes(self) -> None:
+        codes = [error.code for error in all_errors()]
+        assert {"no_terminal", "not_found", "unknown_server"} <= set(codes)
+        assert len(codes) == len(set(codes))
+
+    def test_all_exit_codes_are_told(self) -> None:
+        told = {code for code, _ in EXITS}
+        assert {0, INTERRUPTED, *(error.exit_code for error in all_errors())} == told
 
     def test_all_files_are_told(self) -> None:
         page = text_of("reference/files.md")

@@ -1,7 +1,7 @@
-"""The manual page tale(1), written from the command tree: `python -m tale.cli.man_page`.
+"""The manual page tale(1), written from the command tree: `python -m documentation.man`.
 
 `make man` writes it to `man/tale.1`, which the wheel carries to `share/man/man1`, where `man` looks
-beside the command; a test holds that it is up to date. Not part of any command. Below: `app`.
+beside the command; a test holds that it is up to date. Below: `commands`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-import typer
-
-from tale.cli.app import COMMANDS, app
+from documentation.commands import EXITS, panels, root
 
 __all__ = ["man_page"]
 
@@ -20,13 +18,6 @@ _ABOUT: Final = (
     "tale answers at once and works in the background. Two language models stay resident on your "
     "own machine: a small one that talks, a large one that works. Commands start the daemon where "
     "it isn't running; \\fBtale serve\\fR runs it in the foreground."
-)
-_EXITS: Final = (
-    ("0", "All is well."),
-    ("1", "It failed; standard error says why."),
-    ("2", "The arguments, or the settings, can't be used."),
-    ("3", "The daemon can't be reached."),
-    ("130", "Interrupted."),
 )
 _FILES: Final = (
     ("~/.config/tale/tale.toml", "Settings; \\fBtale config show\\fR lists them."),
@@ -44,7 +35,7 @@ _VARIABLES: Final = (
 
 def man_page() -> str:
     """Write the page in man(7)'s macros."""
-    root: Any = typer.main.get_command(app)
+    outermost = root()
     lines = [
         # No date and no version: the page changes when the commands do.
         '.TH TALE 1 "" "tale" "User Commands"',
@@ -56,20 +47,16 @@ def man_page() -> str:
         ".SH DESCRIPTION",
         _ABOUT,
         ".SH OPTIONS",
-        *_options(root, _context(root, "tale")),
+        *_options(outermost, _context(outermost, "tale")),
         ".SH COMMANDS",
     ]
-    panel = ""
-    for spec in COMMANDS:
-        if spec.panel != panel:
-            panel = spec.panel
-            lines.append(f".SS {_text(panel)}")
-        command = root.commands[spec.name]
-        lines += _command(command, f"tale {spec.name}")
-        for name, inner in sorted(getattr(command, "commands", {}).items()):
-            lines += _command(inner, f"tale {spec.name} {name}")
+    for panel, commands in panels():
+        lines.append(f".SS {_text(panel)}")
+        for name, command in commands:
+            lines += _command(command, f"tale {name}")
+    exits = [(str(code), f"{told[0].upper()}{told[1:]}.") for code, told in EXITS]
     for title, rows in (
-        ("EXIT STATUS", _EXITS),
+        ("EXIT STATUS", exits),
         ("FILES", _FILES),
         ("ENVIRONMENT", _VARIABLES),
     ):
