@@ -13,7 +13,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from tale.storage.database import Database
 
-# How long an example takes says more about the machine than about the code. CI judges each change by
+# How long an example takes says more about the machine than about the code. CI judges changes by
 # the same examples; every run by hand looks for new ones.
 settings.register_profile(
     "tale", settings.get_profile("default"), deadline=None, derandomize="CI" in os.environ

@@ -18,6 +18,7 @@ from tale.cli.views import Task
 from tale.dashboard.source import Update
 from tale.dashboard.view_files import Checkpoint
 from tale.errors import TaleError
+from tale.servers.overview_facts import wrong
 from tale.tasks.plan_text import write_plan_text
 from tale.tasks.task import Subtask
 from tale.wire.contracts import TaskView
@@ -37,6 +38,7 @@ from tale.wire.overview_contracts import (
     TrendPoint,
 )
 from tale.wire.part_contracts import EtaView, PartView, ProgressView
+from tale.wire.verdict import verdict
 
 NOW = datetime(2026, 11, 27, 14, 30, tzinfo=UTC)
 GIB = 1 << 30
@@ -347,6 +349,7 @@ def failing(**fields: Any) -> Overview:
         tail=("Traceback (most recent call last):", "OSError: [Errno 28] No space left on device"),
         breakers=(BreakerView(caller="gateway", state="open"),),
     )
+    troubles = ("The models server doesn't answer.",)
     down = model(
         "task",
         state="recovering",
@@ -362,9 +365,9 @@ def failing(**fields: Any) -> Overview:
             version="0.1.0",
             started=ago(minutes=12),
             well=False,
-            verdict="Not all is ready: execution-1 is crash-looping; model-task is starting.",
+            verdict=verdict(wrong(found, (model("ux"), down), troubles), len(found), 0)[1],
         ),
-        troubles=("The models server doesn't answer.",),
+        troubles=troubles,
         **fields,
     )
 

@@ -206,7 +206,7 @@ class TestStatus:
 
     def test_many_troubles_are_counted(self, tale: Tale, daemon: FakeDaemon) -> None:
         daemon.servers = [server(n, state="starting") for n in ("gateway", "ux", "models", "e")]
-        assert "and 4 more things" in tale("status").out
+        assert "models is starting, and 2 more." in tale("status").out
 
     def test_restarts_are_told_when_all_is_well_again(self, tale: Tale, daemon: FakeDaemon) -> None:
         daemon.servers[1] = server("gateway", restarts=1)

@@ -261,7 +261,7 @@ class TestHeader:
         header = view(State(link="live", overview=failing()), NOW).header
         assert header.tone == "warn"
         assert "crash-looping" in header.verdict
-        assert header.verdict.endswith("The models server doesn't answer.")
+        assert header.verdict.endswith("is recovering, and 1 more.")
 
     @pytest.mark.parametrize(
         ("state", "words"),

@@ -20,7 +20,7 @@ from tale.servers.overview_facts import (
     models_of,
     servers_of,
     tokens_of,
-    verdict,
+    wrong,
 )
 from tale.servers.overview_stream import stream_overview
 from tale.servers.overview_tasks import cut
@@ -28,6 +28,7 @@ from tale.tasks.leave import Asked
 from tale.wire.contracts import TaskView
 from tale.wire.overview_change import merged
 from tale.wire.overview_contracts import Change, ModelView, Overview, ServerView
+from tale.wire.verdict import verdict
 from web_world import PLAN, QUICK, TASK, UX, MemorySources, World, composed, parts, server, trend
 
 pytestmark = pytest.mark.anyio
@@ -126,7 +127,13 @@ CORE = ModelView(name="small", role="ux", state="ready")
 @pytest.mark.parametrize(
     ("servers", "models", "trouble", "well", "words"),
     [
-        ([READY], [CORE], [], True, "All 1 servers are ready"),
+        (
+            [READY],
+            [CORE],
+            [],
+            True,
+            "The server is ready and both models are resident; 2 restarts so far.",
+        ),
         ([], [], [], False, "Nothing is known yet."),
         ([READY], [], [], False, "no core model"),
         ([READY.model_copy(update={"state": "backoff"})], [CORE], [], False, "gateway is backoff"),
@@ -137,7 +144,8 @@ CORE = ModelView(name="small", role="ux", state="ready")
 def test_one_sentence_says_whether_all_is_well(
     servers: list[ServerView], models: list[ModelView], trouble: list[str], well: bool, words: str
 ) -> None:
-    found, said = verdict(servers, models, trouble)
+    faults = wrong(servers, models, trouble)
+    found, said = verdict(faults, len(servers), sum(one.restarts for one in servers))
     assert found == well
     assert words in said
 

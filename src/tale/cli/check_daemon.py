@@ -6,7 +6,7 @@ from tale import __version__
 from tale.cli.check import Check
 from tale.cli.connection import Connection
 from tale.cli.pool_view import PoolView
-from tale.cli.status import verdict
+from tale.cli.status import summary
 from tale.cli.transport import request_json
 from tale.errors import DaemonUnreachable, TaleError
 from tale.paths import Paths
@@ -59,6 +59,6 @@ def check_daemon(paths: Paths) -> tuple[Check, PoolView | None]:
             )
         except TaleError as error:
             trouble = error.message
-    text, well = verdict(servers, pool, trouble)
+    well, text = summary(servers, pool, trouble)
     mend = "`tale logs` says why; `tale restart` starts everything anew."
     return Check("daemon", "ok" if well else "fail", text, "" if well else mend), pool

@@ -16,14 +16,15 @@ from tale import __version__
 from tale.cli.connection import Connection
 from tale.cli.pool_view import ModelView, PoolView
 from tale.cli.record import Record
-from tale.cli.render import Column, Screen, Style, clean, human_bytes, human_seconds, plural
+from tale.cli.render import Column, Screen, Style, clean, human_bytes, human_seconds
 from tale.cli.transport import request_json
 from tale.cli.views import read_time
 from tale.errors import DaemonUnreachable, TaleError
 from tale.paths import Paths
 from tale.storage.set_aside import rescues
+from tale.wire.verdict import verdict
 
-__all__ = ["app", "last_words", "verdict"]
+__all__ = ["app", "last_words", "summary"]
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -144,9 +145,10 @@ def _show(
     for rescue in rescues(connection.paths.data):
         screen.print()
         screen.print(screen.style(f"{rescue} `tale doctor` says what to do.", "yellow"))
-    text, well = verdict(servers, models, trouble)
+    well, text = summary(servers, models, trouble)
     screen.print()
-    screen.print(screen.style(text, "green" if well else "yellow"))
+    said = text if well else f"{text} `tale logs` says more."
+    screen.print(screen.style(said, "green" if well else "yellow"))
 
 
 def last_words(servers: tuple[Record, ...]) -> Iterator[str]:
@@ -190,28 +192,16 @@ def _model_row(model: ModelView, screen: Screen) -> list[str]:
     ]
 
 
-def verdict(servers: tuple[Record, ...], models: PoolView | None, trouble: str) -> tuple[str, bool]:
-    """Say in one line whether all is well.
+def summary(servers: tuple[Record, ...], models: PoolView | None, trouble: str) -> tuple[bool, str]:
+    """Say whether all is well.
 
     Returns:
-        The line, and whether it is.
+        Whether it is, and the sentence.
     """
+    core = models.core if models else ()
     wrong = [f"{s.text('name')} is {_state(s)}" for s in servers if s.text("state") != "ready"]
-    if models is None:
-        wrong.append(trouble)
-    else:
-        core = models.core
-        wrong += [f"{m.name} ({m.role}) is {m.state}" for m in core if not m.is_ready]
-        if not core:
-            wrong.append("no core model is configured yet")
-    if wrong:
-        first, *rest = dict.fromkeys(wrong)
-        more = f", and {plural(len(rest), 'more thing')}" if len(rest) > 2 else ""
-        shown = [first, *rest] if not more else [first]
-        return f"Not all is ready: {'; '.join(shown)}{more}. `tale logs` says more.", False
-    restarts = sum(server.integer("restarts") for server in servers)
-    note = f"; {plural(restarts, 'restart')} so far" if restarts else ""
-    return (
-        f"All {plural(len(servers), 'server')} are ready and both models are resident{note}.",
-        True,
-    )
+    wrong += [f"{m.name} ({m.role}) is {m.state}" for m in core if not m.is_ready]
+    if not core:
+        told = trouble if models is None else "no core model is configured yet"
+        wrong.append(told.rstrip("."))
+    return verdict(wrong, len(servers), sum(server.integer("restarts") for server in servers))

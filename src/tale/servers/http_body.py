@@ -1,7 +1,7 @@
 """What routes share: reading a body, and, for the models server, errors in OpenAI's shape.
 
-Above: `openai_api`, `chat_completions`, `embeddings`, `usage_api`, and the gateway's `web_api`. Below:
-`openai_sse` for the error body.
+Above: `openai_api`, `chat_completions`, `embeddings`, `usage_api`, and the gateway's `web_api`.
+Below: `openai_sse` for the error body.
 """
 
 from __future__ import annotations

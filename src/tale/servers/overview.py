@@ -31,7 +31,7 @@ from tale.servers.overview_facts import (
     requests_of,
     servers_of,
     tokens_of,
-    verdict,
+    wrong,
 )
 from tale.servers.overview_sources import Sources
 from tale.servers.overview_tasks import TaskLooks
@@ -49,6 +49,7 @@ from tale.wire.overview_contracts import (
     ServerView,
     TokensView,
 )
+from tale.wire.verdict import verdict
 
 __all__ = ["Overviews", "Pace"]
 
@@ -271,7 +272,9 @@ class Overviews:
         memory = MachineMemory.read()
         self._note_memory(now.timestamp(), memory.available)
         troubles = tuple(self._troubles[name] for name in sorted(self._troubles))
-        well, said = verdict(self._servers, self._models, troubles)
+        restarts = sum(server.restarts for server in self._servers)
+        faults = wrong(self._servers, self._models, troubles)
+        well, said = verdict(faults, len(self._servers), restarts)
         report = self._report
         return Overview(
             at=now,

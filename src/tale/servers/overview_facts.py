@@ -5,7 +5,7 @@ Above: `overview`, which asks for the reports. Below: `wire.overview_contracts`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -39,7 +39,7 @@ __all__ = [
     "requests_of",
     "servers_of",
     "tokens_of",
-    "verdict",
+    "wrong",
 ]
 
 _STEADY: Final = timedelta(seconds=3)
@@ -260,34 +260,18 @@ def earlier_memory(
     return tuple(points)
 
 
-def verdict(
+def wrong(
     servers: Sequence[ServerView], models: Sequence[ModelView], trouble: Sequence[str]
-) -> tuple[bool, str]:
-    """Say in a sentence whether all is well.
-
-    Returns:
-        Whether it is, and the sentence.
-    """
-    wrong = [
-        f"{one.name} is {'crash-looping' if one.crash_looping else one.state}"
-        for one in servers
-        if one.state != "ready"
-    ]
+) -> Iterator[str]:
+    """Tell what is not as it should be, a clause for each, what can't mend itself first."""
+    for server in sorted(servers, key=lambda one: not one.crash_looping):
+        if server.state != "ready":
+            how = "crash-looping" if server.crash_looping else server.state
+            yield f"{server.name} is {how}"
     core = [model for model in models if model.role]
-    wrong += [
-        f"{one.name} ({one.role}) is {one.state}{f': {one.detail}' if one.detail else ''}"
-        for one in core
-        if one.state != "ready"
-    ]
-    wrong += [one.rstrip(".") for one in trouble]
-    if not servers:
-        return False, "Nothing is known yet."
-    if not core and not wrong:
-        wrong = ["no core model is configured yet"]
-    if wrong:
-        first, *rest = dict.fromkeys(wrong)
-        more = f", and {len(rest)} more" if rest else ""
-        return False, f"Not all is ready: {first}{more}."
-    restarts = sum(server.restarts for server in servers)
-    again = f" {restarts} restart{'s' if restarts > 1 else ''} so far." if restarts else ""
-    return True, f"All {len(servers)} servers are ready and both models are resident.{again}"
+    for model in core:
+        if model.state != "ready":
+            yield f"{model.name} ({model.role}) is {model.state}"
+    yield from (one.rstrip(".") for one in trouble)
+    if not core and not trouble:
+        yield "no core model is configured yet"
