@@ -16,7 +16,7 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from tests.schedule_world import World
 
 from benchmarks.report import Figure, Report, spread
-from tale.tasks.critical_path import Seconds, least_seconds
+from tale.tasks.critical_path import Seconds, upward_ranks
 from tale.tasks.plan import check_plan, ready
 from tale.tasks.scheduler import PATIENCE, Queued, Schedule
 from tale.tasks.task import State, Subtask
@@ -106,7 +106,7 @@ def _few(report: Report, graphs: Sequence[_Graph], workers: int) -> None:
     ours: list[float] = []
     in_order: list[float] = []
     for one in graphs:
-        least = least_seconds(one.plan, one.of, workers)
+        least = _least_seconds(one.plan, one.of, workers)
         ours.append(_makespan(one, workers, one.of) / least)
         # Where nothing is known of how long parts take, it is their place that counts.
         in_order.append(_makespan(one, workers, lambda _: 0.0) / least)
@@ -367,3 +367,16 @@ def _plan(random_: random.Random) -> list[Subtask]:
 def _again(state: State) -> State:
     """Give the state of a part in the plan that is made once one has failed."""
     return "queued" if state == "failed" else state
+
+
+def _least_seconds(plan: Iterable[Subtask], seconds: Seconds, workers: int) -> float:
+    """Give a time below which no order of work can bring the plan to its end.
+
+    Args:
+        plan: The parts of which something is left to do.
+        seconds: What each takes.
+        workers: How many parts can be done at a time.
+    """
+    parts = list(plan)
+    longest = max(upward_ranks(parts, seconds).values(), default=0.0)
+    return max(longest, sum(map(seconds, parts)) / workers)

@@ -107,7 +107,7 @@ def measure(report: Report) -> None:
     with Installation.fresh() as installation:
         installation.timed("serve", "--detach")
         installation.url_of("model-task")
-        tale = _tale(installation, requests)
+        tale = _tale(report, installation, requests)
         _tell(report, "tale", tale)
         report.console.print(installation.tale("usage"), markup=False, highlight=False)
         session_kill.measure(report, installation, requests)
@@ -119,7 +119,7 @@ def measure(report: Report) -> None:
 # -- tale ------------------------------------------------------------------------------------------
 
 
-def _tale(installation: Installation, requests: list[Request]) -> _Run:
+def _tale(report: Report, installation: Installation, requests: list[Request]) -> _Run:
     token = installation.runtime.token
     ux = McpClient(installation.url_of("ux"), token, silence=_SILENCE_SECONDS)
     gateway = McpClient(installation.url_of("gateway"), token, silence=_SILENCE_SECONDS)
@@ -135,7 +135,7 @@ def _tale(installation: Installation, requests: list[Request]) -> _Run:
         else:
             run.judge(request, reply.text("answer"))
     for request, task in tasks:
-        shown = _end_of(gateway, task)
+        shown = _end_of(report, gateway, task)
         run.spend(_label(request, "task"), _computed(shown))
         run.judge(request, shown.text("answer"), _files(shown))
     run.seconds = time.perf_counter() - begun
@@ -157,11 +157,12 @@ def _turn(client: McpClient, text: str, session: str) -> tuple[float, Record]:
     return first[0] if first else time.perf_counter() - begun, reply
 
 
-def _end_of(gateway: McpClient, task: str) -> Record:
+def _end_of(report: Report, gateway: McpClient, task: str) -> Record:
     until = time.monotonic() + _TASKS_SECONDS
     while (shown := gateway.call("show", {"id": task, "wait": 20})).text("state") not in _FINAL:
         if time.monotonic() > until:
-            raise RuntimeError(f"task {task} is still {shown.text('state')}")
+            report.console.print(f"  {task} took too long: {shown.raw}", markup=False)
+            return gateway.call("cancel", {"id": task})
     return shown
 
 

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from tale.cli.checkpoint_view import Checkpoint
 from tale.cli.log_files import Entry
 from tale.cli.record import Record
 from tale.cli.views import Task
 from tale.dashboard.source import Update
-from tale.dashboard.view_files import Checkpoint
 from tale.errors import TaleError
 from tale.servers.overview_facts import wrong
 from tale.tasks.plan_text import write_plan_text

@@ -174,7 +174,7 @@ class World:
         parts = self.tasks[name].parts
         self.tasks[name].given_up.update(lost)
         parts.update({one: replace(parts[one], state="cancelled") for one in lost})
-        assert self._schedule.cancel_parts(name, lost) == []
+        self._schedule.replace_plan(name, list(parts.values()))
 
     def _repair(self, step: Queued, failed: Subtask) -> None:
         """Try it again, or put another part in its place, on which depends what depended on it."""
@@ -280,11 +280,11 @@ class World:
 
     def _drop_parts(self, name: str) -> None:
         task = self.tasks[name]
-        left = [one.id for one in task.parts.values() if one.state in ("queued", "running")]
+        left = [one.id for one in task.parts.values() if one.state == "queued"]
         chosen = [one for one in left if self._random.random() < 0.2]
         for one in chosen:
             self._cancel(task, one)
-        self._cut_off(self._schedule.cancel_parts(name, chosen))
+        self._schedule.replace_plan(name, list(task.parts.values()))
 
     def _cancel(self, task: _Recorded, part: str) -> None:
         task.needless.add(part)

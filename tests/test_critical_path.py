@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.schedule_world import random_plan
 
-from tale.tasks.critical_path import by_size, least_seconds, upward_ranks
+from tale.tasks.critical_path import by_size, upward_ranks
 from tale.tasks.task import Subtask
 
 DIAMOND = (
@@ -23,13 +23,6 @@ DIAMOND = (
 
 def test_a_part_is_as_urgent_as_it_and_the_longest_path_after_it_are_long() -> None:
     assert upward_ranks(DIAMOND) == {"end": 3, "left": 12, "right": 4, "start": 15}
-
-
-def test_no_order_is_faster_than_the_critical_path_or_than_the_work_shared_out() -> None:
-    assert least_seconds(DIAMOND) == 15
-    assert least_seconds(DIAMOND, workers=1) == 16
-    assert least_seconds(DIAMOND, workers=2) == 15
-    assert least_seconds([], workers=2) == 0
 
 
 def test_needs_that_are_not_there_and_times_that_can_not_be_count_nothing() -> None:

@@ -32,7 +32,7 @@ def test_what_fits_is_sent_whole() -> None:
 def test_the_oldest_turns_go_first_and_whole() -> None:
     said = talk(3)
     fitted = fit(said, [10] * 8, window=80, answer=10)
-    assert fitted == Fitted((said[0], *said[3:]), 60, left_out=2, tokens_left_out=20)
+    assert fitted == Fitted((said[0], *said[3:]), 60, left_out=2)
 
 
 def test_a_tools_result_goes_with_its_call() -> None:
@@ -92,7 +92,6 @@ def test_a_window_is_never_exceeded_and_nothing_that_must_stay_goes(
     assert fitted.tokens == sum(tokens[number] for number in kept)
     assert fitted.tokens + answer <= window
     assert fitted.left_out == len(messages) - len(kept)
-    assert fitted.tokens_left_out == sum(tokens) - fitted.tokens
     # The oldest go first: whatever was left out came before all that was kept and might have gone.
     gone = set(range(len(messages))) - set(kept)
     assert all(out < stays for out in gone for stays in set(kept) - must)

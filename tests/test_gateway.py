@@ -69,6 +69,7 @@ from tale.tasks.task import (
     Noted,
     Progress,
     Step,
+    StepResult,
     Subtask,
     TokenSaid,
     TokensSpent,
@@ -600,13 +601,14 @@ async def test_why_a_plan_was_changed_is_shown_to_whoever_asks_for_it(tmp_path: 
     parts = (SubtaskRequest(id="a", text="Do it"), SubtaskRequest(id="b", text="Do that"))
     async with gateway(tmp_path, Script(["x"], hold=anyio.Event())) as world:
         view = await world.submit(subtasks=parts)
-        await world.gateway.pause(TaskRequest(id=view.id), quiet)
+        first, _ = await world.store.plan(view.id)
 
         def dropped(plan: tuple[Subtask, ...]) -> Merged:
             parts = (plan[0], replace(plan[1], state="cancelled"))
             return Merged(parts, ("b is dropped.",), "a does it.", ("in.csv",))
 
-        await world.store.replan(view.id, dropped)
+        await world.store.start_part(view.id, first, "task", "")
+        await world.store.finish_part(view.id, first, StepResult("x", "scripted", "task"), dropped)
         [short] = (await world.show(view.id)).planning
         asked = ShowRequest(id=view.id, reasoning=True)
         [whole] = (await world.gateway.show(asked, quiet)).planning

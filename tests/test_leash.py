@@ -92,7 +92,7 @@ async def test_peers_arrive_and_wake_who_waits_for_one() -> None:
         found: list[Peer] = []
 
         async def wait() -> None:
-            found.append(await leash.wait_peer("gateway"))
+            found.extend((await leash.wait_change()).of("gateway"))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(leash.run)

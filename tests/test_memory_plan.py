@@ -13,7 +13,7 @@ from tale.errors import InsufficientMemory
 from tale.models.catalog import CATALOG
 from tale.models.gguf import GgufInfo
 from tale.models.machine import MachineMemory
-from tale.models.memory_plan import MIB, ModelNeed, fits_beside, plan, shortfall
+from tale.models.memory_plan import MIB, ModelNeed, plan, shortfall
 
 
 def _need(name: str, context: int = 8192, slots: int = 1) -> ModelNeed:
@@ -107,8 +107,7 @@ def test_both_roles_on_one_file_map_its_weights_once() -> None:
 def test_an_optional_model_fits_only_with_the_reserve() -> None:
     need = _need("smollm2-135m", 2048)
     room = MachineMemory(total=1 << 40, available=need.total + 512 * MIB)
-    assert fits_beside(need, room, 512 * MIB)
-    assert not fits_beside(need, room, 512 * MIB + 1)
+    assert shortfall(need, room, 512 * MIB) == 0
     assert shortfall(need, room, 512 * MIB + 7) == 7
 
 

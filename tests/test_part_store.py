@@ -129,10 +129,13 @@ async def test_a_part_comes_back_as_it_was_recorded_and_is_listed_with_its_task(
 
 
 async def test_text_that_databases_refuse_does_not_cost_a_plan(store: TaskStore) -> None:
-    task = await planned(store, replace(A, title="a\0b\ud800"))
-    [_, part] = await store.plan(task.id)
+    task = await planned(store, A, replace(B, title="a\0b\ud800"))
+    [_, _, part] = await store.plan(task.id)
     assert part.title == "a�b?"
-    await store.replan(task.id, lambda plan: merge(plan, [], dropped={"a": "no\0"}, why="\ud800"))
+    await store.start_part(task.id, A, "task", "")
+    await store.finish_part(
+        task.id, A, RESULT, lambda plan: merge(plan, [], dropped={"b": "no\0"}, why="\ud800")
+    )
     assert (await events(store, task))[-2].data["changes"] == ["'a�b?' is dropped: no�"]
 
 
@@ -201,9 +204,11 @@ async def test_a_task_is_done_with_its_last_part_and_neither_planning_nor_drops_
     store: TaskStore,
 ) -> None:
     task = await planned(store, A, B, WHOLE)
-    await store.replan(task.id, lambda plan: merge(plan, [], dropped={"b": "a does it"}))
     await store.start_part(task.id, A, "task", "")
-    assert len(await store.finish_part(task.id, A, RESULT)) == 1
+    changes = await store.finish_part(
+        task.id, A, RESULT, lambda plan: merge(plan, [], dropped={"b": "a does it"})
+    )
+    assert [change.event.kind for change in changes] == ["subtask", "plan"]
     whole = replace(WHOLE, depends_on=("a",))
     changes = await done(store, task, whole)
     assert [change.event.kind for change in changes] == ["subtask", "done"]
@@ -291,49 +296,33 @@ async def test_what_is_taken_as_it_is_ends_the_task_and_keeps_that_its_check_doe
     assert (part.state, part.holds, part.check) == ("done", False, "no model answered")
 
 
-async def test_a_plan_changes_while_nothing_ends_and_nothing_is_told_where_nothing_changes(
-    store: TaskStore,
-) -> None:
+async def test_nothing_is_told_of_a_plan_where_nothing_changes(store: TaskStore) -> None:
     task = await planned(store, A, replace(B, writes=("a.py",)), WHOLE)
-    assert await store.replan(task.id, lambda plan: Merged(plan, ("nothing",))) == []
-    await done(store, task, A)
-    before = await kinds(store, task)
-    made = await store.replan(task.id, lambda plan: merge(plan, [], dropped=needless(plan)))
-    assert made == []
-    assert await kinds(store, task) == before
-
-
-async def test_a_task_that_rests_can_be_planned_anew_but_not_emptied(store: TaskStore) -> None:
-    task = await planned(store, A, B)
-    await store.pause(task.id)
-    drop_all = {"a": "why not", "b": "why not"}
-    with pytest.raises(TaskError, match="Nothing would be left"):
-        await store.replan(task.id, lambda plan: merge(plan, [], dropped=drop_all))
-    [change] = await store.replan(task.id, lambda plan: merge(plan, [], dropped={"a": "edited"}))
-    assert change.event.data["changes"] == ["'Part A' is dropped: edited"]
-    assert (await store.get(task.id)).state == "paused"
-    await store.resume(task.id)
-    await done(store, task, replace(B, depends_on=()))
-    assert (await store.get(task.id)).state == "done"
-    with pytest.raises(TaskError, match="is done"):
-        await store.replan(task.id, lambda plan: merge(plan, [B]))
-
-
-async def test_a_running_task_of_which_all_is_dropped_is_done(store: TaskStore) -> None:
-    task = await planned(store, A, B)
-    changes = await store.replan(
-        task.id, lambda plan: merge(plan, [], dropped={"a": "needless", "b": "needless"})
+    await store.start_part(task.id, A, "task", "")
+    changes = await store.finish_part(
+        task.id, A, RESULT, lambda plan: merge(plan, [], dropped=needless(plan))
     )
-    assert [change.event.kind for change in changes] == ["plan", "done"]
+    assert [change.event.kind for change in changes] == ["subtask"]
+
+
+async def test_a_running_task_of_which_the_rest_is_dropped_is_done(store: TaskStore) -> None:
+    task = await planned(store, A, B)
+    await store.start_part(task.id, A, "task", "")
+    changes = await store.finish_part(
+        task.id, A, RESULT, lambda plan: merge(plan, [], dropped={"b": "needless"})
+    )
+    assert [change.event.kind for change in changes] == ["subtask", "plan", "done"]
     assert (await store.get(task.id)).state == "done"
 
 
 async def test_a_part_begins_only_as_the_plan_has_it(store: TaskStore) -> None:
-    task = await planned(store, A, B)
+    other = Subtask("c", "Part C", "Do c")
+    task = await planned(store, A, B, other)
     with pytest.raises(TaskError, match="has changed, and b with it"):
         await store.start_part(task.id, B, "task", "")
     changed = replace(A, text="Do it otherwise")
-    await store.replan(task.id, lambda plan: merge(plan, [changed]))
+    await store.start_part(task.id, other, "task", "")
+    await store.finish_part(task.id, other, RESULT, lambda plan: merge(plan, [changed]))
     with pytest.raises(TaskError, match="has changed, and a with it"):
         await store.start_part(task.id, A, "task", "")
     await store.start_part(task.id, changed, "task", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from hypothesis import given
@@ -27,10 +28,9 @@ def test_what_was_cut_off_waits_again() -> None:
     assert parts.all["b"].state == "running"
 
 
-def test_what_is_done_at_the_moment_when_it_is_dropped_is_done() -> None:
+def test_what_ends_twice_or_is_not_there_changes_nothing() -> None:
     parts = Parts([part("a"), part("b", "a"), part("c", "b")])
     parts.begin("a")
-    parts.cancel(["a"])
     parts.done("a", "A", ("a.py",))
     assert parts.all["a"].files == ("a.py",)
     assert parts.ready == ["b"]
@@ -47,14 +47,12 @@ def test_what_needs_something_that_is_not_there_is_out_of_reach() -> None:
 
 
 def test_what_is_given_up_is_over() -> None:
-    parts = Parts([part("a", state="failed"), part("b", "a"), part("c", "b")])
-    assert parts.ready == []
-    parts.cancel(parts.out_of_reach)
-    assert parts.ready == []
-    assert parts.out_of_reach == ()
-    assert not parts.over
-    parts.cancel(["a"])
-    assert parts.over
+    plan = [part("a", state="failed"), part("b", "a"), part("c", "b")]
+    parts = Parts(plan)
+    assert (parts.ready, parts.out_of_reach) == ([], ("b", "c"))
+    parts = Parts([plan[0], *(replace(one, state="cancelled") for one in plan[1:])])
+    assert (parts.ready, parts.out_of_reach, parts.over) == ([], (), False)
+    assert Parts([replace(one, state="cancelled") for one in plan]).over
 
 
 def test_a_new_plan_is_followed_except_for_what_is_done_or_goes_on() -> None:
@@ -68,8 +66,8 @@ def test_a_new_plan_is_followed_except_for_what_is_done_or_goes_on() -> None:
 def test_what_may_begin_follows_from_the_states_alone(seed: int) -> None:
     random_ = Random(seed)
     parts = Parts(random_plan(random_))
-    while not parts.over:
-        kind = random_.choice(["begin", "done", "fail", "cancel"])
+    while parts.ready or going_on(parts):
+        kind = random_.choice(["begin", "done", "fail"])
         running = going_on(parts)
         if kind == "begin" and parts.ready:
             parts.begin(random_.choice(parts.ready))
@@ -77,8 +75,6 @@ def test_what_may_begin_follows_from_the_states_alone(seed: int) -> None:
             parts.done(random_.choice(running))
         elif kind == "fail" and running and random_.random() < 0.3:
             parts.fail(random_.choice(running))
-        elif kind == "cancel":
-            parts.cancel([one for one in parts.all if random_.random() < 0.1])
         again = Parts(parts.all.values(), going_on(parts))
         assert set(again.ready) == set(parts.ready)
         assert again.out_of_reach == parts.out_of_reach

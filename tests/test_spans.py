@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import anyio
 import orjson
 import pytest
 from google.protobuf.json_format import MessageToDict
@@ -247,7 +248,6 @@ async def test_a_tasks_steps_are_in_one_trace_over_any_restart(
 
     async def find(identity: str) -> Task:
         assert identity == "t-1"
-        told.close()
         return task
 
     told = TaskSpans(find)
@@ -256,7 +256,10 @@ async def test_a_tasks_steps_are_in_one_trace_over_any_restart(
     with sending(receiver, monkeypatch):
         with step_span(STEP):
             pass
-        await told.run()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(told.run)
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
     seen = receiver.spans()
     whole, part = seen["invoke_workflow tale"], seen["invoke_agent tale parser"]
     place = spans.of_task("t-1")

@@ -30,11 +30,11 @@ from tale.servers.guard import Guard
 from tale.servers.overview import Overviews, Pace
 from tale.servers.overview_facts import SupervisorReport
 from tale.servers.overview_tasks import TaskLooks
-from tale.servers.sessions import OneTimeKeys, Sessions
 from tale.servers.task_shapes import shown_of, view_of
 from tale.servers.web_api import Actions, WebApi
 from tale.servers.web_door import WebDoor
 from tale.servers.web_page import WebPage
+from tale.servers.web_sessions import OneTimeKeys, Sessions
 from tale.storage.database import Database
 from tale.tasks.judging import kind_of
 from tale.tasks.leave import Answer, Asked

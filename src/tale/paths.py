@@ -114,3 +114,7 @@ class Paths:
     def log_of(self, server: str) -> Path:
         """The log file of one server."""
         return self.logs / f"{server}.log"
+
+    def log_names(self) -> list[str]:
+        """Name the servers that have a log."""
+        return sorted(file.stem for file in self.logs.glob("*.log"))

@@ -14,13 +14,12 @@ from typing import Final, Literal
 from tale.cli.connection import Connection
 from tale.cli.editing import in_editor, send_plan
 from tale.cli.keyboard import forget_typed, read_line
-from tale.cli.plan_view import plan_block
-from tale.cli.record import JsonObject
 from tale.cli.render import Screen, clean
-from tale.cli.task_calls import show_task
+from tale.cli.task_calls import Question, Word, answer_task, show_task
 from tale.cli.task_lines import how_to_answer, rests_on
 from tale.cli.views import Event, Planning, Task
 from tale.errors import TaleError
+from tale.tasks.plan_drawing import plan_block
 
 __all__ = ["Asking", "Verdict", "read_verdict"]
 
@@ -162,16 +161,9 @@ class Asking:
             self._screen.error(error.message, error.hint)
         return True
 
-    def _send(self, tool: str, task: Task, text: str) -> None:
-        arguments: JsonObject = {
-            "id": task.id,
-            "text": text,
-            "digest": task.digest,
-            "asked": task.asked,
-        }
+    def _send(self, word: Word, task: Task, text: str) -> None:
         try:
-            # A second time it would be refused, as if another had been quicker.
-            self._connection.call("gateway", tool, arguments, idempotent=False)
+            answer_task(self._connection, word, Question.of(task), text)
         except TaleError as error:
             self._screen.error(error.message, error.hint)
 

@@ -1,7 +1,7 @@
 """The commands of a conversation that ask or tell the servers something, and show what they say.
 
 Above: `chat_terminal`, which has those that change the conversation itself. Below: `connection`,
-`verdicts`, and how tasks, conversations and notes look.
+`chat_verdicts`, and how tasks, conversations and notes look.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from tale.cli.chat_commands import HELP, ChatCommand, help_rows, nearest
+from tale.cli.chat_verdicts import Verdicts
 from tale.cli.connection import Connection
 from tale.cli.memory_lines import found_lines, note_rows
 from tale.cli.render import Column, Screen, human_seconds, one_line
 from tale.cli.sessions import session_table
 from tale.cli.task_calls import show_task
 from tale.cli.task_lines import STATE_STYLES, task_block
-from tale.cli.verdicts import Verdicts
 from tale.cli.views import Task
 from tale.errors import TaleError
 

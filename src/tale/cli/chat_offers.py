@@ -1,6 +1,6 @@
 """What completion offers behind a command of a conversation: ids, each with what it names.
 
-Above: `chat_prompt`, which asks in a thread. Below: `connection`, `verdicts`.
+Above: `chat_prompt`, which asks in a thread. Below: `connection`, `chat_verdicts`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from tale.cli.chat_commands import Takes
+from tale.cli.chat_verdicts import Verdicts
 from tale.cli.connection import Connection
 from tale.cli.render import one_line
-from tale.cli.verdicts import Verdicts
 from tale.cli.views import Task
 from tale.errors import TaleError
 

@@ -1,7 +1,7 @@
 """The tasks of a conversation as it shows them: cards while they run, then what came of them, once.
 
 Followers call from their threads. Above: `chat_terminal`. Below: `conversation` (follows them),
-`task_cards`, `verdicts`, `task_lines`.
+`task_cards`, `chat_verdicts`, `task_lines`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from tale.cli.answer import answer_lines
+from tale.cli.chat_verdicts import Verdicts
 from tale.cli.connection import Connection
 from tale.cli.conversation import HandedOver, Outcome
 from tale.cli.follow import PATIENCE_SECONDS
@@ -18,7 +19,6 @@ from tale.cli.render import Screen, clean
 from tale.cli.task_calls import show_task
 from tale.cli.task_cards import Cards
 from tale.cli.task_lines import asked_lines, check_line, event_line, file_lines, summary_line
-from tale.cli.verdicts import Verdicts
 from tale.cli.views import Event, Planning, Progress
 
 __all__ = ["ChatTasks"]

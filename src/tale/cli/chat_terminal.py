@@ -3,7 +3,7 @@
 While the prompt waits, tasks are cards above it, and what becomes of them is printed there once;
 while an answer is written that waits for its end. Ctrl-C stops an answer; at an empty prompt,
 twice, or Ctrl-D, leaves. Above: `chat`. Below: `conversation`, `chat_prompt` (where one types),
-`chat_actions` (commands), `verdicts`, `answer`.
+`chat_actions` (commands), `chat_verdicts`, `answer`.
 """
 
 from __future__ import annotations

@@ -6,20 +6,19 @@ Below: `connection` (tools of the gateway), `render`.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tale.cli.checkpoint_view import Checkpoint
 from tale.cli.completing import task_ids
 from tale.cli.connection import Connection
 from tale.cli.prompt_text import from_arguments
 from tale.cli.record import JsonObject, Record
 from tale.cli.render import Column, Screen, clean, human_bytes, one_line, plural
 from tale.cli.task_lines import ago
-from tale.cli.views import Task, read_time
+from tale.cli.views import Task
 
 __all__ = ["app"]
 
@@ -33,35 +32,6 @@ _Number = Annotated[
     int, typer.Argument(metavar="N", min=1, help="The checkpoint, as `tale checkpoints` lists it.")
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-@dataclass(frozen=True, slots=True)
-class _Checkpoint:
-    """A checkpoint as the gateway tells it."""
-
-    number: int
-    at: datetime | None
-    why: str
-    files: int
-    size: int
-    changes: int
-    pinned: bool
-    omissions: int
-    left_out: tuple[Record, ...]
-
-    @classmethod
-    def read(cls, record: Record) -> _Checkpoint:
-        return cls(
-            record.integer("number"),
-            read_time(record, "at"),
-            record.text("why"),
-            record.integer("files"),
-            record.integer("size"),
-            record.integer("changes"),
-            record.flag("pinned"),
-            record.integer("omissions"),
-            tuple(record.records("left_out")),
-        )
 
 
 @app.command()
@@ -100,7 +70,7 @@ def checkpoints(
     if as_json:
         screen.json(reply.raw)
         return
-    found = [_Checkpoint.read(record) for record in reply.records("checkpoints")]
+    found = [Checkpoint.read(record) for record in reply.records("checkpoints")]
     if not found:
         screen.note(f"{task} has no checkpoints; the first is taken before it changes a file.")
         return
@@ -124,7 +94,7 @@ def checkpoints(
     screen.note(f"`tale restore {task} N` brings one back.")
 
 
-def _row(one: _Checkpoint, screen: Screen) -> list[str]:
+def _row(one: Checkpoint, screen: Screen) -> list[str]:
     return [
         str(one.number),
         ago(one.at),

@@ -18,7 +18,7 @@ from tale.cli.completing import task_ids
 from tale.cli.connection import Connection
 from tale.cli.keyboard import echoed
 from tale.cli.render import Screen
-from tale.cli.task_calls import show_task
+from tale.cli.task_calls import Question, answer_task, show_task
 from tale.cli.views import Task
 from tale.errors import PromptRejected, TaleError, TaskError
 
@@ -87,19 +87,11 @@ def send_plan(connection: Connection, screen: Screen, shown: Task, changed: str)
     Raises:
         TaleError: It is not taken.
     """
-    arguments = {
-        "id": shown.id,
-        "text": changed,
-        "digest": shown.digest,
-        "asked": shown.asked,
-    }
-    # A second time it might be the word on another question.
     try:
-        reply = connection.call("gateway", "approve", arguments, idempotent=False)
+        return answer_task(connection, "approve", Question.of(shown), changed)
     except TaleError:
         screen.note(f"What you wrote is in {_kept(changed)}.")
         raise
-    return Task.read(reply)
 
 
 def in_editor(plan: str) -> str | None:

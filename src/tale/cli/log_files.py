@@ -16,7 +16,7 @@ from pathlib import Path
 from tale.orchestration.logfile import previous
 from tale.paths import Paths
 
-__all__ = ["Entry", "last_entries", "log_names"]
+__all__ = ["Entry", "last_entries"]
 
 _BLOCK = 64 * 1024
 _STAMPED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
@@ -28,11 +28,6 @@ class Entry:
 
     server: str
     text: str
-
-
-def log_names(folder: Path) -> list[str]:
-    """Name the servers that have a log."""
-    return sorted(file.stem for file in folder.glob("*.log"))
 
 
 def last_entries(paths: Paths, servers: Sequence[str], count: int) -> list[Entry]:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from tale.cli.completing import server_names
-from tale.cli.log_files import Entry, last_entries, log_names
+from tale.cli.log_files import Entry, last_entries
 from tale.cli.log_tail import LogTail
 from tale.cli.render import Screen, Style, clean
 from tale.errors import TaleError
@@ -51,7 +51,7 @@ def logs(
     """Show what the servers logged."""
     screen = Screen.detect()
     paths = Paths.from_environment()
-    known = log_names(paths.logs)
+    known = paths.log_names()
     if server is not None and server not in known:
         raise UnknownServer(
             f"No server {server!r} has a log in {paths.logs}.",
@@ -65,7 +65,7 @@ def logs(
     for entry in last_entries(paths, chosen, lines):
         _write(screen, entry, named=server is None, as_json=as_json)
     while follow:
-        for name in chosen if server else log_names(paths.logs):
+        for name in chosen if server else paths.log_names():
             tail = tails.setdefault(name, LogTail(paths.log_of(name), from_start=True))
             for text in tail.new_lines():
                 _write(screen, Entry(name, text), named=server is None, as_json=as_json)

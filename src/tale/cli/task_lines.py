@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tale.cli.answer import answer_lines
-from tale.cli.plan_view import plan_block
 from tale.cli.progress_lines import progress_line
 from tale.cli.record import Record
 from tale.cli.render import (
@@ -23,6 +22,7 @@ from tale.cli.render import (
     plural,
 )
 from tale.cli.views import Event, Part, Planning, Task
+from tale.tasks.plan_drawing import plan_block
 
 __all__ = [
     "STATE_STYLES",

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from tale.cli.checkpoint_view import Checkpoint
 from tale.cli.connection import Connection
 from tale.cli.record import JsonObject
 from tale.cli.render import plural
-from tale.cli.task_calls import show_task
+from tale.cli.task_calls import Question, answer_task, show_task
 from tale.cli.views import Task
 from tale.dashboard.shown import plain
-from tale.dashboard.view_files import Checkpoint
 from tale.orchestration import background
 from tale.paths import Paths
 
@@ -85,23 +85,13 @@ class DaemonActions:
 
     def approve(self, task: Task, text: str) -> str:
         """Let a task do what it asked for when it was shown, or answer its question."""
-        self._tell("approve", task, text)
+        answer_task(self._connection, "approve", Question.of(task), text)
         return "Approved; it goes on."
 
     def reject(self, task: Task, text: str) -> str:
         """Don't let it."""
-        self._tell("reject", task, text)
+        answer_task(self._connection, "reject", Question.of(task), text)
         return "Rejected; it looks for another way." if text or not task.plan else "Rejected."
-
-    def _tell(self, tool: str, task: Task, text: str) -> None:
-        arguments: JsonObject = {
-            "id": task.id,
-            "text": text,
-            "digest": task.digest,
-            "asked": task.asked,
-        }
-        # A second time it would be the word on another question.
-        self._connection.call("gateway", tool, arguments, idempotent=False)
 
     def pause(self, task: str) -> str:
         """Let a task rest."""

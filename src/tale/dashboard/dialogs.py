@@ -16,12 +16,12 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from tale.cli.plan_view import plan_block
 from tale.cli.render import clean
 from tale.cli.task_lines import rests_on
 from tale.cli.views import Planning, Task
 from tale.dashboard.lines import OneLine, TableLines
 from tale.dashboard.shown import Column, Note, Row, Span, Table, as_it_is, plain, text
+from tale.tasks.plan_drawing import plan_block
 
 __all__ = ["Answer", "ApprovalDialog", "ConfirmDialog", "Dialog", "HelpDialog", "question_of"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, Protocol
 
-from tale.cli.log_files import Entry, last_entries, log_names
+from tale.cli.log_files import Entry, last_entries
 from tale.cli.log_tail import LogTail
 from tale.paths import Paths
 
@@ -38,7 +38,7 @@ class LogFiles:
 
     def latest(self) -> tuple[Entry, ...]:
         """Give the latest lines, oldest first; the same tuple where nothing came."""
-        names = log_names(self._paths.logs)
+        names = self._paths.log_names()
         if self._entries is None:
             self._tails = {name: LogTail(self._paths.log_of(name)) for name in names}
             self._entries = deque(last_entries(self._paths, names, _AT_FIRST), maxlen=_KEPT)

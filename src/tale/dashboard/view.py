@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
 
+from tale.cli.checkpoint_view import Checkpoint
 from tale.cli.log_files import Entry
 from tale.cli.render import plural
 from tale.dashboard import view_files, view_machine, view_tasks, view_tokens
 from tale.dashboard.said import bytes_of, clock, percent_of, speed_of, tone_of
 from tale.dashboard.shown import Span, Table, Tone, plain
-from tale.dashboard.view_files import Checkpoint
 
 if TYPE_CHECKING:
     from tale.wire.contracts import TaskView

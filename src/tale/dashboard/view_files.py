@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Final
 
+from tale.cli.checkpoint_view import Checkpoint
 from tale.cli.log_files import Entry
-from tale.cli.record import Record
 from tale.cli.render import clean
-from tale.cli.views import read_time
 from tale.dashboard.said import bytes_of, since
 from tale.dashboard.shown import Column, Row, Span, Table, Tone, plain, text
 
-__all__ = ["Checkpoint", "checkpoints", "log"]
+__all__ = ["checkpoints", "log"]
 
 _STAMP: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)) ?")
 _LOGGER: Final = re.compile(r"^(?:tale\S*|__main__) ")
@@ -30,32 +28,6 @@ _LEVELS: Final[dict[str, Tone]] = {
     "DEBUG": "dim",
 }
 _WORDS: Final = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A saved state of a task's files."""
-
-    number: int
-    at: datetime | None
-    why: str
-    files: int
-    size: int
-    changes: int
-    pinned: bool
-
-    @classmethod
-    def read(cls, record: Record) -> Checkpoint:
-        """Read it from the gateway's reply."""
-        return cls(
-            record.integer("number"),
-            read_time(record, "at"),
-            record.text("why"),
-            record.integer("files"),
-            record.integer("size"),
-            record.integer("changes"),
-            record.flag("pinned"),
-        )
 
 
 def checkpoints(found: Sequence[Checkpoint] | None, now: datetime) -> Table:

@@ -31,13 +31,11 @@ class Fitted:
         messages: What is sent, in its order.
         tokens: What they take.
         left_out: Messages that were left out, the oldest ones.
-        tokens_left_out: What those would have taken.
     """
 
     messages: tuple[Message, ...]
     tokens: int
     left_out: int = 0
-    tokens_left_out: int = 0
 
 
 def fit(
@@ -62,7 +60,7 @@ def fit(
     dropped = _dropped(before, room - fixed, max(1, window // _STEPS))
     gone = {index for turn in turns[:dropped] for index in turn}
     kept = tuple(turn for index, turn in enumerate(messages) if index not in gone)
-    return Fitted(kept, sum(tokens) - before[dropped], len(gone), before[dropped])
+    return Fitted(kept, sum(tokens) - before[dropped], len(gone))
 
 
 def too_long(needed: int, answer: int, windows: Mapping[str, int]) -> ContextExceeded:

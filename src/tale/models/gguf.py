@@ -63,11 +63,6 @@ class GgufInfo:
     has_chat_template: bool
     file_size: int
 
-    @property
-    def has_tokenizer(self) -> bool:
-        """Whether text can be given to it at all."""
-        return self.shape.vocabulary > 0
-
 
 _CHUNK: Final = 1 << 20
 _MAX_ENTRIES: Final = 1 << 20  # of metadata or tensors; real files have hundreds

@@ -17,7 +17,7 @@ from tale.models.catalog import CATALOG
 from tale.models.gguf import GgufInfo, ModelShape
 from tale.models.machine import MachineMemory
 
-__all__ = ["MIB", "MemoryPlan", "ModelNeed", "PlannedModel", "fits_beside", "plan", "shortfall"]
+__all__ = ["MIB", "MemoryPlan", "ModelNeed", "PlannedModel", "plan", "shortfall"]
 
 MIB: Final = 1 << 20
 
@@ -133,11 +133,6 @@ def shortfall(need: ModelNeed, machine: MachineMemory, reserve: int) -> int:
         reserve: Bytes that must stay available afterwards.
     """
     return max(0, need.total + reserve - machine.available)
-
-
-def fits_beside(need: ModelNeed, machine: MachineMemory, reserve: int) -> bool:
-    """Whether an optional model can load beside what is resident; arguments as `shortfall`."""
-    return shortfall(need, machine, reserve) == 0
 
 
 def _together(models: Sequence[ModelNeed]) -> int:

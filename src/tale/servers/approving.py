@@ -4,7 +4,8 @@ Accepting the form approves or rejects, as it says. Declining it says no without
 task wanted to do is not done, and it goes another way; a plan waits on, since a no without a reason
 would end its task, which nobody asked for. Closing it, or a client that goes away, leaves the task
 waiting. An answer names the question that was seen, so that nothing else is agreed to. Above:
-`task_tools`. Beside: `eliciting`, which puts the form. Below: `tasks.engine`, `tasks.watching`.
+`task_tools`. Beside: `eliciting`, which puts the form. Below: `tasks.engine`, `tasks.watching`,
+`tasks.plan_drawing`.
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ from tale.servers.eliciting import Filled, Form
 from tale.tasks.engine import Engine
 from tale.tasks.leave import Answer
 from tale.tasks.outlook import Outlook
-from tale.tasks.plan_policy import usual_seconds
-from tale.tasks.plan_text import read_plan_text
-from tale.tasks.plan_tree import plan_lines
+from tale.tasks.plan_drawing import plan_block
 from tale.tasks.progress import ProgressHub
 from tale.tasks.watching import Watching
 from tale.wire.contracts import ShowRequest, TaskView
@@ -111,20 +110,10 @@ def _message(identity: str, found: Outlook) -> str:
     parts = [f"Task {identity} asks: {found.question}"]
     if found.plan:
         seconds: Mapping[str, float] = found.facts[-1].seconds if found.facts else {}
-        parts += [_tree(found.plan, seconds), _PLAN_ENDS]
+        parts += [_plain(plan_block(found.plan, seconds)), _PLAN_ENDS]
     else:
         parts += [_plain(found.detail), _ENDS]
     return "\n\n".join(filter(None, parts))
-
-
-def _tree(text: str, seconds: Mapping[str, float]) -> str:
-    """Draw a plan; what can't be read is shown as it is."""
-    try:
-        plan = read_plan_text(text)
-    except PromptRejected:
-        return _plain(text)
-    usual = {one.id: usual_seconds(one) for one in plan}
-    return "\n".join(plan_lines(plan, {**usual, **seconds}))
 
 
 def _plain(text: str) -> str:

@@ -17,10 +17,10 @@ from tale.servers.overview import Overviews
 from tale.servers.overview_sources import open_sources
 from tale.servers.overview_tasks import TaskLooks
 from tale.servers.runner import ServerContext
-from tale.servers.sessions import OneTimeKeys, Sessions
 from tale.servers.task_tools import TaskTools
 from tale.servers.web_api import Actions, WebApi
 from tale.servers.web_page import WebPage
+from tale.servers.web_sessions import OneTimeKeys, Sessions
 from tale.tasks.progress import ProgressHub
 from tale.tasks.store import TaskStore, utc_now
 from tale.tasks.watching import Watching

@@ -37,7 +37,7 @@ from tale.servers.mcp_app import Handler
 from tale.servers.overview import Overviews
 from tale.servers.overview_sources import Sources
 from tale.servers.overview_stream import stream_overview
-from tale.servers.sessions import KEY_SECONDS, OneTimeKeys
+from tale.servers.web_sessions import KEY_SECONDS, OneTimeKeys
 from tale.tasks.progress import EventSource
 from tale.telemetry import get_logger
 from tale.wire.contracts import Event, ShowRequest, TaskRequest
@@ -184,7 +184,7 @@ class WebApi:
     async def logs(self, request: Request) -> Response:
         """Give the end of a server's log."""
         name, after = request.path_params["name"], request.query_params.get("after", "")
-        names = await anyio.to_thread.run_sync(_log_names, self._paths)
+        names = await anyio.to_thread.run_sync(self._paths.log_names)
         if name not in names:
             raise _NotFound(f"{name!r} has no log.", hint=f"These have: {', '.join(names)}.")
         end = await anyio.to_thread.run_sync(log_end, self._paths.log_of(name), after)
@@ -249,10 +249,6 @@ async def _object_of(request: Request) -> Mapping[str, object]:
     if not isinstance(found, dict):
         raise InvalidRequest("The body has to be a JSON object.")
     return cast("dict[str, object]", found)
-
-
-def _log_names(paths: Paths) -> list[str]:
-    return sorted(file.stem for file in paths.logs.glob("*.log"))
 
 
 def _answering(handler: _Answer) -> _Answer:

@@ -2,7 +2,7 @@
 
 Pure. The page itself, its files and the way in are open: they tell nothing. What a session opens is
 `/api/` alone, and only for the page's own origin, with the session's seal beside its cookie. That
-the host is this machine was judged before. Above: `guard`. Below: `sessions`.
+the host is this machine was judged before. Above: `guard`. Below: `web_sessions`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from tale.servers.guard import Refusal
-from tale.servers.sessions import Sessions
+from tale.servers.web_sessions import Sessions
 
 __all__ = ["COOKIE", "SEAL_HEADER", "WebDoor", "session_cookie"]
 
@@ -53,7 +53,7 @@ class WebDoor:
     def _outsider(self, headers: Headers) -> Refusal | None:
         """Refuse who has no session, or doesn't know its seal."""
         cookie = session_cookie(headers)
-        if self._sessions.ends(cookie) is None:
+        if not self._sessions.holds(cookie):
             return 401, "no_session", "There is no session, or it has ended."
         if not self._sessions.is_sealed(cookie, headers.get(SEAL_HEADER, "")):
             return 403, "no_seal", f"The header {SEAL_HEADER} of the page's session is missing."

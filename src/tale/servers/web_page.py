@@ -1,7 +1,7 @@
 """The page in the browser and the way into it: `/`, its files under `/web/`, and `/login`.
 
 The files are as they stand in the package's folder `web`; nothing is built, and nothing in them is
-secret. Above: a browser. Beside: `web_api`, which the page asks. Below: `sessions`.
+secret. Above: a browser. Beside: `web_api`, which the page asks. Below: `web_sessions`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from tale.servers.sessions import SESSION_SECONDS, OneTimeKeys, Sessions
 from tale.servers.web_door import COOKIE
+from tale.servers.web_sessions import SESSION_SECONDS, OneTimeKeys, Sessions
 
 __all__ = ["WebPage"]
 

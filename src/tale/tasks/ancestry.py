@@ -40,10 +40,6 @@ class Ancestry:
         """Tell whether a part has to be done before another begins."""
         return bool(self._before.get(other, 0) & self._bits.get(one, 0))
 
-    def may_run_together(self, one: str, other: str) -> bool:
-        """Tell whether neither of two parts waits for the other, directly or not."""
-        return one != other and not (self.comes_before(one, other) or self.comes_before(other, one))
-
     def ancestors(self, one: str) -> tuple[str, ...]:
         """Name all that must be done before a part begins, in an order in which it can be done."""
         before = self._before.get(one, 0)

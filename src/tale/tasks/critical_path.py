@@ -16,7 +16,7 @@ from typing import Final
 
 from tale.tasks.task import Size, Subtask
 
-__all__ = ["Seconds", "by_size", "least_seconds", "upward_ranks"]
+__all__ = ["Seconds", "by_size", "upward_ranks"]
 
 Seconds = Callable[[Subtask], float]
 """Says how long a part is expected to take, in any unit that is the same for all."""
@@ -58,18 +58,3 @@ def upward_ranks(plan: Iterable[Subtask], seconds: Seconds = by_size) -> dict[st
             if not waiting[other]:
                 last.append(other)
     return ranks
-
-
-def least_seconds(
-    plan: Iterable[Subtask], seconds: Seconds = by_size, workers: int | None = None
-) -> float:
-    """Give a time below which no order of work can bring the plan to its end.
-
-    Args:
-        plan: The parts of which something is left to do.
-        seconds: What each takes.
-        workers: How many parts can be done at a time; None is any number.
-    """
-    parts = list(plan)
-    longest = max(upward_ranks(parts, seconds).values(), default=0.0)
-    return max(longest, sum(map(seconds, parts)) / workers) if workers else longest

@@ -20,7 +20,6 @@ from tale.tasks.plan import WHOLE_PART, is_over, outcome_of, ready
 from tale.tasks.plan_facts import PlanFacts
 from tale.tasks.recompose import Recompose
 from tale.tasks.task import (
-    ENDED,
     Role,
     StepResult,
     Subtask,
@@ -132,39 +131,6 @@ class PartStore(TaskReads):
         if result is None or not result.check:
             data |= {"holds": False, "check": storable(why)}
         return await self._end_part(identity, part.id, result, data, plan)
-
-    async def replan(self, identity: str, plan: Recompose) -> list[Change]:
-        """Record a change of a plan by which no part ends.
-
-        Args:
-            identity: The task; it has not ended.
-            plan: Makes the plan that goes on of the one that there is.
-
-        Returns:
-            Nothing where nothing changes.
-
-        Raises:
-            TaskError: The task has ended, or rests and nothing would be left to do.
-            PlanRejected: No plan can go on so; nothing is recorded.
-        """
-        at = self._now()
-
-        def work(connection: Connection) -> list[Change]:
-            task = load_task(connection, identity, lock=True)
-            if task.state in ENDED:
-                raise too_late(task)
-            changes = _recomposed(connection, task, plan, at)
-            after = load_plan(connection, identity)
-            if changes and is_over(after):
-                if task.state != "running":
-                    raise TaskError(
-                        f"Nothing would be left to do of task {identity}.",
-                        hint=f"`tale cancel {identity}` ends it.",
-                    )
-                changes.append(_whole(connection, changes[-1].task, after, at))
-            return changes
-
-        return await self._database.write(work)
 
     async def _end_part(
         self,

@@ -119,13 +119,6 @@ class Parts:
             self._set(part, "failed")
             self._count()
 
-    def cancel(self, parts: Collection[str]) -> None:
-        """Drop parts that are not done."""
-        for part in parts:
-            if part in self._all and self._all[part].state != "done":
-                self._set(part, "cancelled")
-        self._count()
-
     def _set(self, part: str, state: State) -> None:
         self._all[part] = replace(self._all[part], state=state)
 

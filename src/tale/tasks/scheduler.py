@@ -213,21 +213,6 @@ class Schedule:
             one.parts.fail(step.subtask)
         return self.out_of_reach(step.task)
 
-    def cancel_parts(self, task: str, parts: Collection[str]) -> list[str]:
-        """Drop parts of a task that are not done; those that need them no longer wait for them.
-
-        Returns:
-            The steps that run, and are to be cut off.
-        """
-        if not (one := self._tasks.get(task)):
-            return []
-        going_on = self._going_on(task)
-        one.parts.cancel(parts)
-        cut_off = [Queued(task, one.role, part).id for part in parts if part in going_on]
-        self._leaving.update(cut_off)
-        self._forget_if_over(task)
-        return cut_off
-
     def replace_plan(self, task: str, plan: Iterable[Subtask]) -> None:
         """Follow another plan: parts that are done or run stay, the rest is that of the new one.
 

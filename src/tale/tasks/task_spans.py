@@ -54,12 +54,8 @@ class TaskSpans:
             with suppress(anyio.WouldBlock, anyio.BrokenResourceError):
                 self._send.send_nowait(event.task)
 
-    def close(self) -> None:
-        """Take no more; what was taken is still sent."""
-        self._send.close()
-
     async def run(self) -> None:
-        """Send spans until cancelled, or closed."""
+        """Send spans until cancelled."""
         with self._receive, self._send:
             async for identity in self._receive:
                 try:

@@ -25,7 +25,6 @@ from tale.wire.leash import (
     Failed,
     Fault,
     Hello,
-    Peer,
     Peers,
     Ready,
     Reply,
@@ -152,12 +151,6 @@ class Leash:
         """Wait until who serves where changes, and give the new picture."""
         await self._changed.wait()
         return self.peers
-
-    async def wait_peer(self, service: str) -> Peer:
-        """Wait until a process of `service` is ready; bound the wait by a cancel scope."""
-        while not (ready := self.peers.of(service)):
-            await self._changed.wait()
-        return ready[0]
 
     def _take(self, message: Hello | Peers | Reply) -> None:
         if isinstance(message, Peers):

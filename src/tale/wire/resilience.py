@@ -75,9 +75,16 @@ class Breaker:
         """Whether calls go through freely."""
         return self.opened_for == 0.0
 
-    def admits(self, now: float, policy: BreakerPolicy) -> bool:
-        """Say whether a call may be made now."""
-        return self.closed or (now >= self.until and self.probing < policy.probes)
+    def admits(self, now: float, policy: BreakerPolicy, due: float | None = None) -> bool:
+        """Say whether a call may be made now.
+
+        Args:
+            now: The time.
+            policy: How many probes it lets through at a time.
+            due: When it may be probed, if not at its own time.
+        """
+        at = self.until if due is None else due
+        return self.closed or (now >= at and self.probing < policy.probes)
 
     def called(self, now: float) -> Breaker:
         """Take note that an admitted call is made."""
@@ -138,7 +145,7 @@ def admitted(
     due = math.inf
     for place, one in enumerate(breakers):
         at = one.next_probe(policy) if place in over else one.until
-        if one.closed or (now >= at and one.probing < policy.probes):
+        if one.admits(now, policy, at):
             may.append(place)
         elif now < at:
             due = min(due, at)

@@ -1,6 +1,7 @@
 """A plan that waits for its user's word, as they are shown it: a tree instead of its text.
 
-Above: `task_lines`, `asking`. Below: `tasks.plan_tree`, `tasks.plan_text`, `tasks.plan_policy`.
+Above: the command line, the dashboard and the gateway. Below: `plan_tree`, `plan_text`,
+`plan_policy`.
 """
 
 from __future__ import annotations

@@ -1,37 +1,22 @@
 """What the tasks of a conversation ask, and the person's verdicts: `/approve`, `/edit`, `/reject`.
 
-Above: `chat_terminal`. Below: `connection` (tools of the gateway), `editing`.
+Above: `chat_terminal`. Below: `task_calls`, `editing`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from tale.cli.connection import Connection
 from tale.cli.editing import in_editor, send_plan
 from tale.cli.render import Screen
-from tale.cli.task_calls import show_task
+from tale.cli.task_calls import Question, answer_task, show_task
 from tale.errors import TaleError
 
 __all__ = ["Verdict", "Verdicts"]
 
 Verdict = Literal["approve", "edit", "reject"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What a task asks: its id; with a digest, it is about a plan."""
-
-    asked: str = ""
-    digest: str = ""
-
-    @property
-    def seen(self) -> dict[str, str]:
-        """Name it to the gateway, so that the answer lands on nothing else."""
-        named = {"digest": self.digest, "asked": self.asked}
-        return {key: name for key, name in named.items() if name}
 
 
 class Verdicts:
@@ -40,11 +25,11 @@ class Verdicts:
     def __init__(self, connection: Connection, screen: Screen) -> None:
         self._connection = connection
         self._screen = screen
-        self._asking: dict[str, _Question] = {}
+        self._asking: dict[str, Question] = {}
 
     def asked(self, task: str, asked: str, digest: str) -> None:
         """Take note of what a task asks."""
-        self._asking[task] = _Question(asked, digest)
+        self._asking[task] = Question(task, asked, digest)
 
     def settled(self, task: str) -> None:
         """Take note that a task asks nothing any more."""
@@ -72,8 +57,7 @@ class Verdicts:
             if verdict == "edit":
                 self._edit(task)
             else:
-                arguments = {"id": task, "text": " ".join(words), **asking[task].seen}
-                self._connection.call("gateway", verdict, arguments)
+                answer_task(self._connection, verdict, asking[task], " ".join(words))
                 done = "may go on" if verdict == "approve" else "is told no"
                 self._screen.note(f"{task} {done}.")
         except TaleError as error:

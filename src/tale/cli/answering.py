@@ -1,6 +1,6 @@
 """`tale approve` and `reject`: the user's word to a task that waits for it.
 
-Below: `connection` (tools of the gateway).
+Below: `task_calls`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import typer
 
 from tale.cli.completing import task_ids
 from tale.cli.connection import Connection
-from tale.cli.record import JsonObject
 from tale.cli.render import Screen
-from tale.cli.task_calls import show_task
-from tale.cli.views import Task
+from tale.cli.task_calls import Question, Word, answer_task, show_task
 
 __all__ = ["app"]
 
@@ -59,17 +57,12 @@ def reject(
     _tell("reject", task, reason, as_json=as_json)
 
 
-def _tell(tool: str, task: str, words: list[str] | None, *, as_json: bool) -> None:
+def _tell(word: Word, task: str, words: list[str] | None, *, as_json: bool) -> None:
     screen = Screen.detect()
     connection = Connection.open(screen)
     # The word is on what it asks now, and on nothing that it may ask a moment later.
-    now = show_task(connection, task)
-    named = {"digest": now.digest, "asked": now.asked}
-    arguments: JsonObject = {"id": now.id, "text": " ".join(words or [])}
-    arguments |= {name: value for name, value in named.items() if value}
-    # A second time it might be the word on another question.
-    reply = connection.call("gateway", tool, arguments, idempotent=False)
-    found = Task.read(reply)
+    asked = Question.of(show_task(connection, task))
+    found = answer_task(connection, word, asked, " ".join(words or []))
     if as_json:
         screen.json(found.record.raw)
         return

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from tale.servers.sessions import OneTimeKeys, Session, Sessions
 from tale.servers.web_door import COOKIE, SEAL_HEADER, WebDoor, session_cookie
+from tale.servers.web_sessions import OneTimeKeys, Session, Sessions
 
 TOKEN = "secret"
 HOST = "127.0.0.1:7433"
@@ -61,10 +61,11 @@ def test_a_session_holds_until_its_end_and_over_a_restart_of_the_gateway() -> No
     session = Sessions(TOKEN, clock, seconds=60).begin()
     again = Sessions(TOKEN, clock, seconds=60)
     assert again.is_sealed(session.cookie, session.seal)
-    assert again.ends(session.cookie) == clock.now + 60
-    clock.now += 60
+    clock.now += 59
+    assert again.holds(session.cookie)
+    clock.now += 1
     assert not again.is_sealed(session.cookie, session.seal)
-    assert again.ends(session.cookie) is None
+    assert not again.holds(session.cookie)
 
 
 def test_a_session_of_another_token_or_with_another_seal_is_none() -> None:
@@ -78,7 +79,7 @@ def test_a_session_of_another_token_or_with_another_seal_is_none() -> None:
 @given(st.text(), st.text())
 def test_no_other_text_is_a_session(cookie: str, seal: str) -> None:
     sessions = Sessions(TOKEN, Clock())
-    assert sessions.ends(cookie) is None
+    assert not sessions.holds(cookie)
     assert not sessions.is_sealed(cookie, seal)
 
 
@@ -88,7 +89,7 @@ def test_a_cookie_that_was_changed_is_none(place: int, sign: str) -> None:
     cookie = sessions.begin().cookie
     place %= len(cookie)
     changed = cookie[:place] + sign + cookie[place + 1 :]
-    assert (sessions.ends(changed) is not None) == (changed == cookie)
+    assert sessions.holds(changed) == (changed == cookie)
 
 
 class Door:

@@ -100,10 +100,9 @@ class Sessions:
         name = f"{secrets.token_urlsafe(16)}.{int(self._now() + self._seconds)}"
         return Session(f"{name}.{self._sign('cookie', name)}", self._sign("seal", name))
 
-    def ends(self, cookie: str) -> float | None:
-        """Say when a session ends, Unix time; None where the cookie is none of ours, or too old."""
-        name = self._name(cookie)
-        return float(name.rpartition(".")[2]) if name else None
+    def holds(self, cookie: str) -> bool:
+        """Say whether a cookie is ours, and its session has not ended."""
+        return bool(self._name(cookie))
 
     def is_sealed(self, cookie: str, seal: str) -> bool:
         """Say whether a session holds and this is its seal."""
