@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tale.errors import InsufficientMemory
 from tale.models.catalog import CATALOG
 from tale.models.gguf import GgufInfo
-from tale.models.machine import MachineMemory
+from tale.models.machine import MachineMemory, waited_for_a_core
 from tale.models.memory_plan import MIB, ModelNeed, plan, shortfall
 
 
@@ -171,3 +171,14 @@ def test_the_older_control_groups_are_read_too(tmp_path: Path) -> None:
     }
     read = MachineMemory.read(_group(tmp_path, "7:memory:/box", files))
     assert read == MachineMemory(total=400 * MIB, available=300 * MIB)
+
+
+def test_a_process_waited_as_long_for_a_core_as_its_thread_that_waited_longest(
+    tmp_path: Path,
+) -> None:
+    for thread, waited in ((7, "3000000000"), (8, "4500000000"), (9, "")):
+        folder = tmp_path / f"proc/7/task/{thread}"
+        folder.mkdir(parents=True)
+        (folder / "schedstat").write_text(f"12 {waited} 5\n" if waited else "")
+    assert waited_for_a_core(7, tmp_path) == 4.5
+    assert waited_for_a_core(8, tmp_path) == 0

@@ -47,6 +47,7 @@ from tale.models.memory_backend import InMemoryBackend
 from tale.models.model_pool import ModelPool
 from tale.models.pool_policy import Policy, first_token_limit
 from tale.models.pool_stats import ModelStats, ModelStatus, Sample, SwitchingStats
+from tale.models.resident import ResidentModel
 
 pytestmark = pytest.mark.anyio
 
@@ -392,6 +393,32 @@ async def test_a_deadline_cuts_a_running_answer_off_with_figures(bench: Bench) -
         with pytest.raises(DeadlineExceeded, match="had given 1 tokens"):
             await read(answer)
         assert (await model_status(pool, "ux")).state == "ready"
+
+
+async def test_silence_for_want_of_a_core_is_no_hang() -> None:
+    backend = InMemoryBackend("large")
+    await backend.load()
+    policy = replace(CALM, stall_seconds=0.5)
+    model = ResidentModel(
+        backend, kind="memory", role="task", slots=1, policy=policy, clock=anyio.current_time
+    )
+    model.apply(Came())
+    model.residency = await backend.residency()
+    backend.inject("stall")
+    assert await model.acquire(math.inf)
+    generation = model.generate(ask("one two"), anyio.current_time() + 0.7)
+    await generation.start()
+
+    async def look() -> None:
+        await anyio.wait_all_tasks_blocked()
+        backend.waited += 10
+        await model.look()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        with pytest.raises(DeadlineExceeded, match="had given 1 tokens"):
+            _ = [chunk async for chunk in generation]
+    assert (model.ready, model.running) == (True, set())
 
 
 async def test_cancelling_a_caller_frees_the_slot(bench: Bench) -> None:

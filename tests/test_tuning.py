@@ -16,11 +16,11 @@ from tale.models.tuning import Tuning, tune
 def test_on_two_cores_both_models_take_both_and_only_the_task_model_yields() -> None:
     two = Cores(physical=2, available=2)
     assert tune("ux", two) == Tuning(threads=2, batch_threads=2, nice=0)
-    assert tune("task", two) == Tuning(threads=2, batch_threads=2, nice=19)
+    assert tune("task", two) == Tuning(threads=2, batch_threads=2, nice=10)
 
 
 def test_an_optional_model_yields_to_both() -> None:
-    assert tune(None, Cores(physical=2, available=2)).nice == 19
+    assert tune(None, Cores(physical=2, available=2)).nice == 10
 
 
 def test_hardware_threads_of_a_core_count_once() -> None:

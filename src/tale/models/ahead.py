@@ -60,7 +60,9 @@ async def compute_ahead(
     for request in strides(messages):
         if _taken(model):
             return False
-        generation = Generation(model.backend, request, policy=policy, clock=clock)
+        generation = Generation(
+            model.backend, request, policy=policy, clock=clock, among=model.running
+        )
         try:
             async for _ in generation:
                 # A pulse would have to break in, and take its place in the cache.
@@ -96,7 +98,7 @@ async def answer_in_spare_time(
     """
     if not await compute_ahead(model, request.messages, policy=policy, clock=clock):
         return None
-    generation = Generation(model.backend, request, policy=policy, clock=clock)
+    generation = Generation(model.backend, request, policy=policy, clock=clock, among=model.running)
     text: list[str] = []
     finish: FinishReason = "stop"
     usage: Usage | None = None

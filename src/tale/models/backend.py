@@ -102,12 +102,15 @@ class Residency:
         memory_bytes: Memory it takes, as the system or the backend says; None if unknown.
         pid: Its process where it is ours.
         starts: How often its process was started; 0 where it isn't ours.
+        waited: Seconds for which its process was kept waiting for a core since it began, as far as
+            the system tells.
     """
 
     resident: bool
     memory_bytes: int | None = None
     pid: int | None = None
     starts: int = 0
+    waited: float = 0.0
 
 
 class Backend(Protocol):

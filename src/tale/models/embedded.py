@@ -19,6 +19,7 @@ from tale.models._faults import model_fault, read_error
 from tale.models._http import fetch
 from tale.models.backend import ChatRequest, Chunk, Residency
 from tale.models.launcher import Launcher, same_process
+from tale.models.machine import waited_for_a_core
 from tale.models.openai_http import stream_chat
 from tale.telemetry import get_logger
 from tale.wire.leash import Peer
@@ -124,7 +125,11 @@ class EmbeddedBackend:
         if peer is None or not _alive(peer.pid):
             return Residency(resident=False, starts=peer.starts if peer else 0)
         return Residency(
-            resident=True, memory_bytes=_rss(peer.pid), pid=peer.pid, starts=peer.starts
+            resident=True,
+            memory_bytes=_rss(peer.pid),
+            pid=peer.pid,
+            starts=peer.starts,
+            waited=waited_for_a_core(peer.pid),
         )
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:

@@ -47,6 +47,7 @@ class Generation:
         first: bool = False,
         until: float = math.inf,
         budget: BudgetWatch | None = None,
+        among: set[Generation] | None = None,
         on_failure: Callable[[ModelError], None] = lambda _: None,
         on_end: Callable[[Sample | None], None] = lambda _: None,
     ) -> None:
@@ -60,6 +61,7 @@ class Generation:
             first: Whether it is the first request since the model was loaded.
             until: Deadline on `anyio.current_time`.
             budget: Says when an answer that only repeats itself has used enough.
+            among: Where it stands while it runs, for whoever can excuse its silence.
             on_failure: Hears of the backend's failure before the caller does.
             on_end: Called exactly once when nothing more comes, with the measurement if the answer
                 ended by itself.
@@ -74,8 +76,10 @@ class Generation:
         self._first = first
         self._until = until
         self._budget = budget
+        self._among = among
         self._on_failure = on_failure
         self._on_end = on_end
+        self._wait: anyio.CancelScope | None = None
         self._silence = first_token_limit(request, policy)
         self._begun = self._first_at = self._last_at = clock()
         self._count = 0
@@ -117,12 +121,19 @@ class Generation:
         if self._ended:
             return
         self._ended = True
+        if self._among is not None:
+            self._among.discard(self)
         try:
             if isinstance(self._chunks, _Closable):
                 with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
                     await self._chunks.aclose()
         finally:
             self._on_end(self.sample)
+
+    def excuse(self, seconds: float) -> None:
+        """Take seconds off its present silence: its process had to wait for a core in them."""
+        if self._wait is not None:
+            self._wait.deadline = min(self._wait.deadline + seconds, self._until)
 
     async def _next(self) -> Chunk | None:
         """Take the next chunk off the backend, or None at the end; closes on any failure."""
@@ -164,10 +175,12 @@ class Generation:
     async def _watched(self) -> Chunk | None:
         if self._chunks is None:
             self._chunks = self._backend.chat(self._request)
+            if self._among is not None:
+                self._among.add(self)
         stalls = anyio.current_time() + self._silence
-        with anyio.CancelScope(deadline=min(stalls, self._until)):
+        with anyio.CancelScope(deadline=min(stalls, self._until)) as self._wait:
             return self._calls.take(await anext(self._chunks, None))
-        if self._until <= stalls:
+        if self._wait.deadline >= self._until:
             raise DeadlineExceeded(
                 f"{self._name} had given {self._count} tokens after "
                 f"{self._clock() - self._begun:.1f} s when the request's time ran out.",

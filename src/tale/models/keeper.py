@@ -158,7 +158,12 @@ class Keeper:
         prefix = (Message("system", system),) if system else ()
         request = ChatRequest((*prefix, *_PULSE), max_tokens=1, temperature=0.0)
         generation = Generation(
-            model.backend, request, policy=self._policy, clock=self._clock, first=model.fresh
+            model.backend,
+            request,
+            policy=self._policy,
+            clock=self._clock,
+            first=model.fresh,
+            among=model.running,
         )
         try:
             async for _ in generation:

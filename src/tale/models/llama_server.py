@@ -285,7 +285,14 @@ def _saved_slots(options: LaunchOptions, folder: Path | None) -> SavedSlots | No
 
 
 def _be_nice(nice: int) -> None:
-    """Set the niceness, whatever it was inherited as."""
+    """Set the niceness, whatever it was inherited as.
+
+    Where the kernel groups processes by session (sched(7), autogroup), that of a process counts
+    only within its group; a model's process leads its own, so the group gets the same.
+    """
+    if hasattr(os, "getsid") and os.getsid(0) == os.getpid():
+        with suppress(OSError):  # no such groups here, or it can't go back up
+            Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
     try:
         os.setpriority(os.PRIO_PROCESS, 0, nice)
     except PermissionError:  # lower than inherited: the model is slower, not wrong

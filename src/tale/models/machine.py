@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
 import psutil
 
-__all__ = ["Cores", "MachineMemory"]
+__all__ = ["Cores", "MachineMemory", "waited_for_a_core"]
 
 _ROOT = Path("/")
 
@@ -77,6 +78,19 @@ class Cores:
             if quota and period:
                 available = min(available, ceil(quota / period))
         return cls(psutil.cpu_count(logical=False) or available, max(1, available))
+
+
+def waited_for_a_core(pid: int, root: Path = _ROOT) -> float:
+    """Tell for how many seconds since it began a process was ready to run and got no core.
+
+    That of the thread that waited longest; 0 where the system doesn't tell (proc(5), schedstat: the
+    second figure, in nanoseconds).
+    """
+    longest = 0
+    for file in (root / "proc" / str(pid) / "task").glob("*/schedstat"):
+        with suppress(OSError, ValueError, IndexError):  # the thread has just ended
+            longest = max(longest, int(file.read_text(encoding="ascii").split()[1]))
+    return longest / 1e9
 
 
 def _memory_limits(root: Path) -> Iterator[tuple[int, int]]:

@@ -47,6 +47,7 @@ class InMemoryBackend:
         requests: What it was asked, in order.
         running: Answers being generated now.
         cancelled: Answers whose iterator was closed or cancelled before the end.
+        waited: Seconds for which it claims to have got no core.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class InMemoryBackend:
         self.recoveries: list[str] = []
         self.requests: list[ChatRequest] = []
         self.running = 0
+        self.waited = 0.0
         self.cancelled = 0
 
     @property
@@ -134,7 +136,12 @@ class InMemoryBackend:
         await anyio.lowlevel.checkpoint()
         if not self._resident:
             return Residency(resident=False, starts=self._starts)
-        return Residency(resident=True, memory_bytes=self._memory_bytes, starts=self._starts)
+        return Residency(
+            resident=True,
+            memory_bytes=self._memory_bytes,
+            starts=self._starts,
+            waited=self.waited,
+        )
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         """Answer word by word; whoever closes the iterator stops it."""

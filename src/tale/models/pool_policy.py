@@ -13,8 +13,8 @@ from tale.models.backend import ChatRequest
 
 __all__ = ["Policy", "estimated_tokens", "first_token_limit"]
 
-# The 1.5B model prefills 48 tokens/s alone on two slow cores; at nice 19 beside a busy ux model it
-# keeps a bit more than a third (8 of 22 tokens/s when decoding). Slower than this is not prefill.
+# The 1.5B model prefills 48 tokens/s alone on two slow cores, and keeps a third of that beside a
+# busy ux model. Slower than this is not prefill; time in which it got no core isn't counted at all.
 _SLOWEST_PREFILL: Final = 16.0
 
 # English takes about four bytes a token, code three, other scripts up to one token a character of

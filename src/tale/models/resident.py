@@ -89,6 +89,7 @@ class ResidentModel:
         self.fresh = True
         self.pulse_due = False
         self.pulsing: anyio.CancelScope | None = None
+        self.running: set[Generation] = set()
         self._kind = kind
         self._slots = slots
         self._free = anyio.Semaphore(slots, fast_acquire=True)
@@ -181,6 +182,10 @@ class ResidentModel:
             self.broke("it is no longer resident", epoch)
         elif (seen.pid, seen.starts) != (before.pid, before.starts):
             self.broke("its process was replaced", epoch, replaced=True)
+        elif (waited := seen.waited - before.waited) > 0:
+            # A model that gets no core is slow, not hanging: restarting it would cost more of them.
+            for generation in self.running:
+                generation.excuse(waited)
 
     # -- what is seen ------------------------------------------------------------------------------
 
@@ -296,6 +301,7 @@ class ResidentModel:
             first=first,
             until=until,
             budget=budget,
+            among=self.running,
             on_failure=lambda error: self.failed(error, epoch),
             on_end=ended,
         )
