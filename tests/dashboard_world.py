@@ -169,7 +169,8 @@ def waiting(**fields: Any) -> TaskView:
         elapsed=12.0,
         question="It planned 2 subtasks, about 2 min. Is that how it should go?",
     )
-    shown: dict[str, Any] = {"plan": PLAN, "digest": "d1", "asked": "q1", **fields}
+    shown: dict[str, Any] = {"plan": PLAN, "digest": "d1", "asked": "q1"}
+    shown |= {"action": "ApprovePlan", **fields}
     text = "Rename cart to basket in the whole shop"
     return task("t-91c0", text, "waiting", progress=progress, **shown)
 

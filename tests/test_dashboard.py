@@ -234,7 +234,7 @@ class TestActions:
     async def test_a_question_is_answered_in_words(self) -> None:
         async with desk(Live(busy())) as one:
             progress = ProgressView(state="approval", question="Which port?")
-            one.actions.shown = waiting(plan="", digest="").model_copy(
+            one.actions.shown = waiting(plan="", digest="", action="AskUser").model_copy(
                 update={"progress": progress}
             )
             await one.press("a")
@@ -246,7 +246,9 @@ class TestActions:
     async def test_a_permission_is_a_yes_or_a_no_with_what_would_be_done(self) -> None:
         async with desk(Live(busy())) as one:
             progress = ProgressView(state="approval", question="May it write /etc/hosts?")
-            shown = waiting(plan="", digest="", detail="127.0.0.1  [bold]x[/]\n")
+            shown = waiting(
+                plan="", digest="", detail="127.0.0.1  [bold]x[/]\n", action="WriteFile"
+            )
             one.actions.shown = shown.model_copy(update={"progress": progress})
             await one.press("a")
             await one.opened("May it write")

@@ -192,6 +192,7 @@ class Task:
     digest: str = ""
     planning: tuple[Planning, ...] = ()
     asked: str = ""
+    action: str = ""
     progress: Progress | None = None
     holds: bool | None = None
     check: str = ""
@@ -226,6 +227,7 @@ class Task:
             digest=record.text("digest"),
             planning=tuple(map(Planning.read, record.records("planning"))),
             asked=record.text("asked"),
+            action=record.text("action"),
             progress=Progress.read(record.record("progress")) if "progress" in record else None,
             holds=record.truth("holds"),
             check=record.text("check"),

@@ -30,8 +30,7 @@ _BOX: Final = 100
 _FRAME: Final = 8
 """Of those, what its border, its padding and a scroll bar take."""
 _MOST_LINES: Final = 400
-_PERMISSION: Final = "May it "
-"""How `tasks.leave` begins what is answered by yes or no; all else is a question of the model's."""
+
 
 Answer = tuple[Literal["approve", "reject", "edit"], str]
 """What was said to a task that asks, and the words that go with it."""
@@ -150,8 +149,7 @@ def question_of(task: Task, columns: int) -> _Asked:
         rows += [Note(as_it_is(line)) for line in below[:_MOST_LINES]]
     if len(below) > _MOST_LINES:
         rows.append(Note(f"… and {len(below) - _MOST_LINES} more lines", "dim"))
-    words = not task.plan and not task.detail and not asks.startswith(_PERMISSION)
-    return _Asked(Table(rows=tuple(rows)), words, bool(task.plan))
+    return _Asked(Table(rows=tuple(rows)), task.action == "AskUser", bool(task.plan))
 
 
 class ApprovalDialog(Dialog):

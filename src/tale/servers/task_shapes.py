@@ -54,5 +54,6 @@ def shown_of(task: Task, found: Outlook, *, reasoning: bool = False) -> TaskView
         "digest": found.digest,
         "planning": write_planning(found, reasoning=reasoning),
         "asked": found.asked,
+        "action": found.action,
     }
     return view_of(task).model_copy(update=shown)

@@ -80,6 +80,7 @@ class Outlook:
     digest: str = ""
     facts: tuple[PlanFacts, ...] = ()
     asked: str = ""
+    action: str = ""
     error: str = ""
     files: tuple[str, ...] = ()
     parts: tuple[PartOutlook, ...] = ()
@@ -143,6 +144,7 @@ def outlook(
         digest=view.digest,
         facts=view.facts if view.proposed is None else (*view.facts, view.proposed),
         asked=view.asked,
+        action=view.action,
         error=view.error,
         files=view.files,
         parts=tuple(

@@ -76,6 +76,7 @@ class View:
         plan: The plan that they are asked about, as `plan_text` writes it; empty where it is none.
         digest: Names that plan.
         asked: Names the question.
+        action: The kind of act that it is about; `AskUser` where words are its answer.
         proposed: What is known of the plan that is asked about.
         facts: What is known of how the plan was made, and of each change of it, oldest first.
         error: Why it failed.
@@ -97,6 +98,7 @@ class View:
     plan: str = ""
     digest: str = ""
     asked: str = ""
+    action: str = ""
     proposed: PlanFacts | None = None
     facts: tuple[PlanFacts, ...] = ()
     error: str = ""
@@ -269,6 +271,7 @@ def _asked(view: View, event: TaskEvent) -> View:
         plan=text(event.data, "detail") if digest else "",
         digest=digest,
         asked=text(event.data, "id"),
+        action=text(event.data, "action"),
         proposed=read_facts(event.data) if digest else None,
     )
 
@@ -305,7 +308,8 @@ def _restoring(view: View, event: TaskEvent) -> View:
 
 
 def _unasked(view: View) -> View:
-    return replace(view, question="", detail="", plan="", digest="", asked="", proposed=None)
+    asked = dict.fromkeys(("question", "detail", "plan", "digest", "asked", "action"), "")
+    return replace(view, **asked, proposed=None)
 
 
 def _held(view: View, event: TaskEvent) -> View:

@@ -207,6 +207,11 @@ class TaskView(Shape):
         description="Names what its user is asked; `approve` and `reject` take it back. Only "
         "`show` gives it.",
     )
+    action: str = Field(
+        default="",
+        description="The kind of act that its user is asked about: `ApprovePlan`, `RunCommand` …; "
+        "`AskUser` where words are the answer. Only `show` gives it.",
+    )
     planning: tuple[PlanningView, ...] = Field(
         default=(),
         description="How its plan was made, and how it was changed since, oldest first; the last "
