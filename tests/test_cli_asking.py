@@ -187,7 +187,7 @@ def test_what_a_task_may_not_do_by_itself_is_asked_too(
             if line == "r\r":
                 terminal.until("It may stay empty: ")
         assert terminal.end() == 0
-    assert daemon.calls_of(tool) == [{"id": "t1", "text": text, "digest": "", "asked": "q1"}]
+    assert daemon.calls_of(tool) == [{"id": "t1", "text": text, "asked": "q1"}]
 
 
 def test_a_question_is_answered_in_words(daemon: FakeDaemon, home: Path) -> None:

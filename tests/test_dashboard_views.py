@@ -43,7 +43,7 @@ from tale.dashboard.shown import (
 from tale.dashboard.view import PANELS, Panel, State, view
 from tale.dashboard.view_tokens import by_the_hour
 from tale.wire.overview_contracts import BreakerView, TrendPoint
-from tale.wire.part_contracts import ProgressView
+from tale.wire.part_contracts import PlanningView, ProgressView
 
 
 def said(line: Line) -> str:
@@ -108,6 +108,13 @@ class TestTasks:
         assert "It asks: It planned 2 subtasks" in drawn
         assert "~20 s  writes shop/basket.py" in drawn
         assert "·  Mend the imports" in drawn
+
+    def test_what_a_plan_rests_on_is_told_with_it(self) -> None:
+        facts = PlanningView(used=("shop/cart.py",), remembered=("You prefer Flask.",))
+        asks = waiting(planning=(facts,))
+        drawn = shown(State(link="live", overview=busy(tasks=(asks,))), "task")
+        assert "It rests on shop/cart.py." in drawn
+        assert "It remembers: You prefer Flask." in drawn
 
     def test_a_plan_that_is_not_known_by_its_parts_is_shown_as_it_is_written(self) -> None:
         drawn = shown(State(link="live", overview=busy(plans=())), "task")

@@ -35,6 +35,24 @@ SMALL = [
 ]
 
 
+RULES = '''Write this Python function:
+
+def valid_date(date):
+    """Tell whether a date is valid. It is if all of the following rules hold:
+    1. The date string is not empty.
+    2. The number of days is not less than 1.
+    3. The months are not less than 1 or higher than 12.
+    4. The format is mm-dd-yyyy.
+    """
+'''
+
+
+def test_rules_for_one_function_are_no_list_of_things_to_make() -> None:
+    assert not extent_of(RULES).large
+    assert not extent_of(RULES.removesuffix('"""\n')).large
+    assert extent_of(RULES.replace('"""', "").replace("def valid_date(date):", "")).large
+
+
 @pytest.mark.parametrize("text", LARGE)
 def test_several_deliverables_or_a_whole_system_need_a_plan(text: str) -> None:
     extent = extent_of(text)

@@ -16,6 +16,7 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tale.tasks.leave import Asked
+from tale.tasks.plan_facts import PlanFacts
 from web_world import PLAN, QUICK, UX, World, parts, served, trend
 
 CHROMIUM: Final = shutil.which("chromium")
@@ -129,8 +130,12 @@ async def test_a_user_logs_in_sees_a_task_move_and_approves_a_plan(tmp_path: Pat
         await world.note(identity, "note", text=HOSTILE)
         await expect(page.get_by_text(HOSTILE)).to_be_visible()
 
-        await world.ask(identity, Asked("q1", "May it follow this plan?", "plan", PLAN, "d1"))
+        facts = PlanFacts(remembered=(f"You prefer {HOSTILE}.",))
+        await world.ask(
+            identity, Asked("q1", "May it follow this plan?", "ApprovePlan", PLAN, "d1", facts)
+        )
         form = page.locator("form.ask")
+        await expect(form.get_by_text(f"It remembers: You prefer {HOSTILE}.")).to_be_visible()
         await expect(form.locator(".part-title")).to_have_count(3)
         await form.get_by_role("textbox").fill("Mind the tests.")
         await world.task("Something else meanwhile")

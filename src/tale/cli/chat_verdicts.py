@@ -12,7 +12,6 @@ from tale.cli.connection import Connection
 from tale.cli.editing import in_editor, send_plan
 from tale.cli.render import Screen
 from tale.cli.task_calls import Question, answer_task, show_task
-from tale.errors import TaleError
 
 __all__ = ["Verdict", "Verdicts"]
 
@@ -46,6 +45,9 @@ class Verdicts:
         Args:
             verdict: Which one.
             said: The task, where it is said; then the answer, or why not.
+
+        Raises:
+            TaleError: It is not taken, or the daemon can't be asked.
         """
         words = list(said)
         # What is answered elsewhere meanwhile is forgotten in the thread that follows the task.
@@ -53,15 +55,12 @@ class Verdicts:
         task = self._meant(verdict, words, list(asking))
         if task is None:
             return
-        try:
-            if verdict == "edit":
-                self._edit(task)
-            else:
-                answer_task(self._connection, verdict, asking[task], " ".join(words))
-                done = "may go on" if verdict == "approve" else "is told no"
-                self._screen.note(f"{task} {done}.")
-        except TaleError as error:
-            self._screen.error(error.message, error.hint)
+        if verdict == "edit":
+            self._edit(task)
+            return
+        answer_task(self._connection, verdict, asking[task], " ".join(words))
+        done = "may go on" if verdict == "approve" else "is told no"
+        self._screen.note(f"{task} {done}.")
 
     def _edit(self, task: str) -> None:
         """Have the plan that a task asks about changed in the person's editor."""

@@ -55,11 +55,8 @@ def answer_task(connection: Connection, word: Word, question: Question, text: st
     Raises:
         TaskError: It asks something else by now, or nothing.
     """
-    told: JsonObject = {
-        "id": question.task,
-        "text": text,
-        "digest": question.digest,
-        "asked": question.asked,
-    }
+    named = {"digest": question.digest, "asked": question.asked}
+    told: JsonObject = {"id": question.task, "text": text}
+    told |= {key: name for key, name in named.items() if name}
     # A second time it might be the word on another question.
     return Task.read(connection.call("gateway", word, told, idempotent=False))

@@ -169,6 +169,11 @@ def _proposal(task: TaskView, *, parts: bool) -> Iterator[Note]:
         yield from (Note(as_it_is(line)) for line in lines[:_PROPOSAL_LINES])
     if len(lines) > _PROPOSAL_LINES:
         yield Note("… `a` shows all of it.", "dim")
+    planning = task.planning[-1] if task.plan and task.planning else None
+    if planning and planning.used:
+        yield Note(f"It rests on {plain(', '.join(planning.used))}.", "dim", 2)
+    if planning:
+        yield from (Note(f"It remembers: {plain(one)}", "dim", 2) for one in planning.remembered)
 
 
 def _how_it_stands(task: TaskView) -> str:

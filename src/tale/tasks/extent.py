@@ -134,6 +134,8 @@ _ASKS: Final = re.compile(
 )
 _MAKES: Final = re.compile(r"(?:please )?(?:build|create|design|develop|implement|make|set up)\b")
 _WORD: Final = re.compile(r"[^\W\d_][\w'-]*")
+_QUOTED: Final = re.compile(r'"""(?:.*?)(?:"""|\Z)', re.DOTALL)
+"""A docstring, or material: what it lists are rules for one thing, not things."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ def extent_of(text: str, found: Assessment | None = None) -> Extent:
     talk = found.kind in {"talk", "question"} and not found.work
     if _ASKS.match(begins) or (talk and not _MAKES.match(begins)):
         return Extent(large=False, score=0.0, reason="nothing is to be made")
-    return _extent(text.strip()[:_LOOKED_AT])
+    return _extent(_QUOTED.sub(" ", text.strip()[:_LOOKED_AT]).strip())
 
 
 @lru_cache(maxsize=64)

@@ -194,6 +194,8 @@ export function asks({ tasks: found, plans }) {
       el("p", { class: "quiet" }, `Task: ${firstLine(task.text)}`),
       task.plan ? plan(task.plan, plans.find((one) => one.task === task.id && one.digest === task.digest)?.parts ?? [])
         : task.detail && el("pre", { class: "plan", tabindex: "0", "aria-label": "What would be done" }, task.detail),
+      task.plan && planning?.used.length > 0 && el("p", { class: "quiet" }, `It rests on ${planning.used.join(", ")}.`),
+      task.plan && planning?.remembered.map((one) => el("p", { class: "quiet" }, `It remembers: ${one}`)),
       task.plan && planning?.notes.length > 0 && el("p", { class: "quiet" }, planning.notes.join(" ")),
       el("p", {}, el("label", { for: `${id}-text` }, "Reason, answer, or what it is to mind"),
         el("textarea", { id: `${id}-text`, name: "text", rows: "2", placeholder: "May stay empty" })),
