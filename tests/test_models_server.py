@@ -107,8 +107,8 @@ async def test_both_processes_are_asked_for_at_once_when_the_files_are_here(
     assert machine.launcher.calls == [("start", "model-ux"), ("start", "model-task")]
     ux, task = (pair.launcher.arguments[server_name(role)] for role in ("ux", "task"))
     assert {"--context=512", "--slots=2", "--nice=0", "--threads=4", "--alias=own"} <= set(ux)
-    assert {"--context=1024", "--slots=2", "--nice=19"} <= set(task)
-    assert [model.tuning.nice for model in pair.models] == [0, 19]
+    assert {"--context=1024", "--slots=2", "--nice=10"} <= set(task)
+    assert [model.tuning.nice for model in pair.models] == [0, 10]
 
 
 async def test_nothing_is_asked_for_while_a_file_is_missing(machine: Machine) -> None:
@@ -304,7 +304,7 @@ async def test_further_models_are_those_whose_files_are_here(machine: Machine) -
     assert library.need("smollm2-135m") > model.size
     assert library.open("smollm2-135m").model == "smollm2-135m"
     process = made[0]
-    assert (process.name, process.nice, process.context) == ("model-smollm2-135m", 19, 1024)
+    assert (process.name, process.nice, process.context) == ("model-smollm2-135m", 10, 1024)
     assert "--context=1024" in process.arguments
 
 

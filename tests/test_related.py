@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memory_database import KINDS, opened
+from tale.memory.finding import Found
 from tale.memory.forgetting import Forgetting
 from tale.memory.hearing import note_plainly
 from tale.memory.note_search import FoundNote, NoteSearch
 from tale.memory.notes import Draft, Kind, Note, NoteStore, Origin, Source
+from tale.memory.recall import CLEAR
 from tale.memory.related import Related, chosen
 from tale.memory.retrieval import Retrieval
 from tale.memory.searching import MemoryFinder
@@ -91,11 +93,11 @@ class World:
         self.turns = TurnStore(database, also=note_plainly)
         self.notes = NoteStore(database)
         self.retrieval = Retrieval(database)
-        search = NoteSearch(database)
-        self.related = Related(database, search, self.retrieval)
+        self.search = NoteSearch(database)
+        self.related = Related(database, self.search, self.retrieval)
         self.tools = MemoryTools(
             database,
-            MemoryFinder(self.retrieval, search),
+            MemoryFinder(self.retrieval, self.search),
             Forgetting(database),
             related=self.related,
         )
@@ -150,6 +152,30 @@ async def test_what_the_user_said_clearly_is_told_though_nobody_noted_it(world: 
     assert await world.lines() == [
         ("said", "The web shop sells spare parts, its API and database run in Bern.")
     ]
+
+
+class _Near:
+    """Finds what it is told to, as if it stood near to any question."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = texts
+
+    async def find(
+        self, question: str, *, limit: int, now: datetime, around: int = 0
+    ) -> Sequence[Found]:
+        del question, limit, around
+        return [
+            Found("s-1", number, "user", text, now, score=2 * CLEAR)
+            for number, text in enumerate(self.texts, 1)
+        ]
+
+
+async def test_talk_that_only_stands_near_in_meaning_is_not_told(world: World) -> None:
+    about = "The shop's database is on the machine in Bern."
+    near = _Near("We're going to the seaside on Saturday.", about, "I work on a new application.")
+    related = Related(world.database, world.search, near)
+    lines = await related.to(REQUEST, limit=8, most=1000, now=NOON)
+    assert [one.text for one in lines] == [about]
 
 
 async def test_where_nothing_is_remembered_nothing_is_told(world: World) -> None:

@@ -19,7 +19,7 @@ from tale.memory.note_search import FoundNote, NoteSearch
 from tale.memory.notes import Note, NoteStore
 from tale.memory.recall import CLEAR, to_the_point
 from tale.memory.referring import apart
-from tale.memory.words import content_words
+from tale.memory.words import content_words, key_words
 from tale.storage.database import Database
 from tale.storage.schema import turns
 
@@ -151,9 +151,15 @@ def _in_order(
 
 
 def _tells(found: Found, request: str) -> bool:
-    """Tell whether a turn says something of the user's, rather than asks, or asks for this."""
+    """Tell whether a turn says something of the user's about this, rather than asks, or for it.
+
+    What is only near in meaning, and has no word of the request, is talk: a Saturday at the
+    seaside stands near to a function that checks dates.
+    """
     text = found.text.strip()
-    return found.speaker == "user" and not text.endswith("?") and text != request.strip()
+    about = key_words(text) & (key_words(request) - _WORK)
+    says = not text.endswith("?") and text != request.strip()
+    return found.speaker == "user" and says and bool(about)
 
 
 def _handed_over(connection: Connection, said: Sequence[Found]) -> set[tuple[str, int]]:
