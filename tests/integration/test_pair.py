@@ -73,7 +73,7 @@ def test_both_models_are_resident_and_the_large_one_yields(tale: Tale) -> None:
         process = psutil.Process(model["pid"])
         assert model["resident"]
         assert abs(model["memory_bytes"] - process.memory_info().rss) < 0.1 * model["memory_bytes"]
-        assert process.nice() == (19 if model["role"] == "task" else 0)
+        assert process.nice() == (10 if model["role"] == "task" else 0)
 
 
 def test_work_named_in_a_chat_is_handed_over_and_its_files_are_written(tale: Tale) -> None:
