@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, text, update
+from sqlalchemy import Connection, delete, event, select, text, update
 
 from tale.memory.finding import Found
-from tale.memory.index import Taken, purge
+from tale.memory.index import Taken, purge, rows_at, turns_at
 from tale.memory.retrieval import Retrieval
 from tale.memory.turns import NewTurn, TurnStore
 from tale.storage.database import Database
@@ -228,6 +229,36 @@ async def test_nothing_in_a_question_is_taken_for_syntax(
     await say(store, *TALK)
     await find(retrieval, question)
     assert (await find(retrieval, "Lisbon"))[0].seq == 1
+
+
+async def test_no_question_reads_all_turns(
+    database: Database, store: TurnStore, retrieval: Retrieval
+) -> None:
+    await say(store, *TALK)
+    while (await retrieval.keep_up()).turns:
+        pass
+
+    def work(connection: Connection) -> list[str]:
+        said: list[tuple[str, Sequence[Any]]] = []
+
+        @event.listens_for(connection, "before_cursor_execute")
+        def note(*told: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+            said.append((str(told[2]), told[3]))
+
+        places = [(one.session, one.seq) for one in connection.execute(select(turns)).all()]
+        said.clear()
+        assert rows_at(connection, places)
+        assert turns_at(connection, places)
+        cursor = connection.connection.cursor()
+        steps: list[str] = []
+        for statement, values in said:
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+            steps += [row[3] for row in cursor.fetchall()]
+        return steps
+
+    steps = await database.read(work)
+    assert any("SEARCH turns" in step for step in steps)
+    assert not any("SCAN turns" in step for step in steps)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)

@@ -16,16 +16,20 @@ from math import log
 from typing import Final
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Connection,
+    Integer,
+    String,
     and_,
     bindparam,
+    column,
     func,
     or_,
     select,
     text,
-    tuple_,
     update,
+    values,
 )
 
 from tale.memory.dates import Span
@@ -147,15 +151,14 @@ def places_of(connection: Connection, ids: Collection[int]) -> list[Place]:
 def rows_at(connection: Connection, places: Collection[Place]) -> list[Row]:
     """Read the turns at some places, in no order; those that aren't there are left out."""
     said = func.substr(turns.c.text, 1, _PIECE)
-    query = select(
-        remembered.c.id, turns.c.session, turns.c.seq, turns.c.speaker, said, turns.c.at
-    ).join_from(
-        turns,
-        remembered,
-        and_(turns.c.session == remembered.c.session, turns.c.seq == remembered.c.seq),
-    )
+    query = select(remembered.c.id, turns.c.session, turns.c.seq, turns.c.speaker, said, turns.c.at)
+    both = and_(turns.c.session == remembered.c.session, turns.c.seq == remembered.c.seq)
     return [
-        Row(*row) for here in _at(places) for row in connection.execute(query.where(here)).all()
+        Row(*row)
+        for here in _tables_of(places)
+        for row in connection.execute(
+            query.join_from(here, turns, _stands_at(here)).join(remembered, both)
+        ).all()
     ]
 
 
@@ -163,17 +166,28 @@ def turns_at(connection: Connection, places: Collection[Place]) -> dict[Place, T
     """Read the whole turns at some places; those that aren't there are left out."""
     rows = (
         row
-        for here in _at(places)
-        for row in connection.execute(select(turns).where(here)).mappings()
+        for here in _tables_of(places)
+        for row in connection.execute(
+            select(turns).join_from(here, turns, _stands_at(here))
+        ).mappings()
     )
     return {(turn.session, turn.seq): turn for turn in map(turn_of, rows)}
 
 
-def _at(places: Collection[Place]) -> Iterator[ColumnElement[bool]]:
-    """Say where, in as many conditions as statements are needed for it."""
+def _tables_of(places: Collection[Place]) -> Iterator[CTE]:
+    """Give places as tables of `session` and `seq`, as many as statements are needed for them.
+
+    What is joined with such a table is looked up; for `(session, seq) IN (…)` SQLite reads all
+    turns there are.
+    """
     wanted = list(places)
+    shape = column("session", String), column("seq", Integer)
     for begin in range(0, len(wanted), _AT_ONCE):
-        yield tuple_(turns.c.session, turns.c.seq).in_(wanted[begin : begin + _AT_ONCE])
+        yield values(*shape).data(wanted[begin : begin + _AT_ONCE]).cte("wanted")
+
+
+def _stands_at(here: CTE) -> ColumnElement[bool]:
+    return and_(turns.c.session == here.c.session, turns.c.seq == here.c.seq)
 
 
 def vectors_after(connection: Connection, last: int) -> list[tuple[int, bytes]]:

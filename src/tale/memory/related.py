@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection
 
 from tale.memory.finding import Finder, Found
+from tale.memory.index import turns_at
 from tale.memory.note_search import FoundNote, NoteSearch
 from tale.memory.notes import Note, NoteStore
 from tale.memory.recall import CLEAR, to_the_point
 from tale.memory.referring import apart
 from tale.memory.words import content_words, key_words
 from tale.storage.database import Database
-from tale.storage.schema import turns
 
 __all__ = ["Line", "Related", "chosen"]
 
@@ -165,9 +165,5 @@ def _tells(found: Found, request: str) -> bool:
 def _handed_over(connection: Connection, said: Sequence[Found]) -> set[tuple[str, int]]:
     """Find those turns that became tasks: what is remembered of these are their results."""
     after = [(session, seq + 1) for session, seq in (one.place for one in said)]
-    if not after:
-        return set()
-    query = select(turns.c.session, turns.c.seq).where(
-        tuple_(turns.c.session, turns.c.seq).in_(after), turns.c.task.is_not(None)
-    )
-    return {(session, seq - 1) for session, seq in connection.execute(query)}
+    replies = turns_at(connection, after).values()
+    return {(one.session, one.seq - 1) for one in replies if one.task is not None}
