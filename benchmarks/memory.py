@@ -33,11 +33,12 @@ from sqlalchemy import Connection, insert
 
 from benchmarks.long_talks import LongTalk, LongTurn, Order, Question, long_talks, plain_bm25
 from benchmarks.report import Figure, Report
+from benchmarks.small_window import FOUND, in_window, tell
 from tale.config import Settings
 from tale.memory.finding import Found
 from tale.memory.index import take_in
 from tale.memory.meaning import shipped
-from tale.memory.relevance import Shares
+from tale.memory.relevance import Place, Shares
 from tale.memory.retrieval import Retrieval
 from tale.paths import Paths
 from tale.storage.database import Database
@@ -73,7 +74,8 @@ def measure(report: Report) -> None:
 
 
 async def _measure(report: Report, talks: Sequence[LongTalk]) -> None:
-    found = [await _ask(talk) for talk in talks]
+    asked = [await _ask(talk) for talk in talks]
+    found = [one for one, _ in asked]
     many = sum(len(talk.questions) for talk in talks)
     ours = _mean(talks, [[_order(one) for one in asked_of] for asked_of in found])
     plain = _mean(talks, [plain_bm25(talk) for talk in talks])
@@ -105,6 +107,7 @@ async def _measure(report: Report, talks: Sequence[LongTalk]) -> None:
                 many,
             )
         )
+    tell(report, talks, [windows for _, windows in asked])
     _what_each_brings(report, talks, found)
     await _asked_again(report, talks)
     for size, reach in _SIZES.items():
@@ -153,14 +156,20 @@ async def _record(database: Database, said: Sequence[LongTurn]) -> None:
         pass
 
 
-async def _ask(talk: LongTalk) -> list[Sequence[Found]]:
+async def _ask(talk: LongTalk) -> tuple[list[Sequence[Found]], list[frozenset[Place]]]:
+    """Give what is found for each question, and which turns then stand in a small window."""
     now = max(turn.at for turn in talk.turns) + timedelta(days=1)
     async with _database() as database:
         await _record(database, talk.turns)
         retrieval = Retrieval(database)
-        return [
+        found = [
             await retrieval.find(question.text, limit=_READ, now=now) for question in talk.questions
         ]
+        windows = [
+            in_window(talk, one, await retrieval.find(one.text, limit=FOUND, now=now, around=1))
+            for one in talk.questions
+        ]
+        return found, windows
 
 
 def _order(found: Sequence[Found]) -> Order:
@@ -228,7 +237,8 @@ async def _asked_again(report: Report, talks: Sequence[LongTalk]) -> None:
             )
         ]
         again = replace(talk, turns=[*talk.turns, *before], questions=asked)
-        weighed += _weighed(again, await _ask(again))
+        found, _ = await _ask(again)
+        weighed += _weighed(again, found)
     shares = dict.fromkeys(_SHARES, 1.0)
     ours, beside = (
         100 * statistics.mean(one.recalls(factors)["turns 5"] for one in weighed)
