@@ -205,7 +205,7 @@ class TestTokens:
     def test_what_was_saved_is_said_in_words(self) -> None:
         drawn = shown(live(), "tokens")
         assert "61 % fewer tokens than with one large model alone (1.2 M)." in drawn
-        assert "169 k, 266 k saved" in drawn
+        assert "169 k · 266 k saved" in drawn
 
     @pytest.mark.parametrize(
         ("saved", "words"),

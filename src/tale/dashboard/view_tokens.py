@@ -88,5 +88,5 @@ def _model_row(model: ModelTokens) -> Row:
 def _day(spent: tuple[float, ...], saved: tuple[float, ...]) -> tuple[Note | Chart, ...]:
     if not any(spent):
         return ()
-    kept = f", {count_of(round(sum(saved)))} saved" if any(saved) else ""
+    kept = f" · {count_of(round(sum(saved)))} saved" if any(saved) else ""
     return (Note(""), Chart("last day", spent, f"{count_of(round(sum(spent)))}{kept}"))
