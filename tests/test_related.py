@@ -63,6 +63,12 @@ def test_what_counts_for_all_work_comes_first_and_nothing_twice() -> None:
     assert [(one.id, one.kind) for one in lines] == [("n-1", "preference"), ("n-2", "fact")]
 
 
+def test_the_request_itself_is_not_told_again() -> None:
+    noted = [found("n-1", REQUEST), found("n-2", "A web shop with an API"), found("n-3", "In Bern")]
+    lines = chosen(REQUEST, [], noted, [], limit=8, most=1000)
+    assert [one.id for one in lines] == ["n-3"]
+
+
 def test_of_related_results_only_the_best_are_taken() -> None:
     noted = [found(f"n-{n}", f"The user asked for shop {n}.", source="task") for n in range(5)]
     lines = chosen(REQUEST, [], [*noted, found("n-9", "The API is REST")], [], limit=8, most=1000)

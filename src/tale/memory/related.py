@@ -120,13 +120,15 @@ def chosen(
         most: Bytes of all of them.
     """
     lines: list[Line] = []
+    asked = content_words(request)
     there: set[frozenset[str]] = set()
     results = 0
     for line in _in_order(standing, noted, said):
         if len(lines) >= limit or most < _SHORTEST:
             break
         words = content_words(line.text)
-        if words in there or (line.kind == "result" and results >= _RESULTS):
+        # What has only words of the request tells nothing more: it was noted of that itself.
+        if words <= asked or words in there or (line.kind == "result" and results >= _RESULTS):
             continue
         text = to_the_point(request, line.text, min(_LINE, most))
         there.add(words)
