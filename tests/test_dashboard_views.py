@@ -18,6 +18,7 @@ from dashboard_world import (
     failing,
     model,
     overview,
+    part,
     server,
     servers,
     task,
@@ -102,6 +103,12 @@ class TestTasks:
             "·    │ Tests of it all",
             "-    └ Deployment notes",
         ]
+
+    def test_a_part_whose_check_fails_is_done_and_marked(self) -> None:
+        made = part("tests", "Tests", "done", holds=False, check="2 of 2 tests failed")
+        progress = ProgressView(state="running", parts=(made,))
+        moves = task("t-1", "Do it", "running", progress=progress)
+        assert "!  Tests" in shown(State(link="live", overview=busy(tasks=(moves,))), "task")
 
     def test_a_plan_that_waits_for_a_word_is_shown_by_its_parts(self) -> None:
         drawn = shown(live(), "task")

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from tale.cli.editing import in_editor
 from tale.dashboard.actions import Actions
@@ -44,19 +45,19 @@ class Doing:
 
     def pause(self, task: str) -> None:
         """Let a task rest."""
-        self._begin(f"pause {task}", self._simply(lambda: self._actions.pause(task)))
+        self._begin(f"pause {task}", partial(self._simply, lambda: self._actions.pause(task)))
 
     def resume(self, task: str) -> None:
         """Let it go on."""
-        self._begin(f"resume {task}", self._simply(lambda: self._actions.resume(task)))
+        self._begin(f"resume {task}", partial(self._simply, lambda: self._actions.resume(task)))
 
     def look_for_checkpoints(self, task: str) -> None:
         """Ask for a task's checkpoints, and show them if it is still the chosen one."""
-        self._begin(f"checkpoints {task}", self._look_for_checkpoints(task))
+        self._begin(f"checkpoints {task}", partial(self._look_for_checkpoints, task))
 
     def start(self) -> None:
         """Start the daemon."""
-        self._begin("start", self._start())
+        self._begin("start", self._start)
 
     def help(self) -> None:
         """Show the keys."""
@@ -82,19 +83,19 @@ class Doing:
 
     def answer(self, task: str) -> None:
         """Show what a task asks, and tell it the answer."""
-        self._begin(f"answer {task}", self._answer(task))
+        self._begin(f"answer {task}", partial(self._answer, task))
 
     def cancel(self, task: TaskView) -> None:
         """End a task, if that is really meant."""
-        self._begin(f"cancel {task.id}", self._cancel(task))
+        self._begin(f"cancel {task.id}", partial(self._cancel, task))
 
     def restore(self, task: TaskView, number: int) -> None:
         """Bring a task's files back to a checkpoint, if that is really meant."""
-        self._begin(f"restore {task.id}", self._restore(task, number))
+        self._begin(f"restore {task.id}", partial(self._restore, task, number))
 
     def restart(self, server: str) -> None:
         """Restart a server, if that is really meant."""
-        self._begin(f"restart {server}", self._restart(server))
+        self._begin(f"restart {server}", partial(self._restart, server))
 
     async def _answer(self, identity: str) -> None:
         task = await self._call(lambda: self._actions.show(identity))
@@ -156,19 +157,19 @@ class Doing:
 
     # -- how ---------------------------------------------------------------------------------------
 
-    def _begin(self, what: str, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
         if what in self._busy:
-            work.close()
             return
         self._busy.add(what)
 
         async def run() -> None:
             try:
-                await work
+                await work()
             finally:
                 self._busy.discard(what)
 
-        self._app.run_worker(run(), name=what)
+        # No coroutine: of a worker that is cancelled before it begins it would never be awaited.
+        self._app.run_worker(run, name=what)
 
     async def _ask(self, dialog: Dialog) -> object:
         return await self._app.push_screen_wait(dialog)

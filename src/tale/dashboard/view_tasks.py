@@ -201,6 +201,8 @@ def _part_rows(parts: Sequence[PartView]) -> Iterator[Row]:
         mark, tone = TASK_MARKS.get(part.state, ("·", "dim"))
         if part.state == "waiting":
             mark, tone = "·", "dim"
+        if part.state == "done" and part.holds is False:
+            mark, tone = "!", "warn"
         quiet = part.state in {"waiting", "dropped"}
         name = plain(part.title or part.id)
         yield Row(
