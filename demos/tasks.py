@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 
 from demos.daemon import Tale, until
 from demos.story import Story
 from demos.terminal import Terminal
+from tale.cli.render import plural
 
 __all__ = ["run"]
 
@@ -75,12 +77,12 @@ def _after_it(story: Story, tale: Tale, chat: Terminal, task: str) -> None:
     story.claim(
         "Nothing that was done before the cut was done again",
         all(after.get(part) == took for part, took in before.items()),
-        f"{len(before)} parts were done",
+        plural(len(before), "part") + " done by then",
     )
     story.output(f"tale checkpoints {task}", tale.says("checkpoints", task))
     _dashboard(story, tale, "Its checkpoints in the dashboard")
-    files = sorted(path.name for path in tale.folder.iterdir())
-    story.say(f"What lies in the folder: {', '.join(files)}.")
+    files = sorted(path.name for path in Path(shown.text("workspace")).iterdir())
+    story.say(f"What lies in its folder: {', '.join(files)}.")
 
 
 def _another_day(story: Story, tale: Tale) -> None:

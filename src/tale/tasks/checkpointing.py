@@ -344,8 +344,10 @@ def _changed(action: Action, outcome: Outcome) -> int | None:
 
 def _why(action: Action) -> str:
     match action:
-        case RunCommand(line=what) | RunPython(code=what):
-            told = f"after running {what.splitlines()[0] if what else what}"
+        case RunCommand(line=line):
+            told = f"after running {line.splitlines()[0] if line else line}"
+        case RunPython():
+            told = "after running Python"
         case CallTool(server=server, tool=tool):
             told = f"after {server}.{tool}"
         case AskUser() | ApprovePlan():
