@@ -590,13 +590,22 @@ class TestTasks:
             *default_events()[:-1],
             event(3, "plan", subtasks=planned, why="in two steps", changes=["'a' waits for 'b'."]),
             event(4, "subtask", id="b", title="Tell", state="failed", holds=False, check="no"),
-            event(5, "plan", subtasks=changed, changes=["'B' is dropped: why not", "'C' is new."]),
+            event(
+                *(5, "plan"),
+                subtasks=changed,
+                changes=[
+                    "'B' has failed: pytest: ==== ERRORS ====\nNameError\n1 failed",
+                    "'C' is new.",
+                ],
+            ),
             event(6, "done", answer="Hello there."),
         ]
         told = tale("watch", "t1").err
         assert "  planned 2 subtasks: in two steps\n  'a' waits for 'b'.\n" in told
         assert "  Tell: failed, check failed: no\n" in told
-        assert "  the plan changes:\n  'B' is dropped: why not\n  'C' is new.\n" in told
+        assert (
+            "  the plan changes:\n  'B' has failed: pytest: ==== ERRORS …\n  'C' is new.\n" in told
+        )
 
 
 class TestSessions:

@@ -136,7 +136,7 @@ def _subtask(data: Record) -> str:
 def _plan(data: Record) -> str:
     """Say what was planned, or how the plan has changed."""
     parts = [part for part in data.records("subtasks") if part.text("kind") != "plan"]
-    changes = [f"  {change}" for change in data.texts("changes")]
+    changes = [f"  {_in_a_line(change)}" for change in data.texts("changes")]
     if changes and any(part.text("state") for part in parts):
         return "\n".join(("the plan changes:", *changes))
     planned = f"planned {plural(len(parts), 'subtask')}" + _after(data.text("why"))
@@ -147,6 +147,12 @@ def rests_on(facts: Planning) -> list[str]:
     """Say on which files of the workspace a plan rests, and on what is remembered."""
     files = [f"  it rests on {', '.join(facts.used)}"] if facts.used else []
     return [*files, *(f"  it remembers {one}" for one in facts.remembered)]
+
+
+def _in_a_line(change: str) -> str:
+    """Leave out of a change what a check printed, which stands with the check."""
+    first, _, more = change.partition("\n")
+    return f"{first.rstrip(' =_-:')} …" if more else first
 
 
 def _acting(data: Record) -> str:
@@ -264,7 +270,7 @@ def _planning(task: Task) -> list[tuple[str, str]]:
     return [
         ("rests on", clean(", ".join(used))),
         ("remembers", clean("\n".join(remembered))),
-        ("changes", clean("\n".join(changes))),
+        ("changes", clean("\n".join(map(_in_a_line, changes)))),
         ("notes", clean("\n".join(notes))),
         ("reasoning", clean("\n\n".join(thought))),
     ]
