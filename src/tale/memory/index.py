@@ -9,28 +9,30 @@ Functions of somebody's connection. Above: `retrieval`. Below: `relevance` (valu
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import log
 from typing import Final
 
 from sqlalchemy import (
-    CTE,
     ColumnElement,
     Connection,
     Integer,
     String,
+    Subquery,
     and_,
     bindparam,
+    cast,
     column,
     func,
     or_,
     select,
     text,
     update,
-    values,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from tale.memory.dates import Span
 from tale.memory.meaning import Meaning
@@ -60,8 +62,6 @@ _COMMON: Final = 0.1
 _FEW: Final = 2000
 """A word that more than a tenth of as many turns have says little and costs the most time; it is
 looked up only if all words are so common."""
-_AT_ONCE: Final = 400
-"""Places in one statement: SQLite takes 32,766 values, and its parser a depth of 1,000."""
 _PIECE: Final = 1000
 """Characters of a turn that are read where it is only weighed."""
 # As the migration has it, or PostgreSQL's planner doesn't see that it has an index of it.
@@ -151,42 +151,45 @@ def places_of(connection: Connection, ids: Collection[int]) -> list[Place]:
 def rows_at(connection: Connection, places: Collection[Place]) -> list[Row]:
     """Read the turns at some places, in no order; those that aren't there are left out."""
     said = func.substr(turns.c.text, 1, _PIECE)
-    query = select(remembered.c.id, turns.c.session, turns.c.seq, turns.c.speaker, said, turns.c.at)
-    both = and_(turns.c.session == remembered.c.session, turns.c.seq == remembered.c.seq)
-    return [
-        Row(*row)
-        for here in _tables_of(places)
-        for row in connection.execute(
-            query.join_from(here, turns, _stands_at(here)).join(remembered, both)
-        ).all()
-    ]
+    here = _table_of(connection, places)
+    query = (
+        select(remembered.c.id, turns.c.session, turns.c.seq, turns.c.speaker, said, turns.c.at)
+        .join_from(here, turns, _stands_at(here))
+        .join(
+            remembered,
+            and_(turns.c.session == remembered.c.session, turns.c.seq == remembered.c.seq),
+        )
+    )
+    return [Row(*row) for row in connection.execute(query).all()]
 
 
 def turns_at(connection: Connection, places: Collection[Place]) -> dict[Place, Turn]:
     """Read the whole turns at some places; those that aren't there are left out."""
-    rows = (
-        row
-        for here in _tables_of(places)
-        for row in connection.execute(
-            select(turns).join_from(here, turns, _stands_at(here))
-        ).mappings()
-    )
+    here = _table_of(connection, places)
+    query = select(turns).join_from(here, turns, _stands_at(here))
+    rows = connection.execute(query).mappings()
     return {(turn.session, turn.seq): turn for turn in map(turn_of, rows)}
 
 
-def _tables_of(places: Collection[Place]) -> Iterator[CTE]:
-    """Give places as tables of `session` and `seq`, as many as statements are needed for them.
+def _table_of(connection: Connection, places: Collection[Place]) -> Subquery:
+    """Give places as a table of `session` and `seq`, in which turns are looked up.
 
-    What is joined with such a table is looked up; for `(session, seq) IN (…)` SQLite reads all
-    turns there are.
+    For `(session, seq) IN (…)` SQLite reads all turns there are. It is told in one value, as a
+    statement with hundreds takes longer to be put together than to be answered.
     """
-    wanted = list(places)
-    shape = column("session", String), column("seq", Integer)
-    for begin in range(0, len(wanted), _AT_ONCE):
-        yield values(*shape).data(wanted[begin : begin + _AT_ONCE]).cte("wanted")
+    told = [list(place) for place in places]
+    if connection.dialect.name == "postgresql":
+        each = func.jsonb_array_elements(cast(told, JSONB)).table_valued(column("value", JSONB))
+        session, seq = each.c.value.op("->>")(0), each.c.value.op("->>")(1)
+    else:
+        each = func.json_each(json.dumps(told)).table_valued("value")
+        session, seq = (func.json_extract(each.c.value, f"$[{at}]") for at in (0, 1))
+    return select(cast(session, String).label("session"), cast(seq, Integer).label("seq")).subquery(
+        "wanted"
+    )
 
 
-def _stands_at(here: CTE) -> ColumnElement[bool]:
+def _stands_at(here: Subquery) -> ColumnElement[bool]:
     return and_(turns.c.session == here.c.session, turns.c.seq == here.c.seq)
 
 
