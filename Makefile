@@ -23,7 +23,7 @@ test: $(BIN)/.dev debian-packages ## run the whole suite, with real processes an
 	$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m integration
 	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report --fail-under=90
 
-test-fast: $(BIN)/.dev ## run what needs no real model: seconds
+test-fast: $(BIN)/.dev ## run what needs no real model: four minutes
 	$(BIN)/pytest -n auto -m "not integration"
 
 check: lint types scan docs gates test ## all that CI runs

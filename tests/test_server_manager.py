@@ -226,7 +226,7 @@ async def test_a_program_without_a_leash_is_ready_once_it_answers_at_the_port_it
         assert world.manager.peers.of("search")[0].url == process.url
 
 
-async def test_a_crash_loop_is_told_with_the_end_of_its_log() -> None:
+async def test_a_crash_loop_is_told_with_the_end_of_its_log_until_the_server_is_ready() -> None:
     looping = replace(PATIENT, base=0, cap=0.001, intensity=2)
     async with World(spec("a", policy=looping)).running() as world:
         for times in range(1, 5):
@@ -236,14 +236,6 @@ async def test_a_crash_loop_is_told_with_the_end_of_its_log() -> None:
         assert status.crash_looping
         assert status.tail == ["the last words of a"]
         assert [end.split(" ", 1)[1] for end in status.exits] == ["exit 3"] * 4
-
-
-async def test_a_server_that_is_ready_is_in_no_crash_loop_any_more() -> None:
-    looping = replace(PATIENT, base=0, cap=0.001, intensity=2)
-    async with World(spec("a", policy=looping)).running() as world:
-        for times in range(1, 5):
-            (await world.spawns("a", times)).die(3)
-        await world.spawns("a", 5)
         await world.ready("a")
         status = world.manager.status()[0]
         assert (status.crash_looping, status.tail) == (False, [])

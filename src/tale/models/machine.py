@@ -1,4 +1,4 @@
-"""What this machine gives to models: memory that is free without swapping, and cores.
+"""What this machine gives to models: memory free without swapping, cores, and time on them.
 
 The effects behind `memory_plan` and `tuning`, which are pure. A control group's limit counts as
 the machine's where it is lower, for both versions of Linux control groups.
