@@ -84,18 +84,24 @@ def test_subtasks_go_through_their_states_and_teach_how_long_they_took() -> None
     assert taught(log.view) == [("write", "task", 40.0), ("test", "task", 20.0)]
 
 
-def test_what_was_begun_again_teaches_only_its_last_run() -> None:
-    log = planned().add(100, "resumed", why="tale was started again.")
-    log.add(130, "subtask", id="a", state="done")
-    assert taught(log.view) == [("write", "task", 30.0)]
+def test_what_a_crash_cut_off_took_as_long_as_something_came_of_it() -> None:
+    log = planned().add(50, "acting", action="run", what="pytest", subtask="a")
+    log.add(100, "resumed", why="tale was started again.")
+    log.add(103, "started", role="task").add(105, "subtask", id="a", state="running")
+    log.add(135, "subtask", id="a", state="done")
+    assert taught(log.view) == [("write", "task", 48.0 + 30.0)]
+    assert log.view.setbacks == 1
 
 
 def test_waiting_for_its_user_is_no_part_of_how_long_something_takes() -> None:
     log = planned().add(32, "approval", text="May it?", id="q")
     assert shown(log, 500).parts[0].elapsed == 30
-    log.add(600, "approved").add(601, "resumed", why="you said yes")
+    log.add(600, "approved").add(601, "started", role="task").add(
+        601, "subtask", id="a", state="running"
+    )
     assert shown(log, 605).parts[0].elapsed == 34
-    log.add(606, "paused").add(700, "resumed", why="you resumed it")
+    log.add(606, "paused").add(690, "resumed", why="you resumed it")
+    log.add(700, "started", role="task").add(700, "subtask", id="a", state="running")
     log.add(710, "subtask", id="a", state="done")
     assert shown(log, 900).parts[0].elapsed == 45
     assert taught(log.view) == [("write", "task", 45.0)]

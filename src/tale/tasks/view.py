@@ -150,9 +150,9 @@ def fold(view: View, event: TaskEvent) -> View:
         return _token(view, event)
     if event.seq <= view.seq:
         return view
-    view = replace(view, task=event.task, seq=event.seq, last=event.at)
     take = _TAKES.get(event.kind)
-    return take(view, event) if take else view
+    view = take(view, event) if take else view
+    return replace(view, task=event.task, seq=event.seq, last=event.at)
 
 
 def _queued(view: View, event: TaskEvent) -> View:
@@ -175,23 +175,20 @@ def _started(view: View, event: TaskEvent) -> View:
     view = replace(view, state="running", role=role, began=began)
     if view.parts and view.parts[0].id != WHOLE:
         return view
-    whole = Part(WHOLE, model=view.role, state="running", began=view.last)
+    whole = Part(WHOLE, model=view.role, state="running", began=event.at)
     return replace(view, parts=(whole,), tool="")
 
 
 def _resumed(view: View, event: TaskEvent) -> View:
-    """Let what ran begin anew; what was done stays so."""
+    """Let what ran go on; how long it took until a crash is known by the last that came of it."""
     if view.began is None:  # it waited, and waits on
         return view
     why = text(event.data, "why") or "it was begun again"
     setbacks = view.setbacks + 1
     if view.state == "paused":  # the user's own wish is no setback
         why, setbacks = view.setback, view.setbacks
-    parts = tuple(
-        replace(part, began=view.last, tokens=0) if part.state == "running" else part
-        for part in view.parts
-    )
-    return replace(_stopped(view), state="running", parts=parts, setback=why, setbacks=setbacks)
+    held = _held(view, view.last or event.at)
+    return replace(_going_on(held, event.at), setback=why, setbacks=setbacks)
 
 
 def _planned(view: View, event: TaskEvent) -> View:
@@ -226,14 +223,15 @@ def _changed(view: View, event: TaskEvent) -> View:
         before = Part(name, text(data, "title"))
         known = tuple(part for part in view.parts if part.id != WHOLE)
         view = replace(view, parts=(*known, before))
-    again = state in {"waiting", "running"}
+    goes_on = before.state == state == "running"
+    again = state in {"waiting", "running"} and not goes_on
     after = replace(
         before,
         state=state,
         model=text(data, "model") or before.model,
         spent=0.0 if again else before.spent,
-        began=view.last if state == "running" else before.began,
-        ended=None if again else view.last,
+        began=event.at if state == "running" else before.began,
+        ended=None if again or goes_on else event.at,
         tokens=0 if again else before.tokens,
         holds=truth(data, "holds"),
         check=text(data, "check"),
@@ -264,7 +262,7 @@ def _note(view: View, event: TaskEvent) -> View:
 def _asked(view: View, event: TaskEvent) -> View:
     digest = text(event.data, "digest")
     return replace(
-        _held(view, event),
+        _held(view, event.at),
         state="approval",
         question=text(event.data, "text"),
         detail=text(event.data, "detail"),
@@ -277,14 +275,11 @@ def _asked(view: View, event: TaskEvent) -> View:
 
 
 def _answered(view: View, event: TaskEvent) -> View:
-    parts = tuple(
-        replace(part, began=event.at) if part.state == "running" else part for part in view.parts
-    )
-    return replace(_unasked(view), state="running", parts=parts)
+    return _going_on(_unasked(view), event.at)
 
 
 def _paused(view: View, event: TaskEvent) -> View:
-    return replace(_held(view, event), state="paused")
+    return replace(_held(view, event.at), state="paused")
 
 
 def _restoring(view: View, event: TaskEvent) -> View:
@@ -312,13 +307,21 @@ def _unasked(view: View) -> View:
     return replace(view, **asked, proposed=None)
 
 
-def _held(view: View, event: TaskEvent) -> View:
-    """Stop what runs until its user lets it go on."""
+def _held(view: View, at: datetime) -> View:
+    """Stop what runs."""
     parts = tuple(
-        replace(part, spent=part.seconds(event.at), began=None) if part.state == "running" else part
+        replace(part, spent=part.seconds(at), began=None) if part.state == "running" else part
         for part in view.parts
     )
     return replace(_stopped(view), parts=parts)
+
+
+def _going_on(view: View, at: datetime) -> View:
+    """Let what was stopped run again."""
+    parts = tuple(
+        replace(part, began=at) if part.state == "running" else part for part in view.parts
+    )
+    return replace(view, state="running", parts=parts)
 
 
 def _stopped(view: View) -> View:
