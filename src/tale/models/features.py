@@ -24,11 +24,11 @@ from tale.models.orders import Order, is_code, names_file, without_politeness
 
 __all__ = ["CUE_BUCKETS", "FEATURES", "GRAM_BUCKETS", "Shown", "matter", "request"]
 
-FEATURES: Final = 3
+FEATURES: Final = 4
 """The version of what is computed here; weights carry the one they were trained with."""
 
-GRAM_BUCKETS: Final = 1 << 14
-CUE_BUCKETS: Final = 1 << 13
+GRAM_BUCKETS: Final = 1 << 15
+CUE_BUCKETS: Final = 1 << 14
 
 # What is looked at, in characters: what is asked for stands at the beginning or the end, what it is
 # about anywhere. More took longer and told no more.
