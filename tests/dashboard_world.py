@@ -426,6 +426,7 @@ class Recorded:
     def __init__(self, checkpoints: Sequence[Checkpoint] = CHECKPOINTS) -> None:
         self.calls: list[tuple[object, ...]] = []
         self.fails: TaleError | None = None
+        self.hold: threading.Event | None = None
         self.shown = waiting()
         self._checkpoints = tuple(checkpoints)
 
@@ -441,6 +442,8 @@ class Recorded:
 
     def checkpoints(self, task: str) -> tuple[Checkpoint, ...]:
         del task
+        if self.hold is not None:
+            self.hold.wait(30)
         return self._checkpoints
 
     def approve(self, task: Task, text: str) -> str:

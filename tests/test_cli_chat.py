@@ -390,7 +390,8 @@ class TestTerminal:
         daemon.tools["reject"] = refuse
         talk = _Talk(daemon)
         talk.chat.tasks.take_up(["t1"])
-        talk.run("/approve Port 8080", "/reject")
+        talk.run("/approve t-1w3k9f00", "/approve Port 8080", "/reject")
+        assert "Task t-1w3k9f00 of this conversation asks nothing" in talk.err.getvalue()
         assert daemon.calls_of("approve") == [{"id": "t1", "text": "Port 8080"}]
         assert "Task t1 is done; it asks for nothing." in talk.err.getvalue()
 

@@ -108,6 +108,11 @@ def test_wide_characters_and_styles_keep_columns_aligned() -> None:
     assert {display_width(line) for line in lines} == {4 + 2 + 2 + 2 + 2}
 
 
+@pytest.mark.parametrize(("text", "cells"), [("हिन्दी", 5), ("ที่นี่", 2), ("e\u0301a\u200db", 3)])
+def test_marks_on_letters_take_no_cell_of_their_own(text: str, cells: int) -> None:
+    assert display_width(text) == cells
+
+
 def test_the_flexible_column_gives_way_on_a_terminal_only() -> None:
     columns, rows = [Column("ID"), Column("TEXT", flexible=True)], [["a", "word " * 20]]
     assert max(map(len, table_lines(columns, rows, width=30))) <= 30

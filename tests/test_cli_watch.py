@@ -181,6 +181,27 @@ def test_work_is_drawn_by_submit_and_its_answer_follows_once(
     assert out.getvalue() == "Hello there.\n"
 
 
+def test_what_is_told_of_a_gap_stands_above_the_bars_that_submit_draws(
+    daemon: FakeDaemon, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.events["t1"] = [
+        event(1, "queued"),
+        event(2, "started", role="task", reason="work"),
+        progress(40),
+        event(3, "done"),
+    ]
+    daemon.breaks = [3]
+    above: list[str] = []
+
+    def note(bars: Bars, text: str) -> None:
+        del bars
+        above.append(text)
+
+    monkeypatch.setattr(Bars, "note", note)
+    follow_answer(connection, screen(terminal=True)[0], "t1", quiet=False)
+    assert above[-2:] == ["The gateway is gone; it is waited for.", "It is back."]
+
+
 def test_watching_may_begin_anywhere(daemon: FakeDaemon, connection: Connection) -> None:
     where, _, err = screen(terminal=False)
     follow_events(connection, where, "t1", as_json=False, after=1)

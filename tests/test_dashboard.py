@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
 
 import anyio
 import pytest
@@ -98,6 +99,10 @@ async def desk(*updates: Update, size: tuple[int, int] = (80, 24)) -> AsyncGener
         await made.until(lambda: not made.source.left())
         await pilot.pause()
         yield made
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text()
 
 
 async def _run_to_its_end(app: Dashboard) -> None:
@@ -290,6 +295,36 @@ class TestActions:
             assert "It is paused first" in words
             await one.press("y")
             await one.until(lambda: ("restore", "t-7f3a", 3, True) in one.actions.calls)
+
+    async def test_checkpoints_of_another_task_are_not_offered(self) -> None:
+        async with desk(Live(overview(tasks=(running(),))), size=(200, 50)) as one:
+            await one.until(lambda: "while api is worked on" in one.panel("checkpoints"))
+            slow = threading.Event()
+            one.actions.hold = slow
+            new = task("t-new", "Something new", "running", progress=ProgressView(state="running"))
+            one.source.tell(Live(overview(tasks=(new, running()))))
+            await one.until(lambda: one.app.state.task == new)
+            assert "while api" not in one.panel("checkpoints")
+            slow.set()
+            await one.until(lambda: "while api is worked on" in one.panel("checkpoints"))
+
+    async def test_a_plan_that_was_changed_is_kept_where_it_is_not_taken(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def edited(plan: str) -> str:
+            del plan
+            return "subtasks: mine"
+
+        monkeypatch.setattr("tale.dashboard.doing.in_editor", edited)
+        async with desk(Live(overview(tasks=(waiting(),)))) as one:
+            monkeypatch.setattr(one.app, "suspend", nullcontext)
+            await one.press("a")
+            await one.opened("asks")
+            one.actions.fails = TaskError("It asks something else by now.")
+            await one.press("e")
+            await one.until(lambda: len(one.said) > 1)
+        kept = next(said for said in one.said if said.startswith("What you wrote is in "))
+        assert _read(kept.split()[-1].rstrip(".")) == "subtasks: mine"
 
     async def test_a_server_is_restarted_from_its_row(self) -> None:
         async with desk(Live(busy())) as one:

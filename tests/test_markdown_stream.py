@@ -189,6 +189,7 @@ def test_what_is_only_longer_is_only_written_on() -> None:
 def test_a_window_that_became_narrower_has_broken_its_lines() -> None:
     assert rows_of("", 40) == 1
     assert rows_of("二" * 30, 40) == 2
+    assert rows_of("ที่นี่" * 13, 40) == 1
     assert transition(["a" * 70, "b"], ["c"], 40).startswith("\x1b[2A\r\x1b[J")
 
 

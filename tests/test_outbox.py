@@ -22,6 +22,7 @@ from tale.errors import (
     WorkspaceUnusable,
 )
 from tale.memory.exchange import Work
+from tale.memory.forgetting import BySession, Forgetting
 from tale.memory.outbox import Outbox, deliver, is_passing
 from tale.memory.turns import NewTurn, TurnStore
 from tale.paths import Paths
@@ -149,6 +150,17 @@ async def test_what_the_gateway_refuses_is_told_and_does_not_hold_up_the_rest(
         "The work that was kept could not be started. /w is a file Move it.",
         None,
     )
+
+
+async def test_work_of_a_forgotten_conversation_that_is_refused_does_not_hold_up_the_rest(
+    world: World,
+) -> None:
+    other = World(world.database)
+    await world.keep("one")
+    [two] = await other.keep("two")
+    await Forgetting(world.database).forget(BySession(world.session))
+    async with other.delivering(Gateway(WorkspaceUnusable("/w is a file"))):
+        assert await other.outbox.task_of(two) == "t-1"
 
 
 async def test_work_nobody_kept_is_not_waited_for(world: World) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import anyio
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert
 
 from tale.errors import ServiceUnavailable
 from tale.memory.finding import Found
+from tale.memory.forgetting import BySession, Forgetting
 from tale.memory.notes import Draft, NoteStore
 from tale.memory.recalling import Recalling, forget_recalled
 from tale.memory.summaries import SummaryStore
@@ -22,6 +24,7 @@ from tale.memory.windows import Windows
 from tale.models.backend import ChatRequest, Message
 from tale.models.caller import ScriptedModels
 from tale.storage.database import Database
+from tale.storage.schema import sessions, turns
 
 pytestmark = pytest.mark.anyio
 
@@ -145,26 +148,41 @@ class Written:
         return None if self.busy >= 0 else f"Summary number {self.asked}."
 
 
-OSLO = Found("s-other", 7, "user", "Maja lives in Oslo.", NOW, 1.0)
+OSLO = Found("s-00000000", 7, "user", "Maja lives in Oslo.", NOW, 1.0)
+
+
+async def say_elsewhere(database: Database) -> None:
+    """Have `OSLO` said in another conversation."""
+
+    def say(connection: Connection) -> None:
+        other = {"id": "s-00000000", "title": "Oslo", "turns": 7, "created": NOW, "updated": NOW}
+        connection.execute(insert(sessions).values(other))
+        said = {"session": "s-00000000", "seq": 7, "speaker": "user", "text": OSLO.text, "at": NOW}
+        connection.execute(insert(turns).values(said))
+
+    await database.write(say)
 
 
 class Memory:
     def __init__(self, *finds: Found) -> None:
         self.finds = finds
         self.asked: list[str] = []
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def find(
         self, question: str, *, limit: int, now: datetime, around: int = 0
     ) -> Sequence[Found]:
         self.asked.append(question)
+        if self.meanwhile is not None:
+            await self.meanwhile()
         return self.finds[:limit]
 
 
 PINNED = (
     Draft("fact", "The user is called Ada.", importance=0.9, pinned=True),
-    Draft("fact", "x" * 5000, pinned=True),
+    Draft("fact", "x" * 5000, importance=0.95, pinned=True),
 )
-"""The second one has no room in any window."""
+"""The second one has no room in any window, and takes nothing from the first."""
 
 
 class Remembering:
@@ -247,6 +265,7 @@ async def test_what_stands_in_front_of_the_turns_is_not_recalled_beside_it(
 ) -> None:
     pinned = Found(None, None, "note", "The user is called Ada.", NOW, 1.0, note="n-1")
     world = Remembering(database, pinned, replace(OSLO, text="Ada lives in Oslo."))
+    await say_elsewhere(database)
     [_, asked] = await world.say("What is Ada's name, and where does she live?")
     assert asked.content.count("The user is called Ada.") == 1
     assert "Ada lives in Oslo." in asked.content
@@ -281,6 +300,7 @@ async def test_it_is_tried_again_when_somebody_needed_the_model(database: Databa
 
 async def test_after_a_restart_the_window_is_as_it_was(database: Database) -> None:
     world = Remembering(database)
+    await say_elsewhere(database)
     async with world.running():
         for _ in range(16):
             await world.say()
@@ -298,6 +318,7 @@ async def test_what_is_recalled_stays_with_its_turn_and_is_not_recalled_again(
     database: Database,
 ) -> None:
     world = Remembering(database, OSLO)
+    await say_elsewhere(database)
     first = await world.say("where does Maja live?")
     [found] = world.windows.recalled(world.session, 1)
     assert found.text.endswith("Maja lives in Oslo.")
@@ -317,13 +338,42 @@ async def test_thanks_is_not_looked_up(database: Database) -> None:
 
 async def test_what_is_forgotten_is_in_no_window(database: Database) -> None:
     world = Remembering(database, OSLO)
+    await say_elsewhere(database)
     await world.say("where does Maja live?")
 
     def forget(connection: Connection) -> None:
-        forget_recalled(connection, "s-other", 1, 9)
+        forget_recalled(connection, "s-00000000", 1, 9)
 
     await database.write(forget)
     world.windows.forget()
+    world.memory.finds = ()
+    sent = await world.say("is Maja happy there?")
+    assert not any("Oslo" in one.content for one in sent)
+
+
+async def test_what_is_forgotten_while_it_is_recalled_is_not_kept(database: Database) -> None:
+    world = Remembering(database, OSLO)
+    await say_elsewhere(database)
+    world.memory.meanwhile = partial(Forgetting(database).forget, BySession("s-00000000"))
+    await world.say("where does Maja live?")
+    assert world.windows.recalled(world.session, 1) == ()
+    world.memory.finds = ()
+    sent = await world.say("is Maja happy there?")
+    assert not any("Oslo" in one.content for one in sent)
+
+
+async def test_a_window_that_was_made_while_something_was_forgotten_is_made_anew(
+    database: Database,
+) -> None:
+    world = Remembering(database, OSLO)
+    await say_elsewhere(database)
+
+    async def forget() -> None:
+        world.windows.forget()
+
+    world.memory.meanwhile = forget
+    await world.say("where does Maja live?")
+    await Forgetting(database).forget(BySession("s-00000000"))
     world.memory.finds = ()
     sent = await world.say("is Maja happy there?")
     assert not any("Oslo" in one.content for one in sent)

@@ -5,8 +5,9 @@ Above: `chat_terminal`. Below: `task_calls`, `editing`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from tale.cli.connection import Connection
 from tale.cli.editing import in_editor, send_plan
@@ -16,6 +17,8 @@ from tale.cli.task_calls import Question, answer_task, show_task
 __all__ = ["Verdict", "Verdicts"]
 
 Verdict = Literal["approve", "edit", "reject"]
+
+_NAMES_A_TASK: Final = re.compile(r"t-(?=\w*\d)\w+")
 
 
 class Verdicts:
@@ -78,6 +81,9 @@ class Verdicts:
         """Take the task that is meant off the words; says so where that isn't known."""
         if words and words[0] in asking:
             return words.pop(0)
+        if words and _NAMES_A_TASK.fullmatch(words[0]):
+            self._screen.note(f"Task {words[0]} of this conversation asks nothing just now.")
+            return None
         if len(asking) == 1:
             return asking[0]
         if asking:

@@ -22,7 +22,7 @@ from tale.cli.task_calls import Question, answer_task, show_task
 from tale.cli.views import Task
 from tale.errors import PromptRejected, TaleError, TaskError
 
-__all__ = ["app", "in_editor", "send_plan", "text_in_editor"]
+__all__ = ["app", "in_editor", "keep_plan", "send_plan", "text_in_editor"]
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -90,7 +90,7 @@ def send_plan(connection: Connection, screen: Screen, shown: Task, changed: str)
     try:
         return answer_task(connection, "approve", Question.of(shown), changed)
     except TaleError:
-        screen.note(f"What you wrote is in {_kept(changed)}.")
+        screen.note(f"What you wrote is in {keep_plan(changed)}.")
         raise
 
 
@@ -168,8 +168,8 @@ def _without_problems(text: str) -> str:
     return "".join(line for line in lines if not line.startswith(_PROBLEM))
 
 
-def _kept(text: str) -> Path:
-    """Keep what somebody wrote where they find it again."""
+def keep_plan(text: str) -> Path:
+    """Keep a plan that somebody wrote where they find it again."""
     import tempfile  # noqa: PLC0415 - seldom needed
 
     with tempfile.NamedTemporaryFile(

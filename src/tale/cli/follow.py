@@ -46,9 +46,12 @@ def follow_answer(connection: Connection, screen: Screen, task: str, *, quiet: b
         spinner = stack.enter_context(Spinner(screen, "queued", connection.waiting_for))
         bars: Bars | None = None
         asking = Asking(connection, screen)
-        events = _heard(
-            connection, task, asking, progress=screen.err_is_terminal, on_gap=spinner.note
-        )
+
+        def on_gap(text: str) -> None:
+            (spinner if bars is None else bars).note(text)
+
+        progress = screen.err_is_terminal
+        events = _heard(connection, task, asking, progress=progress, on_gap=on_gap)
         for event in events:
             if bars is None and screen.err_is_terminal and _is_work(event):
                 spinner.stop()

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from tale.cli.render import Screen, display_width
+from rich.cells import cell_len
+
+from tale.cli.render import Screen, unstyled
 
 __all__ = ["LiveRegion", "rows_of", "transition"]
 
@@ -22,7 +24,8 @@ _KEPT_FREE: Final = 2
 
 def rows_of(line: str, columns: int) -> int:
     """Count the rows that a line takes on a screen, also one that has become narrower."""
-    return max(1, -(-display_width(line) // max(1, columns)))
+    # Whoever wrapped the lines measures so, too.
+    return max(1, -(-cell_len(unstyled(line)) // max(1, columns)))
 
 
 def transition(old: Sequence[str], new: Sequence[str], columns: int) -> str:

@@ -31,6 +31,7 @@ __all__ = [
     "paint",
     "plural",
     "table_lines",
+    "unstyled",
 ]
 
 Style = Literal["bold", "dim", "red", "green", "yellow", "magenta", "cyan"]
@@ -49,6 +50,8 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 # Control characters but tab and newline, other line ends, and what turns the direction of writing:
 # what a model wrote must not steer the terminal, nor look like what it is not.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# Marks on the letter before, and what only joins: many vowels of Hindi or Thai take no cell.
+_NO_CELL = frozenset({"Mn", "Me", "Cf"})
 _GAP = "  "
 _PIPED_WIDTH = 100
 _ROWS = 24
@@ -72,13 +75,19 @@ def one_line(text: str) -> str:
 
 def display_width(text: str) -> int:
     """Count the terminal cells that a text takes; escape sequences take none."""
-    bare = _ESCAPE.sub("", text)
-    if bare.isascii():
-        return len(bare)
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in bare
-    )
+    bare = unstyled(text)
+    return len(bare) if bare.isascii() else sum(map(_cells_of, bare))
+
+
+def unstyled(text: str) -> str:
+    """Take out escape sequences."""
+    return _ESCAPE.sub("", text)
+
+
+def _cells_of(char: str) -> int:
+    if unicodedata.category(char) in _NO_CELL:
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 def clip(text: str, width: int) -> str:

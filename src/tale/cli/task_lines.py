@@ -5,6 +5,7 @@ Pure text; `tasks`, `submit` and `chat` write it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +38,8 @@ __all__ = [
     "task_block",
 ]
 
+_RULE = re.compile(r":?\s*[=_-]{4,}")
+"""What programs draw across the screen above what they tell."""
 _PART_STATES = {"running": "begun", "done": "done", "failed": "failed", "cancelled": "dropped"}
 _MAY = {
     "ask": "read; it asks before anything else (--permission ask)",
@@ -152,7 +155,7 @@ def rests_on(facts: Planning) -> list[str]:
 def _in_a_line(change: str) -> str:
     """Leave out of a change what a check printed, which stands with the check."""
     first, _, more = change.partition("\n")
-    return f"{first.rstrip(' =_-:')} …" if more else first
+    return f"{_RULE.split(first)[0]} …" if more else first
 
 
 def _acting(data: Record) -> str:

@@ -155,7 +155,11 @@ class Dashboard(App[None]):
 
     def update(self, **changes: object) -> None:
         """Know something else from now on, and show it."""
+        before = self.state.task
         self.state = replace(self.state, **changes)  # pyright: ignore[reportArgumentType]
+        after = self.state.task
+        if (before and before.id) != (after and after.id):
+            self._forget_checkpoints()
         self._show()
 
     def _show(self) -> None:
@@ -238,8 +242,7 @@ class Dashboard(App[None]):
     def on_table_lines_moved(self, event: TableLines.Moved) -> None:
         """Choose another task."""
         if event.lines is self._boxes["tasks"].lines and event.key != self.state.chosen:
-            self.update(chosen=event.key, checkpoints=None)
-            self._known = ("", -1)
+            self.update(chosen=event.key)
             self._ask_for_checkpoints()
 
     # -- checkpoints -------------------------------------------------------------------------------
@@ -253,6 +256,14 @@ class Dashboard(App[None]):
             # Whoever runs through a list asks for the last one only.
             quick = self._known[0] != task.id
             self._asking = self.set_timer(0.15 if quick else 2.0, self._look_for_checkpoints)
+
+    def _forget_checkpoints(self) -> None:
+        """Know none: those that are known are of the task that was chosen before."""
+        self.state = replace(self.state, checkpoints=None)
+        self._known = ("", -1)
+        if self._asking is not None:
+            self._asking.stop()
+            self._asking = None
 
     def _look_for_checkpoints(self) -> None:
         self._asking = None

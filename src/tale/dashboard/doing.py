@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from tale.cli.editing import in_editor
+from tale.cli.editing import in_editor, keep_plan
 from tale.dashboard.actions import Actions
 from tale.dashboard.dialogs import Answer, ApprovalDialog, ConfirmDialog, Dialog, HelpDialog
 from tale.dashboard.shown import plain
@@ -125,7 +125,13 @@ class Doing:
         if changed is None:
             self._tell("Nothing was changed; it waits on.")
             return
-        self._tell(await self._call(lambda: self._actions.approve(task, changed)))
+        try:
+            self._tell(await _in_thread(lambda: self._actions.approve(task, changed)))
+        except TaleError as error:
+            self._tell_error(error)
+            self._app.notify(
+                f"What you wrote is in {keep_plan(changed)}.", timeout=_READ_SECONDS, markup=False
+            )
 
     async def _cancel(self, task: TaskView) -> None:
         lines = (_named(task), "It can't be resumed after that. Files that it has written stay.")

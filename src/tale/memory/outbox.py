@@ -9,6 +9,7 @@ and `servers.ux`, which runs `deliver`. Below: `storage.database`, `turns`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -16,7 +17,14 @@ from typing import Final, Protocol
 import anyio
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from tale.errors import InvalidRequest, StorageError, TaleError, TaskError, WireError
+from tale.errors import (
+    InvalidRequest,
+    SessionNotFound,
+    StorageError,
+    TaleError,
+    TaskError,
+    WireError,
+)
 from tale.memory.exchange import TaskTaker, Work
 from tale.memory.turns import NewTurn, Turn, add_turn
 from tale.storage.database import Database, storable
@@ -113,7 +121,8 @@ class Outbox:
 
         def record(connection: Connection) -> None:
             _settle(connection, waiting, refusal=storable(why))
-            add_turn(connection, waiting.work.session, NewTurn("assistant", why), at)
+            with suppress(SessionNotFound):  # it was forgotten meanwhile
+                add_turn(connection, waiting.work.session, NewTurn("assistant", why), at)
 
         await self._database.write(record)
         self._announce()

@@ -7,7 +7,7 @@ restart. Above: `windows`. Below: `recall` (chooses), a `Finder`, `storage.datab
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,7 +19,7 @@ from tale.memory.finding import Finder
 from tale.memory.recall import CLEAR, Recalled, is_worth_a_look, recall, written
 from tale.memory.turns import Turn
 from tale.storage.database import Database, storable
-from tale.storage.schema import recalled
+from tale.storage.schema import notes, recalled, turns
 from tale.telemetry import get_logger
 
 __all__ = ["Recalling", "forget_recalled", "forget_recalled_note"]
@@ -106,7 +106,7 @@ class Recalling:
             if waiting.cancelled_caught:
                 log.info("memory.too_slow", session=turn.session)
             if found:
-                await self._keep(turn, found)
+                found = await self._keep(turn, found)
         except TaleError as error:
             log.info("memory.not_recalled", session=turn.session, reason=error.message)
             return ()
@@ -114,26 +114,42 @@ class Recalling:
             log.info("memory.recalled", session=turn.session, seq=turn.seq, lines=len(found))
         return found
 
-    async def _keep(self, turn: Turn, found: Sequence[Recalled]) -> None:
-        rows = [
-            {
-                "session": turn.session,
-                "seq": turn.seq,
-                "position": position,
-                "source": one.source,
-                "source_seq": one.source_seq,
-                "text": storable(one.text),
-                "score": one.score,
-            }
-            for position, one in enumerate(found)
-        ]
+    async def _keep(self, turn: Turn, found: Sequence[Recalled]) -> tuple[Recalled, ...]:
+        """Keep what was found, but for what was forgotten meanwhile; gives what is kept."""
         mine = (recalled.c.session == turn.session) & (recalled.c.seq == turn.seq)
 
-        def record(connection: Connection) -> None:
+        def record(connection: Connection) -> tuple[Recalled, ...]:
+            there = _places(connection, {one.source for one in found})
+            kept = tuple(one for one in found if (one.source, one.source_seq) in there)
             connection.execute(delete(recalled).where(mine))
-            connection.execute(insert(recalled), rows)
+            if kept:
+                connection.execute(insert(recalled), _rows(turn, kept))
+            return kept
 
-        await self._database.write(record)
+        return await self._database.write(record)
+
+
+def _places(connection: Connection, sources: Collection[str]) -> set[tuple[str, int]]:
+    """Give the places of all that may have been found in some conversations and notes."""
+    said = select(turns.c.session, turns.c.seq).where(turns.c.session.in_(sources))
+    noted = select(notes.c.id).where(notes.c.id.in_(sources))
+    places = {(session, seq) for session, seq in connection.execute(said)}
+    return places | {(note, 0) for note in connection.scalars(noted)}
+
+
+def _rows(turn: Turn, found: Sequence[Recalled]) -> list[dict[str, object]]:
+    return [
+        {
+            "session": turn.session,
+            "seq": turn.seq,
+            "position": position,
+            "source": one.source,
+            "source_seq": one.source_seq,
+            "text": storable(one.text),
+            "score": one.score,
+        }
+        for position, one in enumerate(found)
+    ]
 
 
 def forget_recalled(connection: Connection, session: str, first: int, last: int) -> None:

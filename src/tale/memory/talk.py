@@ -97,13 +97,12 @@ def fitting(text: str, most: int = _NO_LIMIT) -> str:
 
 
 def fitting_lines(lines: Sequence[str], tokens: int) -> str:
-    """Give as many of the first lines as there are tokens for, by the estimate."""
+    """Give the lines that there are tokens for, by the estimate; the first ones go first."""
     kept: list[str] = []
     for line in lines:
-        tokens -= estimate_tokens(line)
-        if tokens < 0:
-            break
-        kept.append(" ".join(line.split()))
+        if (cost := estimate_tokens(line)) <= tokens:
+            tokens -= cost
+            kept.append(" ".join(line.split()))
     return "\n".join(kept)
 
 

@@ -150,11 +150,13 @@ class Windows:
         self._counts = TokenCounts(models)
         self._live: OrderedDict[str, _Live] = OrderedDict()
         self._grown: dict[str, Sequence[Turn]] = {}
+        self._forgotten = 0  # how often something was
         self._stirred = anyio.Event()
         self._rested = anyio.Event()
 
     async def of(self, session: str, turns: Sequence[Turn]) -> tuple[Message, ...]:
         """Give the window in which the last turn of a conversation is answered."""
+        forgotten = self._forgotten
         live = self._live.get(session)
         if live is None:
             live = await self._worked_out(session, turns, self._budget, _ROLE)
@@ -164,7 +166,8 @@ class Windows:
             log.info("window.moved_in_need", session=session, begins=begins)
             live.head, live.summed_up = await self._head(session, begins, measure.sizes)
         await self._recall(live, turns, measure)
-        self._remember(session, live)
+        if forgotten == self._forgotten:
+            self._remember(session, live)
         return self._assembled(live, turns, measure).messages
 
     async def shown(
@@ -204,6 +207,7 @@ class Windows:
 
     def forget(self) -> None:
         """Hear that something was forgotten, which any window may hold: all are worked out anew."""
+        self._forgotten += 1
         self._live.clear()
         self._grown.clear()
 
