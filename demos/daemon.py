@@ -21,6 +21,7 @@ __all__ = ["Tale", "until"]
 
 _ENDED: Final = frozenset({"done", "failed", "cancelled"})
 _LOOK_SECONDS: Final = 4.0
+_BOTH_MODELS: Final = r"(?s)coder-0\.5b.*coder-1\.5b|coder-1\.5b.*coder-0\.5b"
 
 Found = TypeVar("Found")
 
@@ -48,6 +49,18 @@ class Tale:
             columns=columns,
             lines=lines,
         )
+
+    @contextmanager
+    def dashboard(self) -> Generator[Terminal]:
+        """Open the dashboard, once it shows both models; it is closed in the end."""
+        terminal = self.terminal("dashboard", columns=130, lines=42)
+        try:
+            terminal.wait(_BOTH_MODELS, 60, what="the models")
+            terminal.settle(2.5)
+            yield terminal
+        finally:
+            terminal.type("q")
+            terminal.close()
 
     def says(self, *arguments: str) -> str:
         """Give what a command prints."""

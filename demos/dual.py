@@ -58,7 +58,9 @@ def _tell(story: Story, tale: Tale, chat: Terminal) -> None:
     story.screen(chat, "Talk goes on")
 
     story.step("Both are resident")
-    _dashboard(story, tale)
+    with tale.dashboard() as dashboard:
+        story.screen(dashboard, "The dashboard")
+        story.claim("The dashboard shows both", "1.5b" in dashboard.text)
     _system(story, tale)
 
     story.step("What comes of the work")
@@ -104,18 +106,6 @@ def _models(tale: Tale) -> dict[str, dict[str, Any]]:
         for role in ("ux", "task")
         if servers.get(f"model-{role}", {}).get("state") == "ready"
     }
-
-
-def _dashboard(story: Story, tale: Tale) -> None:
-    dashboard = tale.terminal("dashboard", columns=130, lines=42)
-    try:
-        dashboard.wait(r"(?s)coder-0\.5b.*coder-1\.5b|coder-1\.5b.*coder-0\.5b", 60)
-        dashboard.settle(2.5)
-        story.screen(dashboard, "The dashboard")
-        story.claim("The dashboard shows both", "1.5b" in dashboard.text)
-    finally:
-        dashboard.type("q")
-        dashboard.close()
 
 
 def _system(story: Story, tale: Tale) -> None:

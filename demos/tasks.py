@@ -50,7 +50,8 @@ def _until_the_cut(story: Story, tale: Tale, chat: Terminal) -> str:
     story.claim("Parts are worked on at once", len(at_once) > 1, " and ".join(at_once))
     time.sleep(20)
     story.screen(chat, "Progress in the chat")
-    _dashboard(story, tale, "The dashboard while it works")
+    with tale.dashboard() as dashboard:
+        story.screen(dashboard, "The dashboard while it works")
     return task
 
 
@@ -80,7 +81,8 @@ def _after_it(story: Story, tale: Tale, chat: Terminal, task: str) -> None:
         plural(len(before), "part") + " done by then",
     )
     story.output(f"tale checkpoints {task}", tale.says("checkpoints", task))
-    _dashboard(story, tale, "Its checkpoints in the dashboard")
+    with tale.dashboard() as dashboard:
+        story.screen(dashboard, "Its checkpoints in the dashboard")
     files = sorted(path.name for path in Path(shown.text("workspace")).iterdir())
     story.say(f"What lies in its folder: {', '.join(files)}.")
 
@@ -110,14 +112,3 @@ def _took(tale: Tale, task: str) -> dict[str, float | None]:
     """Give the seconds that each finished part took, by id."""
     done = [part for part in tale.parts(task) if part.text("state") == "done"]
     return {part.text("id"): part.number("elapsed") for part in done}
-
-
-def _dashboard(story: Story, tale: Tale, title: str) -> None:
-    dashboard = tale.terminal("dashboard", columns=130, lines=42)
-    try:
-        dashboard.wait(r"coder-1\.5b", 60, what="the models")
-        dashboard.settle(2.5)
-        story.screen(dashboard, title)
-    finally:
-        dashboard.type("q")
-        dashboard.close()
