@@ -7,7 +7,7 @@ restart. Above: `windows`. Below: `recall` (chooses), a `Finder`, `storage.datab
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -119,7 +119,7 @@ class Recalling:
         mine = (recalled.c.session == turn.session) & (recalled.c.seq == turn.seq)
 
         def record(connection: Connection) -> tuple[Recalled, ...]:
-            there = _places(connection, {one.source for one in found})
+            there = _places(connection, found)
             kept = tuple(one for one in found if (one.source, one.source_seq) in there)
             connection.execute(delete(recalled).where(mine))
             if kept:
@@ -129,9 +129,12 @@ class Recalling:
         return await self._database.write(record)
 
 
-def _places(connection: Connection, sources: Collection[str]) -> set[tuple[str, int]]:
-    """Give the places of all that may have been found in some conversations and notes."""
-    said = select(turns.c.session, turns.c.seq).where(turns.c.session.in_(sources))
+def _places(connection: Connection, found: Sequence[Recalled]) -> set[tuple[str, int]]:
+    """Give the places of turns and notes among which those are that were found, if they are."""
+    sources, seqs = {one.source for one in found}, {one.source_seq for one in found}
+    said = select(turns.c.session, turns.c.seq).where(
+        turns.c.session.in_(sources), turns.c.seq.in_(seqs)
+    )
     noted = select(notes.c.id).where(notes.c.id.in_(sources))
     places = {(session, seq) for session, seq in connection.execute(said)}
     return places | {(note, 0) for note in connection.scalars(noted)}
