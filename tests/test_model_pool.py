@@ -45,6 +45,7 @@ from tale.models.condition import (
 from tale.models.further import NoFurtherModels, PlainMemory
 from tale.models.memory_backend import InMemoryBackend
 from tale.models.model_pool import ModelPool
+from tale.models.order import Order
 from tale.models.pool_policy import Policy, first_token_limit
 from tale.models.pool_stats import ModelStats, ModelStatus, Sample, SwitchingStats
 from tale.models.resident import ResidentModel
@@ -419,6 +420,95 @@ async def test_silence_for_want_of_a_core_is_no_hang() -> None:
         with pytest.raises(DeadlineExceeded, match="had given 1 tokens"):
             _ = [chunk async for chunk in generation]
     assert (model.ready, model.running) == (True, set())
+
+
+class InLine(InMemoryBackend):
+    """A server that takes one request at a time; who comes meanwhile waits in its line."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(model)
+        self.turn = anyio.Semaphore(1)
+        self.go = anyio.Event()
+        self.came: list[str] = []
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
+        self.came.append(request.messages[-1].content)
+        async with self.turn:
+            await self.go.wait()
+            if request.messages[-1].content == "bad":
+                raise BackendFailed("its grammar can't be parsed")
+            async for chunk in super().chat(request):
+                yield chunk
+
+
+async def test_the_silence_of_who_waits_in_the_servers_own_line_is_no_hang() -> None:
+    backend = InLine("large")
+    await backend.load()
+    model = ResidentModel(
+        backend, kind="memory", role="task", slots=2, policy=CALM, clock=anyio.current_time
+    )
+    model.apply(Came())
+    assert await model.acquire(math.inf)
+    assert await model.acquire(math.inf)
+    first, second = (model.generate(ask("one two"), math.inf) for _ in range(2))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(first.start)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(second.start)
+        await anyio.wait_all_tasks_blocked()
+        assert second.begins_by >= first.begins_by + CALM.stall_seconds
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_token_of_another_request_excuses_the_silence_of_who_waits() -> None:
+    backend = InLine("large")
+    await backend.load()
+    model = ResidentModel(
+        backend, kind="memory", role="task", slots=2, policy=CALM, clock=anyio.current_time
+    )
+    model.apply(Came())
+    assert await model.acquire(math.inf)
+    assert await model.acquire(math.inf)
+    first, second = (model.generate(ask("one two"), math.inf) for _ in range(2))
+    backend.go.set()
+    await first.start()
+    assert first.begins_by == -math.inf
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(second.start)
+        await anyio.wait_all_tasks_blocked()
+        before = second.begins_by
+        assert [(await anext(first)).text, (await anext(first)).text] == ["one", " two"]
+        assert second.begins_by > before
+        assert [chunk.finish async for chunk in first] == ["stop"]
+        await anyio.wait_all_tasks_blocked()
+        assert second.begins_by == -math.inf
+    await second.aclose()
+
+
+async def test_a_pulse_does_not_wait_in_line_behind_a_request(bench: Bench) -> None:
+    one = bench.ux = InLine("small")
+    async with bench.running() as pool, anyio.create_task_group() as tasks:
+
+        async def fail() -> None:
+            with pytest.raises(BackendFailed, match="grammar"):
+                await pool.complete(Order("ux", chain=()), ask("bad"))
+
+        tasks.start_soon(fail)
+        await anyio.wait_all_tasks_blocked()
+        answers: list[Answer] = []
+
+        async def begin() -> None:
+            answers.append(await pool.chat("ux", ask("good answer")))
+
+        tasks.start_soon(begin)
+        await anyio.wait_all_tasks_blocked()
+        one.go.set()
+        await until(lambda: len(answers) == 1)
+        await anyio.wait_all_tasks_blocked()
+        assert one.came == ["bad", "good answer"]
+        assert await read(answers[0]) == "good answer"
+        await until(lambda: one.came == ["bad", "good answer", "Hi"])
+        assert (await model_status(pool, "ux")).recoveries == 0
 
 
 async def test_cancelling_a_caller_frees_the_slot(bench: Bench) -> None:

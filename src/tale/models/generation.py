@@ -61,7 +61,8 @@ class Generation:
             first: Whether it is the first request since the model was loaded.
             until: Deadline on `anyio.current_time`.
             budget: Says when an answer that only repeats itself has used enough.
-            among: Where it stands while it runs, for whoever can excuse its silence.
+            among: Those that run on the same model, where it stands while it runs: they excuse each
+                other's silence, and whoever knows a reason for it does.
             on_failure: Hears of the backend's failure before the caller does.
             on_end: Called exactly once when nothing more comes, with the measurement if the answer
                 ended by itself.
@@ -135,6 +136,17 @@ class Generation:
         if self._wait is not None:
             self._wait.deadline = min(self._wait.deadline + seconds, self._until)
 
+    def begin_silence(self, at: float) -> None:
+        """Count its silence from a time on: its server worked for another request until then."""
+        if self._wait is not None:
+            limit = min(at + self._silence, self._until)
+            self._wait.deadline = max(self._wait.deadline, limit)
+
+    @property
+    def begins_by(self) -> float:
+        """When it has begun its answer or is given up, at the latest; -inf once it has begun."""
+        return -math.inf if self._count or self._wait is None else self._wait.deadline
+
     async def _next(self) -> Chunk | None:
         """Take the next chunk off the backend, or None at the end; closes on any failure."""
         if self._ended:
@@ -173,13 +185,17 @@ class Generation:
         return Chunk(finish="length", usage=self._usage)
 
     async def _watched(self) -> Chunk | None:
+        # A server that takes one request at a time lets the next wait in its own line, in silence.
+        since = anyio.current_time()
         if self._chunks is None:
             self._chunks = self._backend.chat(self._request)
             if self._among is not None:
+                since = max((since, *(other.begins_by for other in self._among)))
                 self._among.add(self)
-        stalls = anyio.current_time() + self._silence
-        with anyio.CancelScope(deadline=min(stalls, self._until)) as self._wait:
-            return self._calls.take(await anext(self._chunks, None))
+        with anyio.CancelScope(deadline=min(since + self._silence, self._until)) as self._wait:
+            chunk = await anext(self._chunks, None)
+            self._excuse_others()
+            return self._calls.take(chunk)
         if self._wait.deadline >= self._until:
             raise DeadlineExceeded(
                 f"{self._name} had given {self._count} tokens after "
@@ -191,6 +207,12 @@ class Generation:
             f"(prompt of about {estimated_tokens(self._request)} tokens, {self._count} given).",
             hint="It is being restarted.",
         )
+
+    def _excuse_others(self) -> None:
+        now = anyio.current_time()
+        for other in self._among or ():
+            if other is not self:
+                other.begin_silence(now)
 
     def _measure(self) -> None:
         if self._count:

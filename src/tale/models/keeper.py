@@ -177,8 +177,9 @@ class Keeper:
         model = self._model
         idle = self._clock() - max(model.heard_at, model.used_at)
         pause = math.inf if model.in_flight else max(0.0, self._policy.pulse_seconds - idle)
-        if not model.pulse_due and pause > 0:
-            # In flight, the watchdog looks; idle, the pulse does when it is due.
+        if model.busy or (not model.pulse_due and pause > 0):
+            # In flight, the watchdog looks; idle, the pulse does when it is due. With every slot
+            # taken a pulse would wait in line, and its silence would look like a hang.
             await model.stirred.wait(anyio.current_time() + pause)
             return
         await self._pulse()
@@ -189,7 +190,7 @@ class Keeper:
         epoch = model.condition.epoch
         await model.look()
         model.pulse_due = False
-        if not model.ready:
+        if not model.ready or model.busy:
             return
         try:
             with anyio.CancelScope() as model.pulsing:

@@ -119,6 +119,11 @@ class ResidentModel:
         return self._slots
 
     @property
+    def busy(self) -> bool:
+        """Whether requests hold all of its slots."""
+        return self.in_flight >= self._slots
+
+    @property
     def waiting(self) -> int:
         """Requests that wait for one of its slots."""
         return self._free.statistics().tasks_waiting
@@ -309,6 +314,7 @@ class ResidentModel:
     def _leave(self) -> None:
         self.in_flight -= 1
         self.used_at = self._clock()
-        if self.in_flight == 0:
+        if self.pulse_due or self.in_flight == 0:
             self.stirred.notify()
+        if self.in_flight == 0:
             self._on_change()
