@@ -708,22 +708,37 @@ async def test_a_replaced_process_is_warmed_but_not_killed(bench: Bench) -> None
     assert bench.ux.recoveries == []
 
 
-async def test_a_residency_that_can_not_be_read_counts_as_gone(bench: Bench) -> None:
-    class Mute(InMemoryBackend):
-        mute = False
+class Mute(InMemoryBackend):
+    """Does not always say whether it is resident."""
 
-        async def residency(self) -> Residency:
-            if self.mute:
-                raise BackendUnavailable("no connection")
-            return await super().residency()
+    mute = False
 
+    async def residency(self) -> Residency:
+        if self.mute:
+            raise BackendUnavailable("no answer within 2 s")
+        return await super().residency()
+
+
+async def test_a_model_that_can_not_be_looked_at_is_asked_for_a_token(bench: Bench) -> None:
     mute = bench.ux = Mute("small")
     async with bench.running() as pool:
         mute.mute = True
-        assert (await model_status(pool, "ux")).state in ("recovering", "retrying")
+        assert (await model_status(pool, "ux")).last_error == "no answer within 2 s"
+        await until(lambda: len(mute.requests) == 1)
+        await anyio.wait_all_tasks_blocked()
+        assert (await model_status(pool, "ux")).state == "ready"
+    assert mute.recoveries == []
+
+
+async def test_a_model_that_neither_can_be_looked_at_nor_answers_is_recovered(bench: Bench) -> None:
+    mute = bench.ux = Mute("small")
+    async with bench.running(replace(CALM, check_seconds=0.01)) as pool:
+        mute.mute = True
+        mute.inject("unavailable")
+        await until(lambda: len(mute.recoveries) > 0)
+        assert "pulse failed" in mute.recoveries[0]
         mute.mute = False
         await pool.ensure_ready("ux")
-    assert bench.ux.recoveries
 
 
 async def test_a_backend_that_crashes_in_a_pulse_is_recovered_and_takes_nobody_down(

@@ -155,19 +155,57 @@ async def test_an_ollama_that_does_not_tell_the_window_is_believed(
 async def test_a_model_that_hangs_is_thrown_out_and_loaded_again(
     ollama: FakeOllama, session: ClientSession
 ) -> None:
+    ollama.hangs = True
     backend = backend_at(ollama.url, session)
     await backend.load()
+    async with aclosing(backend.chat(HELLO)) as chunks:
+        await anext(chunks)
     await backend.recover("no token for 60 s")
-    assert [body["keep_alive"] for body in ollama.bodies] == [-1, 0, -1]
+    assert [body["keep_alive"] for body in ollama.bodies] == [-1, -1, 0, -1]
     assert ollama.loads == 2
+
+
+async def test_a_model_that_never_begins_its_answer_is_thrown_out(session: ClientSession) -> None:
+    ps, said = answer("200 OK", {"models": [{"name": MODEL}]}), answer("200 OK", {})
+    async with raw_server(Reply(end="hold"), ps, said, said, ps) as server:
+        backend = backend_at(server.url, session)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(collect, backend)
+            with anyio.fail_after(5):
+                while not server.requests:
+                    await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+        await backend.recover("no token for 60 s")
+        asked = [request.json["keep_alive"] for request in server.requests if request.body]
+        assert asked == [-1, 0, -1]
+
+
+async def test_a_model_that_answered_last_is_not_thrown_out(
+    ollama: FakeOllama, session: ClientSession
+) -> None:
+    backend = backend_at(ollama.url, session)
+    await backend.load()
+    ollama.hangs = True
+    async with aclosing(backend.chat(HELLO)) as chunks:
+        await anext(chunks)
+    ollama.hangs = False
+    await collect(backend)
+    await backend.recover("/api/ps was late")
+    ollama.refusal = (400, "failed to parse grammar")
+    with pytest.raises(BackendFailed):
+        await collect(backend)
+    ollama.refusal = None
+    await backend.recover("/api/ps was late")
+    assert all(body["keep_alive"] == -1 for body in ollama.bodies)
+    assert ollama.loads == 1
 
 
 async def test_recovery_waits_until_ollama_answers_again(session: ClientSession) -> None:
     gone, ps, loaded = Reply(), answer("200 OK", {"models": None}), answer("200 OK", {})
-    async with raw_server(gone, gone, ps, loaded, ps) as server:
+    async with raw_server(gone, gone, loaded, ps) as server:
         with anyio.fail_after(10):
             await backend_at(server.url, session).recover("it died")
-        assert len(server.requests) == 5
+        assert len(server.requests) == 4
 
 
 async def test_unloading_frees_the_memory(ollama: FakeOllama, session: ClientSession) -> None:
@@ -299,9 +337,12 @@ async def test_a_connection_that_breaks_is_told_apart_by_what_had_come(
             await collect(backend)
 
 
-async def test_without_ollama_the_model_is_not_resident(session: ClientSession) -> None:
+async def test_without_ollama_nobody_says_whether_a_model_is_resident(
+    session: ClientSession,
+) -> None:
     backend = backend_at(unused_url(), session)
-    assert not (await backend.residency()).resident
+    with pytest.raises(BackendUnavailable, match="not reachable"):
+        await backend.residency()
     with pytest.raises(BackendUnavailable, match="not reachable"):
         await backend.load()
 
@@ -309,11 +350,12 @@ async def test_without_ollama_the_model_is_not_resident(session: ClientSession) 
 @pytest.mark.parametrize(
     "reply", [answer("500 Oops", {"error": "oops"}), answer("200 OK", b"<html>")]
 )
-async def test_a_program_that_is_not_ollama_has_no_residents(
+async def test_a_program_that_is_not_ollama_says_nothing_of_residents(
     session: ClientSession, reply: Reply
 ) -> None:
     async with raw_server(reply) as server:
-        assert not (await backend_at(server.url, session).residency()).resident
+        with pytest.raises(BackendFailed):
+            await backend_at(server.url, session).residency()
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ class Backend(Protocol):
         ...
 
     async def residency(self) -> Residency:
-        """Look up how it sits in memory now; quick, never loads."""
+        """Look up how it sits in memory now; quick, never loads. Raises where nobody can say."""
         ...
 
     def chat(self, request: ChatRequest) -> AsyncIterator[Chunk]:

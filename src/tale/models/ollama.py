@@ -74,6 +74,7 @@ class OllamaBackend:
         self._session = session
         self._whose = f"Ollama at {self._url}"
         self._window: int | None = None
+        self._suspect = False
 
     @property
     def model(self) -> str:
@@ -87,7 +88,11 @@ class OllamaBackend:
 
     async def load(self) -> None:
         """Load and pin the model; pins it again where another program's request unpinned it."""
-        await self._set_keep_alive(KEEP)
+        try:
+            await self._set_keep_alive(KEEP)
+        except anyio.get_cancelled_exc_class():
+            self._suspect = True
+            raise
         self._window = (await self._find_running())[1]
 
     async def unload(self) -> None:
@@ -97,13 +102,15 @@ class OllamaBackend:
     async def recover(self, reason: str) -> None:
         """Wait until Ollama answers, throw out a model that hangs, and load it again.
 
+        It hangs if the last request or load that ended was broken off. Nothing else is a reason to
+        throw out gigabytes that are in memory.
         Ollama isn't ours, so nothing says when it is back: it is asked, with growing pauses.
         """
         log.warning("model.recovering", model=self._model, url=self._url, reason=reason)
         pause = _FIRST_BACKOFF
         while True:
             try:
-                if (await self._find_running())[0].resident:
+                if self._suspect and (await self._find_running())[0].resident:
                     with suppress(ModelError):
                         await self.unload()
                 await self.load()
@@ -111,6 +118,7 @@ class OllamaBackend:
                 await anyio.sleep(pause)
                 pause = min(pause * 2, _LAST_BACKOFF)
             else:
+                self._suspect = False
                 return
 
     async def residency(self) -> Residency:
@@ -118,17 +126,31 @@ class OllamaBackend:
 
         A model that another program had loaded again with another window counts as evicted: our
         next request would load it anew.
+
+        Raises:
+            ModelError: Ollama didn't say, which a busy one may not do in time.
         """
-        try:
-            residency, window = await self._find_running()
-        except ModelError:
-            return Residency(resident=False)
+        residency, window = await self._find_running()
         if self._window is not None and window != self._window:
             return Residency(resident=False)
         return residency
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         """Generate. Closing the generator closes the connection: Ollama stops."""
+        told = False
+        answer = self._answer(request)
+        try:
+            async for chunk in answer:
+                told = told or chunk.finish is not None
+                yield chunk
+        except ModelError:
+            told = True
+            raise
+        finally:
+            self._suspect = not told
+            await answer.aclose()
+
+    async def _answer(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         decoder = AnswerDecoder(self._model, self._context, self._whose)
         url = f"{self._url}/api/chat"
         body = request_body(self._model, self._context, request)

@@ -174,9 +174,9 @@ class ResidentModel:
             try:
                 seen = await self.backend.residency()
             except ModelError as error:
-                seen = Residency(resident=False)
                 self.stats.last_error = error.message
         if seen is None:
+            # Who can't be looked at need not be gone: a busy Ollama answers late. One token tells.
             self.pulse_due = True
             self.stirred.notify()
             return
