@@ -252,6 +252,81 @@ async def test_tool_calls_come_in_openais_shape(ollama: FakeOllama, session: Cli
     assert chunks[-1].finish == "tool_calls"
 
 
+def given(name: str, arguments: object, key: object = "call_0") -> dict[str, object]:
+    return {"id": key, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+async def test_earlier_tool_calls_and_their_results_are_told_in_ollamas_shape(
+    ollama: FakeOllama, session: ClientSession
+) -> None:
+    first = [given("weather", '{"city":"Oslo"}'), given("clock", "", "call_1")]
+    messages = (
+        Message("user", "Weather in Oslo, and the time?"),
+        Message("assistant", "", {"tool_calls": first}),
+        Message("tool", "3 degrees", {"tool_call_id": "call_0"}),
+        Message("tool", "noon", {"tool_call_id": "call_1"}),
+        Message("assistant", "", {"tool_calls": [given("river", "{}")]}),
+        Message("tool", "high", {"tool_call_id": "call_0"}),
+        Message("tool", "old style", {"name": "tide", "tool_call_id": ["x"]}),
+        Message("tool", "of nobody"),
+    )
+    await collect(backend_at(ollama.url, session), ChatRequest(messages))
+    assert ollama.bodies[-1]["messages"] == [
+        {"role": "user", "content": "Weather in Oslo, and the time?"},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [
+                {"function": {"name": "weather", "arguments": {"city": "Oslo"}}},
+                {"function": {"name": "clock", "arguments": {}}},
+            ],
+        },
+        {"role": "tool", "content": "3 degrees", "tool_name": "weather"},
+        {"role": "tool", "content": "noon", "tool_name": "clock"},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"function": {"name": "river", "arguments": {}}}],
+        },
+        {"role": "tool", "content": "high", "tool_name": "river"},
+        {"role": "tool", "content": "old style", "tool_name": "tide"},
+        {"role": "tool", "content": "of nobody"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        ('{"city": ', {"arguments": '{"city": '}),
+        ("[1]", {"arguments": "[1]"}),
+        ({"city": "Oslo"}, {"city": "Oslo"}),
+        (None, {}),
+    ],
+)
+async def test_arguments_always_reach_ollama_as_an_object(
+    ollama: FakeOllama, session: ClientSession, arguments: object, sent: object
+) -> None:
+    calls: list[object] = [given("weather", arguments), {"function": {}}, "no call"]
+    turn = Message("assistant", "", {"tool_calls": calls})
+    await collect(backend_at(ollama.url, session), ChatRequest((turn, *HELLO.messages)))
+    assert ollama.bodies[-1]["messages"] == [
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"function": {"name": "weather", "arguments": sent}}],
+        },
+        {"role": "user", "content": "good morning to you"},
+    ]
+
+
+async def test_tools_that_must_not_be_called_are_not_offered(
+    ollama: FakeOllama, session: ClientSession
+) -> None:
+    options = {"tools": [{"type": "function"}], "tool_choice": "none"}
+    await collect(backend_at(ollama.url, session), ChatRequest(HELLO.messages, options=options))
+    assert "tools" not in ollama.bodies[-1]
+
+
 async def test_hidden_thinking_is_a_sign_of_life(
     ollama: FakeOllama, session: ClientSession
 ) -> None:

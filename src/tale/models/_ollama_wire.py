@@ -5,11 +5,12 @@ Pure. Above: `ollama`. Refusals are understood as Ollama 0.12 to 0.40 word them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final, cast
 
 import orjson
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from tale.errors import (
     BackendBroke,
@@ -22,7 +23,7 @@ from tale.errors import (
 )
 from tale.models._faults import overflow, read_error, shorten
 from tale.models._sse import LineParser, LineTooLong
-from tale.models.backend import ChatRequest, Chunk, FinishReason, Usage
+from tale.models.backend import ChatRequest, Chunk, FinishReason, Message, Usage
 
 __all__ = [
     "KEEP",
@@ -41,6 +42,9 @@ KEEP: Final = -1
 _SIGN_OF_LIFE = Chunk()
 # OpenAI request fields that Ollama knows under the same name, among its `options`.
 _SAMPLING = ("top_p", "top_k", "min_p", "seed", "presence_penalty", "frequency_penalty")
+
+
+_OBJECT: Final = TypeAdapter(dict[str, object])
 
 
 class RunningModel(BaseModel):
@@ -67,6 +71,18 @@ class _ToolCall(BaseModel):
 class _Message(BaseModel):
     content: str = ""
     tool_calls: tuple[_ToolCall, ...] | None = None
+
+
+class _GivenFunction(BaseModel):
+    name: str
+    arguments: object = None
+
+
+class _GivenCall(BaseModel):
+    """A call of an earlier turn, in OpenAI's shape."""
+
+    id: str = ""
+    function: _GivenFunction
 
 
 class _JsonSchema(BaseModel):
@@ -110,18 +126,64 @@ def request_body(model: str, context: int, request: ChatRequest) -> dict[str, ob
         settings["stop"] = list(request.stop)
     body: dict[str, object] = {
         "model": model,
-        "messages": [{"role": turn.role, "content": turn.content} for turn in request.messages],
+        "messages": _turns(request.messages),
         "stream": True,
         "keep_alive": KEEP,
         "truncate": False,
         "shift": False,
         "options": settings,
     }
-    if tools := request.options.get("tools"):
+    tools = request.options.get("tools")
+    # Ollama has no `tool_choice`: what must not be called must not be offered.
+    if tools and request.options.get("tool_choice") != "none":
         body["tools"] = tools
     if shape := _format(request.options.get("response_format")):
         body["format"] = shape
     return body
+
+
+def _turns(messages: Sequence[Message]) -> list[dict[str, object]]:
+    """Write a conversation; a result is told by its tool's name, not by the id of its call."""
+    names: dict[str, str] = {}
+    turns: list[dict[str, object]] = []
+    for turn in messages:
+        said: dict[str, object] = {"role": turn.role, "content": turn.content}
+        if calls := _given_calls(turn.extra.get("tool_calls")):
+            said["tool_calls"] = [
+                {
+                    "function": {
+                        "name": call.function.name,
+                        "arguments": _arguments(call.function.arguments),
+                    }
+                }
+                for call in calls
+            ]
+            # Ids come again with each answer; the last call of an id is the one that is meant.
+            names.update((call.id, call.function.name) for call in calls)
+        called = names.get(str(turn.extra.get("tool_call_id", ""))) or turn.extra.get("name")
+        if turn.role == "tool" and isinstance(called, str):
+            said["tool_name"] = called
+        turns.append(said)
+    return turns
+
+
+def _given_calls(found: object) -> list[_GivenCall]:
+    """Read calls as a client sends them back; what is none is left out."""
+    calls: list[_GivenCall] = []
+    for one in cast("list[object]", found) if isinstance(found, list) else []:
+        with suppress(ValidationError):
+            calls.append(_GivenCall.model_validate(one))
+    return calls
+
+
+def _arguments(given: object) -> dict[str, object]:
+    """Turn JSON text into the object that Ollama insists on; text that is none keeps its words."""
+    try:
+        if isinstance(given, str):
+            return _OBJECT.validate_json(given.strip() or "{}")
+        return _OBJECT.validate_python(given or {})
+    except ValidationError:
+        return {"arguments": str(given)}
 
 
 def _format(wanted: object) -> object:
