@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -337,6 +338,25 @@ async def test_too_long_a_prompt_is_told_apart(
     if "n_ctx" in str(body):
         assert "831 tokens" in str(caught.value)
         assert "512" in str(caught.value)
+
+
+async def test_a_prompt_that_fits_only_without_the_longest_answer_is_asked_without_that_limit(
+    session: ClientSession,
+) -> None:
+    refused = answer("400 Bad Request", OVERFLOWS[1])
+    request = replace(HELLO, max_tokens=4000)
+    async with raw_server(refused, stream(delta("hi"), finish(), DONE), refused) as server:
+        assert text_of(await collect(openai(server.url, session), request)) == "hi"
+        asked = [sent.json.get("max_tokens") for sent in server.requests]
+        assert asked == [4000, None]
+        with pytest.raises(ContextExceeded):
+            await collect(openai(server.url, session), request)
+        assert len(server.requests) == 4
+    half = stream(delta("half"), event(OVERFLOWS[1]))
+    async with raw_server(half) as server:
+        with pytest.raises(ContextExceeded):
+            await collect(openai(server.url, session), request)
+        assert len(server.requests) == 1
 
 
 async def test_a_model_that_the_server_lacks_is_unknown(session: ClientSession) -> None:

@@ -7,12 +7,14 @@ it. Above: the pool, and `embedded`, which streams from our own llama.cpp throug
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import replace
 
 import anyio
 from aiohttp import ClientSession
 from pydantic import BaseModel, ValidationError
 
-from tale.errors import BackendFailed, BackendUnavailable, ModelError
+from tale.errors import BackendFailed, BackendUnavailable, ContextExceeded, ModelError
 from tale.models._chat_stream import ChatDecoder, request_body
 from tale.models._faults import model_fault, read_error, shorten, status_of
 from tale.models._http import BROKEN, fetch, open_reply, open_session, read_body, transport_fault
@@ -97,7 +99,31 @@ class OpenAIBackend:
         return Residency(resident=True)
 
     def chat(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
-        """Generate; see `stream_chat`."""
+        """Generate; see `stream_chat`.
+
+        Strict servers (vLLM) refuse a prompt that fits where it doesn't beside the longest answer
+        that is allowed. They are asked once more without that limit: what is left of the window is
+        less than it.
+        """
+        return self._stream(request) if request.max_tokens is None else self._fitted(request)
+
+    async def _fitted(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
+        begun = False
+        try:
+            async with aclosing(self._stream(request)) as answer:
+                async for chunk in answer:
+                    begun = True
+                    yield chunk
+                return
+        except ContextExceeded as error:
+            if begun:
+                raise
+            log.info("model.asked_without_limit", model=self._model, reason=error.message)
+        async with aclosing(self._stream(replace(request, max_tokens=None))) as answer:
+            async for chunk in answer:
+                yield chunk
+
+    def _stream(self, request: ChatRequest) -> AsyncGenerator[Chunk, None]:
         return stream_chat(
             self._session,
             self._url,
