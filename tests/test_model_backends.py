@@ -639,11 +639,19 @@ async def test_the_supervisor_is_asked_in_its_own_terms() -> None:
     await launcher.start("model-ux", ["--model=m.gguf"], 19)
     await launcher.restart("model-ux", "it hangs")
     await launcher.stop("model-ux")
+    await launcher.keep_only({"model-ux", "model-task"})
     assert leash.calls == [
         ("start_model", {"name": "model-ux", "module_args": ["--model=m.gguf"], "nice": 19}),
         ("restart_server", {"name": "model-ux", "reason": "it hangs"}),
         ("stop_server", {"name": "model-ux"}),
+        ("keep_models", {"names": ["model-task", "model-ux"]}),
     ]
+
+
+async def test_a_supervisor_that_can_not_end_old_processes_keeps_no_model_from_loading() -> None:
+    leash = LeashTwin(refuses=True)
+    await LeashLauncher(leash).keep_only(())
+    assert leash.calls == [("keep_models", {"names": []})]
 
 
 async def test_readiness_is_awaited_past_the_process_that_died() -> None:

@@ -178,6 +178,64 @@ async def test_a_plan_holds_as_long_as_the_daemon(machine: Machine) -> None:
         ).ensure()
 
 
+async def test_a_pair_with_other_settings_is_planned_once_the_old_one_is_gone(
+    machine: Machine,
+) -> None:
+    names = ["model-ux", "model-task", "model-further"]
+    for name in names:
+        machine.launcher.comes_up(name, "http://127.0.0.1:1")
+    assert await machine.pair().begin()
+    await machine.launcher.start("model-further", (), 0)
+    running = machine.launcher.peer
+
+    def memory() -> MachineMemory:
+        return MachineMemory(16 * GIB, 0 if any(map(running, names)) else GIB)
+
+    other = machine.settings.model_copy(
+        update={"task": RoleSettings(name=str(machine.file), context=2048)}
+    )
+    pair = EmbeddedPair(
+        other,
+        machine.paths,
+        machine.launcher,
+        token="this one",
+        memory=memory,
+        cores=lambda: Cores(4, 4),
+    )
+    machine.launcher.calls.clear()
+    assert await pair.begin()
+    assert {call for call, _ in machine.launcher.calls[:3]} == {"stop"}
+    assert machine.launcher.calls[3:] == [("start", "model-ux"), ("start", "model-task")]
+
+
+async def test_a_models_server_that_comes_back_finds_its_pair_and_ends_the_rest(
+    machine: Machine,
+) -> None:
+    for name in ("model-ux", "model-task", "model-further"):
+        machine.launcher.comes_up(name, "http://127.0.0.1:1")
+    assert await machine.pair().begin()
+    await machine.launcher.start("model-further", (), 0)
+    machine.launcher.calls.clear()
+    assert await machine.pair().begin()
+    assert machine.launcher.calls == [
+        ("stop", "model-further"),
+        ("start", "model-ux"),
+        ("start", "model-task"),
+    ]
+
+
+async def test_what_was_loaded_since_is_not_ended_by_another_attempt(machine: Machine) -> None:
+    machine.available = 0
+    machine.launcher.comes_up("model-further", "http://127.0.0.1:1")
+    pair = machine.pair()
+    with pytest.raises(InsufficientMemory):
+        await pair.ensure()
+    await machine.launcher.start("model-further", (), 0)
+    machine.available = GIB
+    await pair.ensure()
+    assert machine.launcher.calls == [("start", "model-further")]
+
+
 async def test_a_plan_that_can_not_be_kept_or_read_does_no_harm(machine: Machine) -> None:
     machine.paths.runtime.write_text("a file where a folder should be")
     await machine.pair().ensure()
@@ -271,6 +329,8 @@ async def test_processes_are_started_as_planned_whatever_the_backend_says(
     assert planned.peer("model-ux") == peer
     await planned.restart("model-ux", "it hangs")
     assert await planned.wait_ready("model-ux", after=peer) != peer
+    await planned.keep_only(["model-ux"])
+    assert planned.peer("model-ux")
     await planned.stop("model-ux")
     assert [call for call, _ in inner.calls] == ["start", "restart", "stop"]
 

@@ -616,6 +616,24 @@ async def test_a_model_process_is_stopped_and_forgotten_and_can_come_back() -> N
         assert world.state("model-x") == "starting"
 
 
+async def test_model_processes_of_an_earlier_models_server_are_ended_but_those_it_keeps() -> None:
+    async with World(MODELS, spec("gateway")).running() as world:
+        for name in ("model-ux", "model-task", "model-x", "model-y"):
+            await world.call("models", "start_model", name=name, module_args=[])
+        await world.ready("model-ux", "model-x")
+        world.spawner.latest("model-y").die(65)
+        world.spawner.latest("models").die(-9)
+        await world.spawns("models", 2)
+        keep: list[JsonValue] = ["model-ux", "model-task", "model-none"]
+        assert (await world.call("models", "keep_models", names=keep)).result == {}
+        left = [server.name for server in world.manager.status()]
+        assert left == ["models", "gateway", "model-ux", "model-task"]
+        assert not world.spawner.of("model-ux")[0].signals
+        assert world.spawner.of("model-x")[0].signals == ["TERM"]
+        assert (await world.call("models", "keep_models", names=[])).result == {}
+        assert [server.name for server in world.manager.status()] == ["models", "gateway"]
+
+
 async def test_a_model_process_asked_for_again_while_it_stops_stays() -> None:
     world = World(MODELS)
     world.spawner.stubborn.add("model-x")
@@ -647,6 +665,8 @@ async def test_a_model_process_that_cannot_be_started_is_an_error_for_the_caller
     [
         ("gateway", "stop_server", {"name": "models"}, "unauthorized", "gateway may not"),
         ("models", "stop_server", {"name": "gateway"}, "daemon_error", "no server 'gateway'"),
+        ("gateway", "keep_models", {"names": []}, "unauthorized", "gateway may not"),
+        ("models", "keep_models", {}, "wire_error", "names"),
         ("models", "restart_server", {"name": "model-q"}, "daemon_error", "no server 'model-q'"),
         (
             "models",

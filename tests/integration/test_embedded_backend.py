@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +60,10 @@ class ProcessLauncher:
     async def stop(self, name: str) -> None:
         del name
         await self.kill()
+
+    async def keep_only(self, names: Collection[str]) -> None:
+        if self._peer and self._peer.name not in names:
+            await self.kill()
 
     async def wait_ready(self, name: str, *, after: Peer | None = None) -> Peer:
         if self._peer is None or same_process(self._peer, after):

@@ -14,11 +14,13 @@ from aiohttp import ClientSession
 from openai import AsyncOpenAI, AuthenticationError
 from pydantic import BaseModel
 
+from leash_end import leashed
 from tale.config import Settings
 from tale.orchestration.own_servers import default_specs
 from tale.orchestration.server_manager import ServerManager
 from tale.orchestration.spawn import OsSpawner
 from tale.paths import Paths
+from tale.wire.leash import Call
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -122,6 +124,27 @@ async def tale(
         with anyio.fail_after(60):
             await manager.ready("models")
         yield Tale(manager, session)
+
+
+async def test_with_models_elsewhere_the_processes_of_an_earlier_pair_are_ended(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "tale.toml").write_text(
+        """
+        [model_server]
+        port = 0
+        [models]
+        backend = "ollama"
+        ollama_url = "http://127.0.0.1:1"
+        """
+    )
+    async with leashed(["-m", "tale.servers.models"], name="models", home=tmp_path) as end:
+        with anyio.fail_after(30):
+            call = await end.receive()
+        assert isinstance(call, Call)
+        assert (call.operation, call.arguments) == ("keep_models", {"names": []})
+        await end.reply(call)
+        await end.ready()
 
 
 async def test_the_official_client_streams_and_completes_and_both_models_are_resident(

@@ -13,7 +13,7 @@ Above: `servers.models`, and the pool's keepers, for which it is the `Preparatio
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -90,6 +90,10 @@ class PlannedLauncher:
         """End a process for good."""
         await self._launcher.stop(name)
 
+    async def keep_only(self, names: Collection[str]) -> None:
+        """End all processes but these."""
+        await self._launcher.keep_only(names)
+
     async def wait_ready(self, name: str, *, after: Peer | None = None) -> Peer:
         """Wait until a process is ready."""
         return await self._launcher.wait_ready(name, after=after)
@@ -156,7 +160,7 @@ class EmbeddedPair:
         meant = repr((self.models, str(self._slot_dir), token)).encode()
         self._key = hashlib.sha256(meant).hexdigest()
         self._preparing = anyio.Lock()
-        self._prepared = False
+        self._prepared = self._alone = False
         self._mending = anyio.Lock()
         self._vouched: set[str] = set()
         self._doing: dict[str, str] = {}
@@ -191,7 +195,12 @@ class EmbeddedPair:
         async with self._preparing:
             if self._prepared:
                 return
-            if arguments := self._remembered():
+            arguments = self._remembered()
+            if not self._alone:
+                # What an earlier models server left holds memory that is planned with here.
+                await self.launcher.keep_only(arguments)
+                self._alone = True
+            if arguments:
                 log.info("models.plan_kept")
             else:
                 arguments = await self._plan()

@@ -7,16 +7,19 @@ Below: `wire.child.Leash`. Operations and their arguments: `orchestration`.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from pydantic import JsonValue
 
 from tale.errors import LoadFailed, TaleError
+from tale.telemetry import get_logger
 from tale.wire.leash import FailedStart, Fault, Peer
 from tale.wire.peers import FixedPeers, PeerSource
 
 __all__ = ["InMemoryLauncher", "Launcher", "LeashLauncher", "Supervision", "same_process"]
+
+log = get_logger(__name__)
 
 
 class Launcher(Protocol):
@@ -32,6 +35,10 @@ class Launcher(Protocol):
 
     async def stop(self, name: str) -> None:
         """End a process for good."""
+        ...
+
+    async def keep_only(self, names: Collection[str]) -> None:
+        """End all processes but these, as far as that can be done."""
         ...
 
     async def wait_ready(self, name: str, *, after: Peer | None = None) -> Peer:
@@ -75,6 +82,13 @@ class LeashLauncher:
     async def stop(self, name: str) -> None:
         """End a process for good."""
         await self._leash.call("stop_server", name=name)
+
+    async def keep_only(self, names: Collection[str]) -> None:
+        """End all processes but these; where that fails, models load beside what is left."""
+        try:
+            await self._leash.call("keep_models", names=[*sorted(names)])
+        except TaleError as error:
+            log.warning("models.others_not_ended", reason=str(error))
 
     async def wait_ready(self, name: str, *, after: Peer | None = None) -> Peer:
         """Wait until the supervisor announces a process other than `after`, or its failure."""
@@ -186,6 +200,12 @@ class InMemoryLauncher:
         """Take a process away."""
         self.calls.append(("stop", name))
         self.goes_down(name)
+
+    async def keep_only(self, names: Collection[str]) -> None:
+        """Take all processes away but these."""
+        for peer in self._source.peers.peers:
+            if peer.name not in names:
+                await self.stop(peer.name)
 
     async def wait_ready(self, name: str, *, after: Peer | None = None) -> Peer:
         """Wait until a process other than `after` is announced, or its failure."""

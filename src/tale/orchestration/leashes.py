@@ -10,6 +10,9 @@ The models server asks about the processes that run on its behalf:
         SIGKILL, and at once a new one. Answered once that is started.
     stop_server {name}
         Ended gracefully and forgotten.
+    keep_models {names}
+        All others of its processes are ended so, whatever an earlier models server started;
+        answered once they are gone.
 
 The gateway, which shows the dashboard in the browser, asks about all:
 
@@ -25,7 +28,7 @@ Other answers are `{}`, or an error of `tale.errors`. Below: `server_manager`, t
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Annotated, Final, Protocol
@@ -68,6 +71,10 @@ class ModelProcesses(Protocol):
         """Stop an owner's process and forget it."""
         ...
 
+    async def keep_only(self, names: Collection[str], owner: str) -> None:
+        """Stop all of an owner's processes but these, and forget them."""
+        ...
+
 
 class Everything(Children, Protocol):
     """The part of the manager that who operates all servers may use."""
@@ -89,6 +96,11 @@ class _Arguments(BaseModel):
 class _StartModel(_Arguments):
     module_args: tuple[str, ...]
     nice: Annotated[int, Field(ge=0, le=19)] = 0
+
+
+class _KeepModels(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    names: frozenset[_Name]
 
 
 class _RestartServer(_Arguments):
@@ -134,10 +146,14 @@ async def _manage(processes: ModelProcesses, caller: ServerSpec, call: Call) -> 
         case "stop_server":
             stop = _Arguments.model_validate(call.arguments)
             await processes.remove(stop.name, caller.name)
+        case "keep_models":
+            keep = _KeepModels.model_validate(call.arguments)
+            await processes.keep_only(keep.names, caller.name)
         case unknown:
             raise WireError(
                 f"The supervisor knows no operation {unknown!r}.",
-                hint="It knows start_model, restart_server and stop_server, status and restart.",
+                hint="It knows start_model, restart_server, stop_server, keep_models, status and "
+                "restart.",
             )
     return {}
 

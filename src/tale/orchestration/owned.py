@@ -7,8 +7,10 @@ children, through `Children`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol, TypeVar
+
+import anyio
 
 from tale.errors import DaemonError, ServiceUnavailable
 from tale.orchestration.child import Child
@@ -95,6 +97,17 @@ class OwnedProcesses:
         if name not in self._manager.children:
             return
         await self._manager.retire(self._owned(name, owner))
+
+    async def keep_only(self, names: Collection[str], owner: str) -> None:
+        """Stop all of an owner's processes but these, and forget them; returns once they are gone.
+
+        One that was asked for before its owner was started anew is known to nobody else.
+        """
+        mine = [child for child in self._manager.children.values() if child.spec.owner == owner]
+        async with anyio.create_task_group() as tasks:
+            for child in mine:
+                if child.spec.name not in names:
+                    tasks.start_soon(self._manager.retire, child)
 
     async def _started(self, child: Child, before: int) -> None:
         def settled() -> bool | None:

@@ -69,6 +69,9 @@ async def serve_models(
     settings, leash = context.settings.models, context.leash
     roles: dict[Role, RoleSettings] = {"ux": settings.ux, "task": settings.task}
     launcher: Launcher = pair.launcher if pair else LeashLauncher(leash)
+    if pair is None:
+        # With other settings a pair may have run here; the next one sees to it before it plans.
+        await launcher.keep_only(())
     async with open_session() as session:
 
         def embedded(process: ModelProcess) -> Backend:
