@@ -28,6 +28,7 @@ from tale.models.memory_backend import InMemoryBackend
 from tale.models.model_store import mark_verified
 from tale.models.ollama import OllamaBackend
 from tale.models.openai_http import OpenAIBackend, open_session
+from tale.orchestration.instance import claim
 from tale.paths import Paths
 from tale.servers.model_app import policy_of, remote_backend
 from tale.servers.models import choose_backend
@@ -77,17 +78,19 @@ class Machine:
         self,
         settings: ModelsSettings | None = None,
         *,
-        daemon: str = "this one",
+        installation: str = "this one",
+        version: str = "0.1",
         sources: Sequence[InMemorySource] = (),
     ) -> EmbeddedPair:
         return EmbeddedPair(
             settings or self.settings,
             self.paths,
             self.launcher,
-            token=daemon,
+            token=installation,
             sources=sources,
             memory=self.memory,
             cores=lambda: Cores(4, 4),
+            version=version,
         )
 
 
@@ -171,7 +174,7 @@ async def test_a_plan_holds_as_long_as_the_daemon(machine: Machine) -> None:
     await again.ensure()
     assert again.launcher.arguments == first.launcher.arguments
     with pytest.raises(InsufficientMemory):
-        await machine.pair(daemon="another").ensure()
+        await machine.pair(installation="another").ensure()
     with pytest.raises(InsufficientMemory):
         await machine.pair(
             machine.settings.model_copy(update={"task": RoleSettings(name=str(machine.file))})
@@ -236,12 +239,33 @@ async def test_what_was_loaded_since_is_not_ended_by_another_attempt(machine: Ma
     assert machine.launcher.calls == [("start", "model-further")]
 
 
+async def test_a_plan_of_another_version_is_made_anew(machine: Machine) -> None:
+    await machine.pair(version="0.1").ensure()
+    machine.available = 0
+    with pytest.raises(InsufficientMemory):
+        await machine.pair(version="0.2").ensure()
+
+
+async def test_a_daemon_that_starts_plans_for_the_memory_that_is_free_now(machine: Machine) -> None:
+    with claim(machine.paths) as instance:
+        token = instance.token()
+        await machine.pair(installation=token).ensure()
+        kept = machine.paths.model_plan.read_bytes()
+    assert not machine.paths.model_plan.exists()
+    machine.paths.model_plan.write_bytes(kept)  # as a daemon leaves it that was killed
+    machine.available = 0
+    with claim(machine.paths) as instance:
+        assert instance.token() == token
+        with pytest.raises(InsufficientMemory):
+            await machine.pair(installation=token).ensure()
+
+
 async def test_a_plan_that_can_not_be_kept_or_read_does_no_harm(machine: Machine) -> None:
     machine.paths.runtime.write_text("a file where a folder should be")
     await machine.pair().ensure()
     machine.paths.runtime.unlink()
     machine.paths.runtime.mkdir()
-    (machine.paths.runtime / "model-processes.json").write_text("no plan")
+    machine.paths.model_plan.write_text("no plan")
     pair = machine.pair()
     await pair.ensure()
     assert set(pair.launcher.arguments) == {"model-ux", "model-task"}

@@ -107,6 +107,11 @@ class Paths:
         return self.data / "token"
 
     @property
+    def model_plan(self) -> Path:
+        """How the daemon's models are run, by the memory that was free as they were planned."""
+        return self.runtime / "model-processes.json"
+
+    @property
     def lock_file(self) -> Path:
         """Held (flock) by the one daemon of this installation."""
         return self.runtime / "daemon.lock"

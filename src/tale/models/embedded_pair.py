@@ -2,9 +2,9 @@
 
 `begin` asks the supervisor for both processes before the models server has imported anything heavy;
 `ensure` does what is missing (fetch, plan) when there is more to do; `mend` sees to a file that a
-process could not load. A plan holds as long as the
-daemon: a models server that comes back after a crash asks for its processes with the same arguments
-and so finds them running, resident and warm.
+process could not load. A plan holds as long as the daemon, which takes it away as it comes and as
+it goes: a models server that comes back after a crash asks for its processes with the same
+arguments and so finds them running, resident and warm.
 
 Above: `servers.models`, and the pool's keepers, for which it is the `Preparation`. Below: `fetch`,
 `memory_plan`, `tuning`.
@@ -23,6 +23,7 @@ import anyio.to_thread
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from tale import __version__
 from tale.config import ModelsSettings, RoleSettings
 from tale.errors import ModelError, ModelFileDamaged, TaleError
 from tale.models.backend import Role
@@ -123,6 +124,7 @@ class EmbeddedPair:
         sources: Sequence[Source] | None = None,
         memory: Callable[[], MachineMemory] = MachineMemory.read,
         cores: Callable[[], Cores] = Cores.read,
+        version: str = __version__,
     ) -> None:
         """Find out which files are meant; nothing is fetched or started yet.
 
@@ -130,10 +132,11 @@ class EmbeddedPair:
             settings: Names, contexts and slots.
             paths: Where files, caches and the plan are.
             launcher: Who starts processes.
-            token: This daemon's, by which a plan of another one is told apart.
+            token: This installation's, by which a plan of another one is told apart.
             sources: Where files are fetched from; the usual ones by default.
             memory: Looks at the machine's memory.
             cores: Looks at its processors.
+            version: Of tale; another one may want other arguments.
 
         Raises:
             UnknownModel: The settings name a model that isn't known.
@@ -142,7 +145,7 @@ class EmbeddedPair:
         self.directory = settings.directory or paths.models
         self.launcher = PlannedLauncher(launcher)
         self._slot_dir = paths.slots
-        self._plan_file = paths.runtime / "model-processes.json"
+        self._plan_file = paths.model_plan
         self._sources = sources
         self._memory = memory
         roles: dict[Role, RoleSettings] = {"ux": settings.ux, "task": settings.task}
@@ -157,7 +160,7 @@ class EmbeddedPair:
             )
             for role in _ROLES
         )
-        meant = repr((self.models, str(self._slot_dir), token)).encode()
+        meant = repr((self.models, str(self._slot_dir), token, version)).encode()
         self._key = hashlib.sha256(meant).hexdigest()
         self._preparing = anyio.Lock()
         self._prepared = self._alone = False

@@ -92,9 +92,10 @@ class Instance:
         fcntl.flock(self._starting, fcntl.LOCK_UN)
 
     def withdraw(self) -> None:
-        """Take the runtime file away: this daemon is leaving."""
-        with suppress(OSError):
-            self._paths.runtime_file.unlink(missing_ok=True)
+        """Take away what holds only as long as the daemon: its address, and its models' plan."""
+        for file in (self._paths.runtime_file, self._paths.model_plan):
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
 
 
 def _write_private(file: Path, text: str) -> None:
