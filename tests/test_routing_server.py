@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -144,6 +144,47 @@ async def test_a_long_conversation_loses_its_oldest_turns(served: Served) -> Non
     assert [sent[0].content, sent[-1].content] == ["be brief", "What did I say last?"]
     assert len(sent) < len(turns)
     assert (await post(served, CHAT, asked.replace(b'"auto"', b'"ux"')))[0] == 400
+
+
+def counts(bytes_per_token: float) -> Callable[[ChatRequest], str]:
+    """Answer as a model does that counts the tokens of its prompt, and refuses too many."""
+
+    def answer(request: ChatRequest) -> str:
+        tokens = int(sum(len(turn.content) for turn in request.messages) / bytes_per_token)
+        if tokens > 4096:
+            raise ContextExceeded(f"The prompt has {tokens} tokens.")
+        return "It fits."
+
+    return answer
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("text", "times", "bytes_per_token"), [("some words ", 160, 4.3), ("1234567890", 80, 1.0)]
+)
+async def test_a_conversation_that_a_model_finds_too_long_loses_its_oldest_turns(
+    text: str, times: int, bytes_per_token: float, *, stream: bool
+) -> None:
+    turns: list[dict[str, str]] = []
+    for number in range(10):
+        turns.append({"role": "user", "content": f"{number} " + text * times})
+        turns.append({"role": "assistant", "content": "so be it"})
+    turns.append({"role": "user", "content": "hello there"})
+    asked = orjson.dumps({"model": "auto", "messages": turns, "stream": stream})
+    async with serving(answer=counts(bytes_per_token)) as served:
+        status, headers, reply = await post(served, CHAT, asked)
+        assert (status, b"fits" in reply) == (200, True)
+        assert "were left out" in headers["x-tale-reason"]
+        whole, *_, sent = served.ux.requests + served.task.requests
+        assert len(whole.messages) == len(turns)
+        assert 1 < len(sent.messages) < len(turns)
+        assert sent.messages[-1].content == "hello there"
+
+
+async def test_what_can_not_be_shortened_is_refused_in_the_models_words() -> None:
+    async with serving(answer=counts(1.0)) as served:
+        status, _, reply = await post(served, CHAT, body("1234567890 " * 500))
+        assert (status, b"The prompt has 5500 tokens." in reply) == (400, True)
 
 
 async def test_a_text_that_fits_no_window_is_summarised_in_parts() -> None:

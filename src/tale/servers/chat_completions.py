@@ -36,7 +36,7 @@ from tale.servers.openai_shapes import ChatCall, parse_chat, parse_deadline
 from tale.servers.openai_sse import EventWriter, completion_body
 from tale.servers.recording import Recording
 from tale.servers.routing import Asked, Routing, kind_named
-from tale.servers.shortening import Shortening
+from tale.servers.shortening import Shortened, Shortening
 from tale.telemetry import get_logger
 
 __all__ = ["CHAT_PATH", "ChatCompletions"]
@@ -90,19 +90,16 @@ class ChatCompletions:
         try:
             call = parse_chat(body)
             asked = _asked(recording)
-            plan = await self._plan(call, asked, recording)
-            order, request, why = plan.order, plan.request, plan.why
-            if call.stream:
-                answer = await self._pool.chat(order, request, asked.deadline)
+            answer, why = await self._answered(call, asked, recording)
+            if isinstance(answer, Answer):
                 try:
                     await _send_stream(reply, call, answer, why, recording)
                 finally:
                     await answer.aclose()
             else:
-                whole = await self._pool.complete(order, request, asked.deadline)
-                recording.completed(whole)
-                content = completion_body(recording.id, int(time.time()), whole)
-                await reply.whole(200, content, _tale_headers(whole, why))
+                recording.completed(answer)
+                content = completion_body(recording.id, int(time.time()), answer)
+                await reply.whole(200, content, _tale_headers(answer, why))
         except TaleError as error:
             log.info("chat.refused", code=error.code, reason=error.message)
             recording.failed(error)
@@ -114,23 +111,49 @@ class ChatCompletions:
             recording.failed(error)
             await reply.error(error)
 
-    async def _plan(self, call: ChatCall, asked: Asked, recording: Recording) -> _Plan:
-        """Decide who answers; a request that fits no window is shortened first."""
-        how = ""
+    async def _answered(
+        self, call: ChatCall, asked: Asked, recording: Recording
+    ) -> tuple[Answer | Completion, str]:
+        """Have a call answered, and say why by whom.
+
+        What fits no window is shortened and asked once more, whether that was estimated or a model
+        said so: nothing has been sent to the client yet.
+        """
+        plan: _Plan | None = None
         try:
-            decision, order, request = self._routing.plan(call, asked)
-        except ContextExceeded:
+            plan = self._plan(call, asked, recording)
+            return await self._ask(plan, asked.deadline), plan.why
+        except ContextExceeded as error:
             if call.model != "auto" and not asked.session:
                 raise
-            short = await self._shortening.shorten(
-                call, asked.kind, asked.deadline, recording.helped
-            )
-            log.info("chat.shortened", how=short.how)
-            call, how = replace(call, request=short.request), short.how
-            decision, order, request = self._routing.plan(call, asked)
+            short = await self._shortened(call, asked, recording, plan and error)
+        log.info("chat.shortened", how=short.how)
+        plan = self._plan(replace(call, request=short.request), asked, recording, short.how)
+        return await self._ask(plan, asked.deadline), plan.why
+
+    def _plan(self, call: ChatCall, asked: Asked, recording: Recording, how: str = "") -> _Plan:
+        """Decide who answers; `how` says what was done to the request before."""
+        decision, order, request = self._routing.plan(call, asked)
         recording.decided(call, decision, lambda name: self._pool.named(name)[1])
         chosen = decision.reason if call.model == "auto" else ""
-        return _Plan(order, request, "; ".join(part for part in (how, chosen) if part))
+        why = "; ".join(part for part in (how, chosen) if part)
+        return _Plan(order, request, why, call.stream)
+
+    async def _ask(self, plan: _Plan, deadline: float | None) -> Answer | Completion:
+        ask = self._pool.chat if plan.stream else self._pool.complete
+        return await ask(plan.order, plan.request, deadline)
+
+    async def _shortened(
+        self, call: ChatCall, asked: Asked, recording: Recording, said: ContextExceeded | None
+    ) -> Shortened:
+        """Shorten a request; `said` is what a model said that was sent it."""
+        try:
+            return await self._shortening.shorten(
+                call, asked.kind, asked.deadline, recording.helped, refused=said is not None
+            )
+        except ContextExceeded as error:
+            # The model has counted, where tale estimates.
+            raise said or error from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +163,7 @@ class _Plan:
     order: Order
     request: ChatRequest
     why: str
+    stream: bool
 
 
 def _asked(recording: Recording) -> Asked:

@@ -6,6 +6,7 @@ that model says. Above: `chat_completions`. Below: `models.fitting`, `models.dig
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -24,6 +25,11 @@ __all__ = ["Shortened", "Shortening"]
 
 _ANSWER_TOKENS: Final = 512
 """Kept free for the answer; the limit of an answer is smaller where the window asks for it."""
+_REFUSED_WINDOWS: Final = 2.0
+_DENSEST: Final = 3.0
+"""What a model refused though it was estimated to fit is taken to be two windows long, since a
+refusal doesn't say how long it is; but no text has more tokens than bytes, of which three were
+taken for one."""
 _PART_ANSWER: Final = 256
 _PART_SHARE: Final = 2
 """A part takes one half of the window: its prefill is silent, and others wait for the slot."""
@@ -53,6 +59,8 @@ class Shortening:
         kind: Kind | None,
         deadline: float | None,
         spent: Callable[[Completion], None],
+        *,
+        refused: bool = False,
     ) -> Shortened:
         """Make a request fit the largest window of the core models.
 
@@ -61,6 +69,7 @@ class Shortening:
             kind: What it asks for, where the caller said.
             deadline: Seconds that there are for each call of a model.
             spent: Told of each answer that it took.
+            refused: A model has counted it, and said that it does not fit.
 
         Raises:
             ContextExceeded: It can't be made to fit, and is no text to be summarised.
@@ -69,7 +78,9 @@ class Shortening:
         core = [model for model in self._pool.facts() if model.role]
         window = max(model.context for model in core)
         messages = call.request.messages
-        fitted = fit(messages, [_tokens(message) for message in messages], window, _ANSWER_TOKENS)
+        scale = _scale(estimated_tokens(call.request), window) if refused else 1.0
+        tokens = [math.ceil(_tokens(message) * scale) for message in messages]
+        fitted = fit(messages, tokens, window, _ANSWER_TOKENS)
         if fitted is not None:
             request = replace(call.request, messages=fitted.messages)
             return Shortened(request, f"the oldest {fitted.left_out} messages were left out")
@@ -92,6 +103,13 @@ class Shortening:
         return Shortened(
             replace(call.request, messages=(*system, told)), "the text was summarised in parts"
         )
+
+
+def _scale(estimated: int, window: int) -> float:
+    """Give what the estimates of a request are to be multiplied by that a model refused."""
+    if not 0 < estimated < window:
+        return 1.0
+    return min(_DENSEST, _REFUSED_WINDOWS * window / estimated)
 
 
 def _tokens(message: Message) -> int:
