@@ -46,7 +46,7 @@ from tale.models.further import NoFurtherModels, PlainMemory
 from tale.models.memory_backend import InMemoryBackend
 from tale.models.model_pool import ModelPool
 from tale.models.order import Order
-from tale.models.pool_policy import Policy, first_token_limit
+from tale.models.pool_policy import Policy, estimated_tokens, first_token_limit
 from tale.models.pool_stats import ModelStats, ModelStatus, Sample, SwitchingStats
 from tale.models.resident import ResidentModel
 
@@ -1004,6 +1004,17 @@ def test_the_first_token_may_take_as_long_as_the_slowest_prefill() -> None:
     assert first_token_limit(short, Policy()) < 62
     # 20,000 bytes are about 5,000 tokens, which the slow model prefills in 104 s when it is alone.
     assert first_token_limit(long, Policy()) > 60 + 104
+
+
+def test_tools_and_calls_of_them_are_part_of_the_prompt() -> None:
+    said = ChatRequest((Message("user", "hi"), Message("assistant", "")))
+    call = {"id": "1", "function": {"name": "read", "arguments": "word " * 300}}
+    called = Message("assistant", "", extra={"tool_calls": [call]})
+    tools = [{"type": "function", "function": {"name": "read", "description": "word " * 600}}]
+    assert estimated_tokens(replace(said, messages=(said.messages[0], called))) > 500
+    offered = replace(said, options={"tools": tools})
+    assert estimated_tokens(offered) > 1000
+    assert first_token_limit(offered, Policy()) > first_token_limit(said, Policy()) + 60
 
 
 def test_room_is_made_by_the_least_recently_used_idle_model() -> None:

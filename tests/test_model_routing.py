@@ -52,6 +52,16 @@ def right(role: Role, how_often: float) -> Expected:
     return expected
 
 
+def counted(scale: float) -> Expected:
+    """Expect the prior, but for the tokens that a prompt has for each estimated one."""
+
+    def expected(name: str, of: Role | None, kind: Kind, band: Band) -> Estimate:
+        del name
+        return replace(prior(of, kind, band), prompt_scale=scale)
+
+    return expected
+
+
 # Who suits what
 
 
@@ -162,6 +172,22 @@ def test_a_prompt_that_may_just_fit_is_tried_rather_than_refused() -> None:
     decision = decided(route(replace(asked("talk"), prompt_tokens=9000), PAIR))
     assert decision.target == "large"
     assert decision.prompt_tokens + decision.budget.raised <= TASK.context
+
+
+@pytest.mark.parametrize("learned", [0.5, 0.8, 1.2])
+def test_a_limit_fits_beside_the_prompt_though_it_has_more_tokens_than_were_learned(
+    learned: float,
+) -> None:
+    request = replace(asked("code", "hard"), prompt_tokens=5000)
+    decision = decided(route(request, PAIR, expected=counted(learned)))
+    assert decision.prompt_tokens == round(5000 * learned)
+    assert max(5000, decision.prompt_tokens) + decision.budget.raised <= TASK.context
+
+
+def test_a_prompt_that_nearly_fills_the_window_still_gets_an_answer() -> None:
+    request = replace(asked("code", "hard"), prompt_tokens=8190)
+    decision = decided(route(request, PAIR, expected=counted(0.7)))
+    assert decision.budget.raised == 512
 
 
 def test_the_callers_limit_is_never_exceeded() -> None:

@@ -181,6 +181,21 @@ async def test_a_conversation_that_a_model_finds_too_long_loses_its_oldest_turns
         assert sent.messages[-1].content == "hello there"
 
 
+async def test_tools_take_their_part_of_the_window(served: Served) -> None:
+    turns: list[dict[str, str]] = []
+    for _ in range(15):
+        turns.append({"role": "user", "content": "word " * 150})
+        turns.append({"role": "assistant", "content": "so be it"})
+    turns.append({"role": "user", "content": "hello there"})
+    tool = {"type": "function", "function": {"name": "look", "description": "word " * 2000}}
+    asked = {"model": "auto", "messages": turns}
+    assert (await post(served, CHAT, orjson.dumps(asked)))[0] == 200
+    _, headers, _ = await post(served, CHAT, orjson.dumps({**asked, "tools": [tool]}))
+    assert "were left out" in headers["x-tale-reason"]
+    sent = [*served.ux.requests, *served.task.requests]
+    assert [estimated_tokens(request) <= 4096 for request in sent] == [True, True]
+
+
 async def test_what_can_not_be_shortened_is_refused_in_the_models_words() -> None:
     async with serving(answer=counts(1.0)) as served:
         status, _, reply = await post(served, CHAT, body("1234567890 " * 500))

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import orjson
+
 from tale.models.backend import ChatRequest
 
 __all__ = ["Policy", "estimated_tokens", "first_token_limit"]
@@ -57,9 +59,19 @@ class Policy:
 
 
 def estimated_tokens(request: ChatRequest) -> int:
-    """Estimate the tokens of a prompt from its bytes, rather too many than too few."""
+    """Estimate the tokens of a prompt from its bytes, rather too many than too few.
+
+    The tools that are offered, and the calls of tools before, are written into the prompt too.
+    """
     size = sum(len(message.content.encode(errors="replace")) for message in request.messages)
+    size += _size(request.options.get("tools"))
+    size += sum(_size(message.extra.get("tool_calls")) for message in request.messages)
     return size // _BYTES_PER_TOKEN + 8 * len(request.messages)
+
+
+def _size(found: object) -> int:
+    """Give the bytes of what is handed on as JSON."""
+    return len(orjson.dumps(found, default=str)) if found else 0
 
 
 def first_token_limit(request: ChatRequest, policy: Policy) -> float:

@@ -38,6 +38,8 @@ _UNKNOWN_WAIT: Final = 60.0
 _COMPUTED: Final = 0.5
 # Prompts are estimated at 3 bytes a token; prose has at most 5.
 _DENSEST: Final = 0.6
+# As much is kept for the answer where a conversation is shortened.
+_LEAST_ROOM: Final = 512
 # Small models call tools that aren't there; grammars keep their JSON well-formed, not right.
 _SKILL: Final[dict[str, tuple[float, float]]] = {"ux": (0.6, 0.95)}  # with tools, with JSON
 # A limit on time is for what hangs or crawls: four times slower than usual is a busy machine.
@@ -177,7 +179,7 @@ def prospect(
         expected.completion_most,
         source=demand.source,
         own_length=demand.own_length,
-        room=model.context - prompt,
+        room=_room(model.context, prompt, demand.prompt, tight=tight),
         asked=demand.max_tokens,
     )
     if limits is None:
@@ -229,6 +231,17 @@ def _fits(estimated: int, context: int, scale: float) -> tuple[int, bool]:
     if max(estimated, learned) < context:
         return learned, False
     return math.ceil(estimated * min(scale, _DENSEST)), True
+
+
+def _room(context: int, prompt: int, estimated: int, *, tight: bool) -> int:
+    """Give the tokens that an answer may be allowed.
+
+    A strict server refuses a limit that doesn't fit beside the prompt, and half of all prompts have
+    more tokens than were learned: so the larger figure counts. A prompt that nearly fills the
+    window by that one has probably fewer, and its answer isn't cut off to a few words.
+    """
+    likely = context - prompt
+    return likely if tight else max(context - max(prompt, estimated), min(likely, _LEAST_ROOM))
 
 
 def _skill(role: Role | None, demand: Demand) -> float:

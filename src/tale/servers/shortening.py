@@ -80,7 +80,8 @@ class Shortening:
         messages = call.request.messages
         scale = _scale(estimated_tokens(call.request), window) if refused else 1.0
         tokens = [math.ceil(_tokens(message) * scale) for message in messages]
-        fitted = fit(messages, tokens, window, _ANSWER_TOKENS)
+        tools = estimated_tokens(replace(call.request, messages=()))
+        fitted = fit(messages, tokens, window - math.ceil(tools * scale), _ANSWER_TOKENS)
         if fitted is not None:
             request = replace(call.request, messages=fitted.messages)
             return Shortened(request, f"the oldest {fitted.left_out} messages were left out")
