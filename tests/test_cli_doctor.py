@@ -270,6 +270,10 @@ class TestBackend:
         nowhere = {"url": f"{self.NOWHERE}/v1"}
         assert self.look(backend="openai", ux=both, task=nowhere)[0].level == "fail"
         assert "no url" in self.look(backend="openai", ux=both)[0].detail
+        assert self.look(ux=both, task=both)[0].detail == f"{ollama}/v1"
+        alone, embedded = self.look(task=both)
+        assert (alone.level, embedded) == ("fail", False)
+        assert "models.ux.url is not" in alone.detail
         tls = {"url": "https://127.0.0.1:9/v1"}
         assert self.look(backend="openai", ux=tls, task=tls)[0].level == "fail"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tale.config import ModelsSettings, RoleSettings
+from tale.config import BackendKind, ModelsSettings, RoleSettings
 from tale.errors import (
     ConfigError,
     DownloadFailed,
@@ -18,6 +18,7 @@ from tale.errors import (
     ModelFileDamaged,
     UnknownModel,
 )
+from tale.models.backend_choice import unused_urls
 from tale.models.catalog import CATALOG, EMBEDDED_PAIR
 from tale.models.embedded_library import EmbeddedLibrary, ModelProcess
 from tale.models.embedded_pair import EmbeddedPair, PlannedLauncher, server_name
@@ -404,6 +405,24 @@ async def test_two_urls_mean_an_openai_server() -> None:
     url = "http://127.0.0.1:1/v1"
     settings = ModelsSettings(ux=RoleSettings(url=url), task=RoleSettings(url=url))
     assert await choose_backend(settings) == "openai"
+
+
+@pytest.mark.parametrize(("role", "other"), [("ux", "task"), ("task", "ux")])
+async def test_a_url_for_one_model_alone_is_refused_rather_than_ignored(
+    role: str, other: str
+) -> None:
+    alone = {role: {"url": "http://127.0.0.1:1/v1", "name": "Qwen/Qwen2.5-32B-Instruct-AWQ"}}
+    with pytest.raises(ConfigError, match=rf"models\.{role}\.url is set") as caught:
+        await choose_backend(ModelsSettings.model_validate(alone))
+    assert f"[models.{other}]" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["embedded", "ollama", "openai"])
+async def test_a_backend_that_is_named_is_taken_whatever_urls_are_set(kind: BackendKind) -> None:
+    settings = ModelsSettings(backend=kind, task=RoleSettings(url="http://127.0.0.1:1/v1"))
+    assert await choose_backend(settings) == kind
+    unused = [] if kind == "openai" else ["models.task.url"]
+    assert unused_urls(kind, settings) == unused
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "127.0.0.1:1", "http://h:99999"])

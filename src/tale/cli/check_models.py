@@ -13,8 +13,9 @@ from tale.cli.pool_view import PoolView
 from tale.cli.record import Record
 from tale.cli.render import human_bytes
 from tale.config import RoleSettings, Settings
-from tale.errors import InsufficientMemory, TaleError
+from tale.errors import ConfigError, InsufficientMemory, TaleError
 from tale.models.backend import Role
+from tale.models.backend_choice import configured_backend
 from tale.models.catalog import EMBEDDED_PAIR, ModelFile, resolve_file
 from tale.models.fetch import is_present
 from tale.models.gguf import read_gguf
@@ -39,7 +40,11 @@ class BackendCheck:
 def check_backend(settings: Settings) -> BackendCheck:
     """Whether what the settings name as backend answers."""
     models = settings.models
-    match models.backend:
+    try:
+        backend = configured_backend(models)
+    except ConfigError as error:
+        return BackendCheck(Check("backend", "fail", error.message, error.hint), False)
+    match backend:
         case "embedded":
             return BackendCheck(Check("backend", "ok", "embedded, by the settings"), True)
         case "openai":

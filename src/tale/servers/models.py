@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from tale.config import BackendKind, ModelsSettings
+from tale.models.backend_choice import configured_backend, unused_urls
 from tale.models.embedded_pair import EmbeddedPair
 from tale.models.launcher import LeashLauncher
 from tale.servers.runner import ServerContext, run_server
@@ -38,6 +39,8 @@ async def compose(context: ServerContext) -> AsyncGenerator[ASGIApp]:
     """Build the models server; see `servers.runner`."""
     kind = await choose_backend(context.settings.models)
     log.info("models.backend", kind=kind)
+    if unused := unused_urls(kind, context.settings.models):
+        log.warning("models.url_unused", backend=kind, unused=", ".join(unused))
     pair: EmbeddedPair | None = None
     since: float | None = None
     if kind == "embedded":
@@ -54,11 +57,13 @@ async def compose(context: ServerContext) -> AsyncGenerator[ASGIApp]:
 
 
 async def choose_backend(settings: ModelsSettings) -> BackendKind:
-    """Decide where the models run: as configured, else an Ollama with the pair, else embedded."""
-    if settings.backend != "auto":
-        return settings.backend
-    if settings.ux.url and settings.task.url:
-        return "openai"
+    """Decide where the models run: as configured, else an Ollama with the pair, else embedded.
+
+    Raises:
+        ConfigError: The settings say it for one model only.
+    """
+    if (configured := configured_backend(settings)) != "auto":
+        return configured
     if not await _listens(settings.ollama_url):
         return "embedded"
     # aiohttp is worth its import only where somebody listens.
