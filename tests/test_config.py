@@ -135,6 +135,80 @@ def test_the_routing_can_be_set_by_the_environment(
     assert routing.fallback == {"task": ("ux",)}
 
 
+@pytest.mark.parametrize("name", ["GITHUB_TOKEN", "github_token", "Path"])
+def test_a_variable_for_a_server_keeps_its_letters_in_the_environment(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write(paths, "[servers.search]\ncommand = ['x']\n[mcpServers.git]\ncommand = 'x'\n")
+    monkeypatch.setenv(f"TALE_SERVERS__SEARCH__ENVIRONMENT__{name}", "1")
+    monkeypatch.setenv(f"TALE_MCPSERVERS__GIT__ENV__{name}", "true")
+    monkeypatch.setenv("TALE_MCPSERVERS__GIT__ENV", '{"OTHER": "2"}')
+    monkeypatch.setenv("TALE_MCPSERVERS__GIT__ENV__http_proxy", "a")
+    monkeypatch.setenv("TALE_MCPSERVERS__GIT__ENV__HTTP_PROXY", "b")
+    settings = load_settings(paths)
+    assert settings.servers["search"].environment == {name: "1"}
+    env = settings.mcpServers["git"].env
+    assert {key: one.get_secret_value() for key, one in env.items()} == {
+        name: "true",
+        "OTHER": "2",
+        "http_proxy": "a",
+        "HTTP_PROXY": "b",
+    }
+
+
+@pytest.mark.parametrize("name", ["TALE_SERVERS", "TALE_SERVERS__SEARCH__ENVIRONMENT"])
+@pytest.mark.parametrize("value", ["[1]", "3", '{"search": 3}'])
+def test_a_table_that_is_none_in_the_environment_is_refused(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TALE_SERVERS__SEARCH__ENVIRONMENT__KEY", "1")
+    with pytest.raises(ConfigError):
+        load_settings(paths)
+
+
+def test_servers_of_any_name_are_set_by_the_environment(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALE_SERVERS__ENVIRONMENT__COMMAND", '["x"]')
+    monkeypatch.setenv("TALE_MCPSERVERS__ENV__COMMAND", "x")
+    settings = load_settings(paths)
+    assert settings.servers["environment"].command == ("x",)
+    assert settings.mcpServers["env"].command == "x"
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "meant"),
+    [
+        ("TALE_MODEL__TASK__NAME", "model", "models"),
+        ("TALE_GATWAY__PORT", "gatway", "gateway"),
+        ("TALE_LOGLEVEL", "loglevel", "log_level"),
+        ("TALE_LOG_LEVLE", "log_levle", "log_level"),
+        ("tale_databaseurl", "databaseurl", "database_url"),
+    ],
+)
+def test_a_section_that_is_unknown_in_the_environment_is_told_as_in_the_file(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, name: str, key: str, meant: str
+) -> None:
+    monkeypatch.setenv(name, "hidden")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(paths)
+    said = f"environment, TALE_{key.upper()}: unknown key {key!r}. Did you mean {meant!r}? Allowed"
+    assert str(caught.value).startswith(said)
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["CONFIG", "FORK_FD", "TEST_POSTGRESQL", "GATEWAY_PORT", "SERVICE_HOST", "PORT_7433_TCP"],
+)
+def test_variables_that_set_nothing_are_left_alone(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(f"TALE_{name}", "tcp://10.0.0.1:7433")
+    assert load_settings(paths).gateway.port == 7433
+
+
 def test_kinds_and_roles_are_those_of_the_models() -> None:
     for key in get_args(Kind):
         RoutingSettings.model_validate({"pin": {key: "task"}, "forbid": {key: ["x"]}})

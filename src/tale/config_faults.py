@@ -72,7 +72,7 @@ def explain(
     if kind == "secret":
         return f"{where}: {name} can't be used: {fault['msg']}."
     allowed = _names_at(root, keys[:-1]) if bad_key or kind == "extra_forbidden" else []
-    if len(keys) == 1 and allowed:
+    if len(keys) == 1 and allowed and there is not None:
         allowed += _OF_THE_FILE
     if allowed:
         close = difflib.get_close_matches(keys[-1], allowed, n=1)

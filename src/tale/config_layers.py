@@ -7,6 +7,7 @@ of every process, and `tale config`. Below: `config`, whose shapes check what co
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -45,11 +46,19 @@ _PROFILE_LINE: Final = re.compile(r"^[ \t]*profile[ \t]*=.*(?:\n|\Z)", re.MULTIL
 
 _Table = dict[str, Any]
 
+_PREFIX: Final = "TALE_"
+_DELIMITER: Final = "__"
+# Tables whose keys are names that other programs read: TALE_SERVERS__SEARCH__ENVIRONMENT__NAME.
+_TABLES_OF_NAMES: Final = {"servers": ("environment",), "mcpservers": ("env", "headers")}
+_DEPTH_OF_NAMES: Final = 4
+_SINGLE: Final = ("database_url", "log_level")
+_NEARLY: Final = 0.85
+
 
 class _Environment(BaseSettings):
     """The same shape, read from the environment alone; values are checked after the merge."""
 
-    model_config = SettingsConfigDict(env_prefix="TALE_", env_nested_delimiter="__")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_nested_delimiter=_DELIMITER)
 
     models: ModelsSettings
     routing: RoutingSettings
@@ -154,10 +163,45 @@ def read_layers(
             hint=f"Profiles there: {known}. A table [profiles.{profile}] would make it.",
         )
     try:
-        environment: _Table = EnvSettingsSource(_Environment)()
+        environment = _read_environment()
     except SettingsError as error:
         raise ConfigError(f"The environment can't be used: {error}") from error
     return Layers(file, text, table, profiles, profile, environment, flags or {})
+
+
+def _read_environment() -> _Table:
+    """Read the environment's table, and put right what its source makes of it.
+
+    The source writes all names in small letters: a variable or a header of a server of the user's
+    keeps its own. It drops what belongs to no section: that is put in, so that the check of the
+    settings refuses it as in the file. Without a delimiter that is only what nearly names a single
+    setting: tale and its tests have variables of their own, and Kubernetes makes some for services.
+    """
+    table: _Table = EnvSettingsSource(_Environment)()
+    fields = {name.lower(): name for name in _Environment.model_fields}
+    as_written: list[tuple[_Table, str, str]] = []
+    for variable, value in os.environ.items():
+        if not variable.upper().startswith(_PREFIX):
+            continue
+        parts = variable[len(_PREFIX) :].split(_DELIMITER)
+        section, *keys = map(str.lower, parts)
+        if section not in fields:
+            if keys or difflib.get_close_matches(section, _SINGLE, n=1, cutoff=_NEARLY):
+                table[section] = value
+        elif len(parts) == _DEPTH_OF_NAMES and keys[1] in _TABLES_OF_NAMES.get(section, ()):
+            names = _table_in(_table_in(_table_in(table, fields[section]), keys[0]), keys[1])
+            as_written.append((names, parts[-1], value))
+    for names, name, _ in as_written:
+        names.pop(name.lower(), None)
+    for names, name, value in as_written:
+        names[name] = value
+    return table
+
+
+def _table_in(table: _Table, key: str) -> _Table:
+    """Give a table in a table; one that is nowhere if it isn't any, which the check tells."""
+    found: object = table.get(key)
+    return cast("_Table", found) if isinstance(found, dict) else {}
 
 
 def load_settings(
