@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from tale.models.backend import Message
 from tale.paths import Paths
 from tale.servers.checkpoints import CheckpointTools
 from tale.storage.database import Database
+from tale.tasks.checkpoint import Checkpoint
 from tale.tasks.checkpoint_history import Restored
 from tale.tasks.checkpoint_rule import Cadence
 from tale.tasks.checkpoint_store import CheckpointStore
@@ -51,6 +52,7 @@ from tale.tasks.task import (
     Judgement,
     Origin,
     Report,
+    Role,
     Step,
     StepResult,
     Subtask,
@@ -214,14 +216,16 @@ def files(task: Task) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def world(home: Path, agent: Agent) -> AsyncGenerator[World]:
+async def world(
+    home: Path, agent: Agent, stores: type[TaskStore] = TaskStore
+) -> AsyncGenerator[World]:
     paths = Paths.from_environment({"TALE_HOME": str(home)})
     with anyio.fail_after(30):
         async with (
             Database.open(paths, Settings()) as database,
             anyio.create_task_group() as tasks,
         ):
-            world = World(home, TaskStore(database, paths.workspaces), agent)
+            world = World(home, stores(database, paths.workspaces), agent)
             await tasks.start(world.keeper.run)
             await tasks.start(world.engine.run)
             yield world
@@ -387,6 +391,76 @@ async def test_a_task_that_is_resumed_meanwhile_waits_until_its_files_are_there(
             assert len(here.workers.asked) == asked
         here.workers.hold.set()
         assert (await here.ended(task)).state == "done"
+
+
+class Meanwhile(CheckpointStore):
+    """A store where something else happens just before it saves anything."""
+
+    happens: Callable[[], Awaitable[object]]
+
+    async def take(
+        self, task: str, workspace: Path, why: str, *, pinned: bool = False
+    ) -> Checkpoint:
+        await self.happens()
+        return await super().take(task, workspace, why, pinned=pinned)
+
+
+async def test_parts_are_done_again_also_where_the_task_is_resumed_meanwhile(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path, parts_agent) as here:
+        task = await here.held(*PARTS)
+        await here.engine.settled(task.id)
+        history = Meanwhile(tmp_path / "checkpoints.git")
+        history.happens = lambda: here.engine.resume(task.id)
+        here.workers.hold.set()
+        done = await here.going_back_in(history).restore(task.id, 1)
+        assert done.again == ("a", "b")
+        assert (await here.ended(task)).state == "done"
+    written = [one.path for one in here.workers.acts if isinstance(one, WriteFile)]
+    assert written == ["a.py", "b.py", "a.py", "b.py", "c.py"]
+    assert files(task) == {"a.py": "a", "b.py": "b", "c.py": "c"}
+
+
+class LateStore(TaskStore):
+    """A store where something else happens once a plan was read and before it is given."""
+
+    happens: Callable[[], Awaitable[object]] | None = None
+    tried = 0
+
+    async def plan(self, identity: str) -> tuple[Subtask, ...]:
+        plan = await super().plan(identity)
+        happens, self.happens = self.happens, None
+        if happens:
+            await happens()
+        return plan
+
+    async def start_part(
+        self, identity: str, part: Subtask, role: Role, reason: str
+    ) -> list[Change]:
+        self.tried += 1
+        return await super().start_part(identity, part, role, reason)
+
+
+@pytest.mark.parametrize("state", ["cancelled", "paused"])
+async def test_a_task_that_is_stopped_as_it_is_resumed_is_not_tried_for_ever(
+    tmp_path: Path, state: str
+) -> None:
+    async with world(tmp_path, parts_agent, LateStore) as here:
+        store = here.store
+        assert isinstance(store, LateStore)
+        task = await here.held(*PARTS)
+        await here.engine.settled(task.id)
+        stop = here.engine.cancel if state == "cancelled" else here.engine.pause
+        store.happens, store.tried = lambda: stop(task.id), 0
+        await here.engine.resume(task.id)
+        for _ in range(30):  # in which it would be tried again and again
+            assert (await store.get(task.id)).state == state
+        assert store.tried <= 1
+        if state == "paused":
+            here.workers.hold.set()
+            await here.engine.resume(task.id)
+            assert (await here.ended(task)).state == "done"
 
 
 async def test_what_is_not_there_is_named_and_nothing_is_touched(tmp_path: Path) -> None:

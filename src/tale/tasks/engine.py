@@ -163,7 +163,7 @@ class Engine:
         if isinstance(recorded, Task):
             return recorded
         self._hub.publish(recorded.event)
-        self._enqueue(recorded.task, await self._store.plan(identity))
+        await self._queue(identity)
         return recorded.task
 
     async def settled(self, identity: str) -> None:
@@ -180,9 +180,8 @@ class Engine:
         """
         async with self._asking:
             recorded = await self._store.answer(identity, answer)
-            plan = await self._insist(lambda: self._store.plan(identity))
             self._hub.publish(recorded.event)
-            self._enqueue(recorded.task, plan)
+            await self._queue(identity)
         return recorded.task
 
     @asynccontextmanager
@@ -250,7 +249,17 @@ class Engine:
             log.info("task.overtaken", task=identity, reason=error.message)
             return
         self._hub.publish(change.event)
-        self._enqueue(change.task, await self._insist(lambda: self._store.plan(identity)))
+        await self._queue(identity)
+
+    async def _queue(self, identity: str) -> None:
+        """Queue a task by what is recorded of it; one that rests or has ended by now is dropped."""
+        async with self._following:
+            task = await self._insist(lambda: self._store.get(identity))
+            plan = await self._insist(lambda: self._store.plan(identity))
+            if task.state in {"queued", "running"}:
+                self._enqueue(task, plan)
+            else:
+                self._drop(identity)
 
     def _enqueue(self, task: Task, plan: Collection[Subtask]) -> None:
         judgement = _PART if plan else self._judge(task.text)
@@ -292,9 +301,8 @@ class Engine:
             self._schedule.end(identity)
             run.ended.set()
             self._changed.set()
-        if overtaken and run.queued.subtask:  # its plan may have changed: then it is followed
-            await self._follow_plan(run.queued.task)
-            self._changed.set()
+        if overtaken and run.queued.subtask:  # its plan may have changed, or it was stopped
+            await self._queue(run.queued.task)
 
     async def _bring_to_end(self, run: Run) -> None:
         task = await self._insist(lambda: self._store.get(run.queued.task))
