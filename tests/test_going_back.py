@@ -6,10 +6,12 @@ import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
 import pytest
+from sqlalchemy import Connection
 
 from tale.config import Settings
 from tale.errors import (
@@ -66,6 +68,7 @@ from tale.wire.contracts import TaskRequest, TaskView
 
 pytestmark = pytest.mark.anyio
 
+ResultT = TypeVar("ResultT")
 EACH = Cadence(seconds=0, share=1e9)
 """A checkpoint after each effect."""
 
@@ -217,12 +220,15 @@ def files(task: Task) -> dict[str, str]:
 
 @asynccontextmanager
 async def world(
-    home: Path, agent: Agent, stores: type[TaskStore] = TaskStore
+    home: Path,
+    agent: Agent,
+    stores: type[TaskStore] = TaskStore,
+    databases: type[Database] = Database,
 ) -> AsyncGenerator[World]:
     paths = Paths.from_environment({"TALE_HOME": str(home)})
     with anyio.fail_after(30):
         async with (
-            Database.open(paths, Settings()) as database,
+            databases.open(paths, Settings()) as database,
             anyio.create_task_group() as tasks,
         ):
             world = World(home, stores(database, paths.workspaces), agent)
@@ -422,37 +428,47 @@ async def test_parts_are_done_again_also_where_the_task_is_resumed_meanwhile(
     assert files(task) == {"a.py": "a", "b.py": "b", "c.py": "c"}
 
 
-class LateStore(TaskStore):
-    """A store where something else happens once a plan was read and before it is given."""
+class LateDatabase(Database):
+    """A database where something else happens once something was read and before it is given."""
 
     happens: Callable[[], Awaitable[object]] | None = None
-    tried = 0
 
-    async def plan(self, identity: str) -> tuple[Subtask, ...]:
-        plan = await super().plan(identity)
+    async def read(self, work: Callable[[Connection], ResultT]) -> ResultT:
+        result = await super().read(work)
         happens, self.happens = self.happens, None
         if happens:
             await happens()
-        return plan
+        return result
+
+
+class CountingStore(TaskStore):
+    """A store that counts how often a part was tried, and tells that it has begun."""
+
+    tried = 0
+    begun: Callable[[str], None] | None = None
 
     async def start_part(
         self, identity: str, part: Subtask, role: Role, reason: str
     ) -> list[Change]:
         self.tried += 1
-        return await super().start_part(identity, part, role, reason)
+        changes = await super().start_part(identity, part, role, reason)
+        if self.begun:
+            self.begun(part.id)
+        return changes
 
 
 @pytest.mark.parametrize("state", ["cancelled", "paused"])
 async def test_a_task_that_is_stopped_as_it_is_resumed_is_not_tried_for_ever(
     tmp_path: Path, state: str
 ) -> None:
-    async with world(tmp_path, parts_agent, LateStore) as here:
+    async with world(tmp_path, parts_agent, CountingStore, LateDatabase) as here:
         store = here.store
-        assert isinstance(store, LateStore)
+        assert isinstance(store, CountingStore)
+        assert isinstance(store.database, LateDatabase)
         task = await here.held(*PARTS)
         await here.engine.settled(task.id)
         stop = here.engine.cancel if state == "cancelled" else here.engine.pause
-        store.happens, store.tried = lambda: stop(task.id), 0
+        store.database.happens, store.tried = lambda: stop(task.id), 0
         await here.engine.resume(task.id)
         for _ in range(30):  # in which it would be tried again and again
             assert (await store.get(task.id)).state == state
@@ -461,6 +477,34 @@ async def test_a_task_that_is_stopped_as_it_is_resumed_is_not_tried_for_ever(
             here.workers.hold.set()
             await here.engine.resume(task.id)
             assert (await here.ended(task)).state == "done"
+
+
+async def test_a_part_may_be_paused_just_as_what_is_known_of_its_task_was_read(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path, parts_agent, CountingStore, LateDatabase) as here:
+        store = here.store
+        assert isinstance(store, CountingStore)
+        assert isinstance(store.database, LateDatabase)
+        database, paused = store.database, anyio.Event()
+        here.workers.hold.set()
+
+        async def pause() -> None:
+            [task] = await here.store.newest(limit=1)
+            await here.engine.pause(task.id)
+            paused.set()
+
+        def begun(part: str) -> None:
+            if part == "b" and not paused.is_set():
+                database.happens = pause
+
+        store.begun = begun
+        task = await here.submit("work", *PARTS)
+        await paused.wait()
+        await here.engine.settled(task.id)
+        assert (await store.get(task.id)).state == "paused"
+        await here.engine.resume(task.id)
+        assert (await here.ended(task)).state == "done"
 
 
 async def test_what_is_not_there_is_named_and_nothing_is_touched(tmp_path: Path) -> None:

@@ -156,6 +156,8 @@ class StepWork:
 
     def _step(self, doing: Doing, past: Past) -> Step:
         task, part, judgement = doing.task, doing.part, doing.judgement
+        if part and part.id not in doing.parts:  # cut off, but what it read came nevertheless
+            raise Overtaken(f"Task {task.id} was stopped meanwhile.")
         told = briefing(task.text, part, doing.parts) if part else Briefing("", task.text)
         return Step(
             task.id,
