@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from scripted_hands import ScriptedHands
-from tale.tasks.hands import Action, Outcome, RunCommand, RunPython
+from tale.tasks.hands import Action, ListFiles, Outcome, ReadFile, RunCommand, RunPython
+from tale.tasks.sandbox_bare import Bare
 from tale.tasks.task import Step, Subtask
+from tale.tasks.tools import Tooling, perform
 from tale.tasks.whole import check_whole
+from tale.tasks.workspace import Workspace
 
 pytestmark = pytest.mark.anyio
 
@@ -67,6 +71,34 @@ async def test_a_file_that_was_promised_must_be_there() -> None:
     assert result.holds is False
     assert result.check.startswith("b.md is missing")
     assert result.faults == ("b.md was to be written, and is not there.",)
+
+
+class RealFiles(ScriptedHands):
+    """Hands that read and list a real workspace."""
+
+    def __init__(self, workspace: Path, *replies: str) -> None:
+        super().__init__(*replies)
+        self._workspace = Workspace(workspace)
+
+    async def act(self, action: Action) -> Outcome:
+        if isinstance(action, ReadFile | ListFiles):
+            self.acted.append(action)
+            return await perform(action, self._workspace, Tooling(Bare()))
+        return await super().act(action)
+
+
+@pytest.mark.parametrize("path", ["chart.png", "out/my chart.png"])
+async def test_a_promised_file_that_is_no_text_is_there(tmp_path: Path, path: str) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    plan = (Subtask("a", "Chart", "…", state="done", writes=(path,), check="true"),)
+    result = await check_whole(step(), RealFiles(tmp_path, "Made."), "Draw a chart", plan)
+    assert (result.holds, result.faults) == (True, ())
+    file.rename(file.with_name("x" + file.name))
+    (file.parent / f"{file.name}s").mkdir()
+    result = await check_whole(step(), RealFiles(tmp_path, "Made."), "Draw a chart", plan)
+    assert result.faults == (f"{path} was to be written, and is not there.",)
 
 
 @pytest.mark.parametrize(

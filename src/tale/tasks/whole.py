@@ -9,12 +9,13 @@ Above: `tasks.engine`. Below: `tasks.checks`, and hands, which read, run and ask
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 from typing import Final
 
 from tale.models.backend import Message
 from tale.prompts import WHOLE_SYSTEM
 from tale.tasks.checks import Check, Verdict, found, judge, plan_checks
-from tale.tasks.hands import Hands, Outcome, Question, ReadFile, RunCommand
+from tale.tasks.hands import Hands, ListFiles, Outcome, Question, ReadFile, RunCommand
 from tale.tasks.plan import outcome_of
 from tale.tasks.task import Step, StepResult, Subtask
 
@@ -67,9 +68,17 @@ async def check_whole(
 async def _missing(hands: Hands, done: Iterable[Subtask], files: Sequence[str]) -> list[str]:
     """Find what was promised and neither written nor there."""
     promised = dict.fromkeys(path for part in done for path in part.writes)
-    return [
-        path for path in promised if path not in files and not (await hands.act(ReadFile(path))).ok
-    ]
+    return [path for path in promised if path not in files and not await _is_there(hands, path)]
+
+
+async def _is_there(hands: Hands, path: str) -> bool:
+    """Look for a file; one that can't be read as text, such as a picture, is in its folder."""
+    if (await hands.act(ReadFile(path))).ok:
+        return True
+    where = PurePosixPath(path)
+    listed = await hands.act(ListFiles(str(where.parent)))
+    lines = listed.text.splitlines() if listed.ok else []
+    return any(line == where.name or line.startswith(f"{where.name} (") for line in lines)
 
 
 async def _checked(
