@@ -114,6 +114,26 @@ async def test_where_nothing_may_run_it_says_why(outcome: Outcome, why: str) -> 
     assert (result.holds, result.check) == (None, why)
 
 
+async def test_a_first_check_that_is_stopped_fails_and_the_others_are_run() -> None:
+    def runs(action: Action, files: Mapping[str, str]) -> Outcome:
+        del files
+        if isinstance(action, RunCommand) and action.line == "grep -q x a.md":
+            return Outcome(ok=False, text="It was stopped: it took more than 60 s.")
+        return Outcome(ok=True, text="", exit=0)
+
+    plan = (
+        Subtask("a", "A", "…", state="done", files=("a.md",), check="grep -q x a.md"),
+        Subtask("b", "B", "…", state="done", files=("b.md",), check="grep -q y b.md"),
+    )
+    hands = ScriptedHands("Made.", files={"a.md": "x", "b.md": "y"}, runs=runs)
+    result = await check_whole(step(), hands, REQUEST, plan)
+    assert (result.holds, result.check) == (False, "`grep -q x a.md` failed")
+    assert "it took more than 60 s" in result.faults[0]
+    assert hands.of(RunCommand)[-1] == RunCommand(
+        "grep -q y b.md", repeatable=True, about="checks: B"
+    )
+
+
 async def test_texts_alone_are_not_checked() -> None:
     plan = (Subtask("b", "Texts", "…", state="done", files=("b.md",)),)
     result = await check_whole(step(), ScriptedHands("Made.", files=FILES), REQUEST, plan)

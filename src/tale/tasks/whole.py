@@ -15,7 +15,7 @@ from typing import Final
 from tale.models.backend import Message
 from tale.prompts import WHOLE_SYSTEM
 from tale.tasks.checks import Check, Verdict, found, judge, plan_checks
-from tale.tasks.hands import Hands, ListFiles, Outcome, Question, ReadFile, RunCommand
+from tale.tasks.hands import Hands, ListFiles, Outcome, Question, ReadFile, RunCommand, RunPython
 from tale.tasks.plan import outcome_of
 from tale.tasks.task import Step, StepResult, Subtask
 
@@ -98,7 +98,8 @@ async def _checked(
         if outcome.forbidden:
             return verdicts, "you did not allow it"
         if outcome.exit is None and not outcome.ok:
-            if not verdicts:
+            # It took too long or too much, or nothing runs here at all.
+            if not verdicts and not (await hands.act(RunPython("", repeatable=True))).ok:
                 return verdicts, "nothing could be run"
             outcome = Outcome(ok=False, text=outcome.text or "It took too long.", exit=-1)
         verdicts.append(judge(check, outcome))
