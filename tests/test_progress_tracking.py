@@ -35,9 +35,11 @@ class Log:
 
     def add(self, second: float, kind: str, **data: object) -> Log:
         self._seq += kind != "token"
-        at = START + timedelta(seconds=second)
-        self.events.append(TaskEvent("t-1", self._seq, at, kind, data))
+        self.events.append(TaskEvent("t-1", self._seq, self.at(second), kind, data))
         return self
+
+    def at(self, second: float) -> datetime:
+        return START + timedelta(seconds=second)
 
     @property
     def view(self) -> View:
@@ -105,6 +107,20 @@ def test_waiting_for_its_user_is_no_part_of_how_long_something_takes() -> None:
     log.add(710, "subtask", id="a", state="done")
     assert shown(log, 900).parts[0].elapsed == 45
     assert taught(log.view) == [("write", "task", 45.0)]
+
+
+def test_a_task_without_a_plan_goes_on_from_what_it_took_before_it_rested() -> None:
+    log = running().add(5, "token", text="x").add(31, "approval", text="May it?", id="q")
+    log.add(600, "approved", id="q").add(601, "started", role="task")
+    assert (shown(log, 602).tokens, [part.seconds(log.at(602)) for part in log.view.parts]) == (
+        1,
+        [31.0],
+    )
+    log.add(603, "paused").add(690, "resumed", why="you resumed it")
+    log.add(691, "started", role="task").add(700, "acting", action="run", what="pytest")
+    log.add(900, "resumed", why="tale was started again.").add(901, "started", role="task")
+    log.add(911, "done", model="m")
+    assert taught(log.view) == [("", "task", 30.0 + 2.0 + 9.0 + 10.0)]
 
 
 def test_what_ran_at_a_crash_begins_anew_and_what_was_done_stays_done() -> None:

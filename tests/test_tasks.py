@@ -264,6 +264,16 @@ async def test_tasks_are_listed_by_state(store: TaskStore) -> None:
     assert await store.unfinished() == [two.id, three.id]
 
 
+async def test_what_was_done_is_learned_from_with_all_that_came_of_it(store: TaskStore) -> None:
+    task = await add(store)
+    await store.start(task.id, "task", "")
+    for kind in ("acting", "file", "note"):
+        await store.note(task.id, kind, {})
+    await store.finish(task.id, StepResult("done", "m", "task"))
+    [found] = await store.finished(None, 9)
+    assert found.events == (await store.events(task.id, 0))[0]
+
+
 async def test_writers_at_once_leave_no_gap_in_the_numbers(store: TaskStore) -> None:
     task = await add(store)
     await store.start(task.id, "task", "")

@@ -176,8 +176,7 @@ def checked(parts: Sequence[Part]) -> tuple[bool | None, str]:
 def lessons(view: View) -> list[tuple[Part, str, float]]:
     """Give the subtasks that were done, with who did each and its seconds, to learn from.
 
-    Of what was interrupted only the last run counts, from its new beginning on; what waited for its
-    user is one run.
+    What was interrupted or waited for its user is one run, without the time in which it rested.
     """
     found: list[tuple[Part, str, float]] = []
     for part in view.parts:

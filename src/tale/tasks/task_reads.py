@@ -25,7 +25,6 @@ from tale.tasks.view import Finished
 
 __all__ = ["TaskReads"]
 
-_TIMELESS: Final = ("file", "note", "acting")
 _SHOWN: Final = tuple(column for column in task_events.c if column.name != "key")
 
 
@@ -90,10 +89,7 @@ class TaskReads:
         return await self._database.read(work)
 
     async def finished(self, after: datetime | None, limit: int) -> list[Finished]:
-        """Read the newest tasks that were done after a moment, oldest first, with their events.
-
-        Files, notes and tools are left out: they don't tell how long something took.
-        """
+        """Read the newest tasks that were done after a moment, oldest first, with their events."""
         query = select(tasks).where(tasks.c.state == "done")
         if after is not None:
             query = query.where(tasks.c.finished > after)
@@ -103,7 +99,7 @@ class TaskReads:
             found = {row["id"]: task_of(row) for row in connection.execute(query).mappings()}
             told = (
                 select(task_events)
-                .where(task_events.c.task.in_(found), task_events.c.kind.not_in(_TIMELESS))
+                .where(task_events.c.task.in_(found))
                 .order_by(task_events.c.task, task_events.c.seq)
             )
             events: dict[str, list[TaskEvent]] = {identity: [] for identity in found}

@@ -170,12 +170,13 @@ def _token(view: View, event: TaskEvent) -> View:
 
 
 def _started(view: View, event: TaskEvent) -> View:
-    """Begin; a task without a plan is one subtask that runs."""
+    """Begin, or go on; a task without a plan is one subtask that runs."""
     role, began = text(event.data, "role"), view.began or event.at
     view = replace(view, state="running", role=role, began=began)
     if view.parts and view.parts[0].id != WHOLE:
         return view
-    whole = Part(WHOLE, model=view.role, state="running", began=event.at)
+    before = next((part for part in view.parts if part.state == "running"), Part(WHOLE))
+    whole = replace(before, model=role, state="running", began=event.at, ended=None)
     return replace(view, parts=(whole,), tool="")
 
 
