@@ -258,6 +258,11 @@ def test_a_task_that_waited_at_a_restart_waits_on() -> None:
     assert (view.state, view.setbacks) == ("queued", 0)
 
 
+def test_a_task_that_was_paused_before_it_began_waits_for_its_turn_once_it_is_resumed() -> None:
+    log = Log().add(0, "queued").add(1, "paused").add(5, "resumed", why="It was paused.")
+    assert (log.view.state, log.view.setbacks) == ("queued", 0)
+
+
 def test_files_that_go_back_undo_what_they_held_and_what_was_under_way() -> None:
     log = planned().add(10, "subtask", id="a", state="done")
     log.add(10, "subtask", id="b", state="running").add(20, "paused")

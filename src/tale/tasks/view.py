@@ -182,8 +182,8 @@ def _started(view: View, event: TaskEvent) -> View:
 
 def _resumed(view: View, event: TaskEvent) -> View:
     """Let what ran go on; how long it took until a crash is known by the last that came of it."""
-    if view.began is None:  # it waited, and waits on
-        return view
+    if view.began is None:  # it waited, or was paused before it began, and waits on
+        return replace(view, state="queued")
     why = text(event.data, "why") or "it was begun again"
     setbacks = view.setbacks + 1
     if view.state == "paused":  # the user's own wish is no setback
