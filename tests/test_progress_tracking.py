@@ -258,6 +258,17 @@ def test_a_task_that_waited_at_a_restart_waits_on() -> None:
     assert (view.state, view.setbacks) == ("queued", 0)
 
 
+def test_a_task_that_is_paused_asks_nothing_until_it_asks_again() -> None:
+    log = running().add(2, "approval", text="May it?", id="q", action="RunCommand", digest="d")
+    log.add(3, "paused")
+    paused = shown(log, 4)
+    assert (paused.state, paused.question, paused.asked, paused.digest) == ("paused", "", "", "")
+    log.add(5, "resumed", why="It was paused.").add(6, "started", role="task")
+    assert (shown(log, 7).state, shown(log, 7).question) == ("running", "")
+    log.add(8, "approval", text="May it?", id="q", action="RunCommand")
+    assert (shown(log, 9).state, shown(log, 9).question) == ("approval", "May it?")
+
+
 def test_a_task_that_was_paused_before_it_began_waits_for_its_turn_once_it_is_resumed() -> None:
     log = Log().add(0, "queued").add(1, "paused").add(5, "resumed", why="It was paused.")
     assert (log.view.state, log.view.setbacks) == ("queued", 0)

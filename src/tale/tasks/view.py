@@ -280,7 +280,8 @@ def _answered(view: View, event: TaskEvent) -> View:
 
 
 def _paused(view: View, event: TaskEvent) -> View:
-    return replace(_held(view, event.at), state="paused")
+    """Rest; what it asked is asked again once it goes on, if it still has to."""
+    return replace(_held(_unasked(view), event.at), state="paused")
 
 
 def _restoring(view: View, event: TaskEvent) -> View:
