@@ -166,6 +166,8 @@ COMPILES = Check("code", "the code compiles", RunPython(""))
         (TESTS, Outcome(True, "", 0), "its tests passed"),
         (TESTS, Outcome(False, "1 failed, 2 passed in 0.1s", 1), "1 of 3 tests failed"),
         (TESTS, Outcome(False, "1 passed, 2 errors in 0.1s", 1), "2 of 3 tests failed"),
+        (TESTS, Outcome(False, "2 errors in 0.1s", 1), "2 of 2 tests failed"),
+        (TESTS, Outcome(False, "FAILED f - 3 errors\n1 failed in 0.1s", 1), "1 of 1 test failed"),
         (TESTS, Outcome(False, "Loading test_f.py failed", 1), "its tests failed"),
         (TESTS, Outcome(False, "No module named 'pytest'", NOT_RUN), "its tests could not be run"),
         (GIVEN, Outcome(True, "", 0), "`make` passed"),
@@ -188,6 +190,15 @@ def test_tests_that_were_really_run_are_counted(tmp_path: Path, with_pytest: boo
     (tmp_path / "test_f.py").write_text(TESTED.replace("WANTED", "2"))
     exit_status, text = tried(tmp_path, program(tests=["test_f.py"]), packages=with_pytest)
     assert judge(TESTS, Outcome(True, text, exit_status)).said == "2 tests passed"
+
+
+def test_tests_of_which_none_was_run_are_not_said_to_have_failed(tmp_path: Path) -> None:
+    (tmp_path / "test_f.py").write_text("from f import f\ndef test_f(): ...\ndef test_g(): ...\n")
+    (tmp_path / "test_g.py").write_text("def test_g(): ...\n")
+    (tmp_path / "f.py").write_text("")
+    exit_status, text = tried(tmp_path, program(tests=["test_f.py", "test_g.py"]))
+    verdict = judge(TESTS, Outcome(False, text, exit_status))
+    assert (verdict.held, verdict.said) == (False, "its tests could not be loaded")
 
 
 def _verdict(check: Check, held: bool | None, said: str) -> Verdict:

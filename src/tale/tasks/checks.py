@@ -30,6 +30,8 @@ _TOLD_CHARACTERS: Final = 900
 _HOLD: Final = re.compile(r"(\d+) of (\d+) examples hold")
 _PASSED: Final = re.compile(r"(\d+) passed")
 _NOT_PASSED: Final = re.compile(r"(\d+) (?:failed|errors?)\b")
+_NOT_LOADED: Final = re.compile(r"^!+ Interrupted: \d+ errors? during collection", re.MULTILINE)
+"""Then pytest runs no test, and its sum counts files."""
 _TEST_FILE: Final = re.compile(r"^(?:test_.*|.*_test)\.py$")
 
 
@@ -139,10 +141,19 @@ def _in_words(check: Check, outcome: Outcome, held: int) -> str:
         if check.examples:
             return f"{held} of the request's {check.examples} examples hold"
         return "the code compiles" if outcome.ok else "the code does not compile"
-    passed = sum(map(int, _PASSED.findall(outcome.text)))
-    failed = sum(map(int, _NOT_PASSED.findall(outcome.text)))
+    return _tests_in_words(outcome)
+
+
+def _tests_in_words(outcome: Outcome) -> str:
+    lines = reversed(outcome.text.splitlines())
+    # What tests print themselves, and what pytest says of each, comes before the sum.
+    last = next((line for line in lines if _PASSED.search(line) or _NOT_PASSED.search(line)), "")
+    passed = sum(map(int, _PASSED.findall(last)))
+    failed = sum(map(int, _NOT_PASSED.findall(last)))
     if outcome.ok:
         return f"{_count(passed, 'test')} passed" if passed else "its tests passed"
+    if _NOT_LOADED.search(outcome.text):
+        return "its tests could not be loaded"
     return f"{failed} of {_count(passed + failed, 'test')} failed" if failed else "its tests failed"
 
 
