@@ -162,8 +162,7 @@ class Engine:
         recorded = await self._store.resume(identity)
         if isinstance(recorded, Task):
             return recorded
-        self._hub.publish(recorded.event)
-        await self._queue(identity)
+        await self._queue(identity, recorded)
         return recorded.task
 
     async def settled(self, identity: str) -> None:
@@ -180,8 +179,7 @@ class Engine:
         """
         async with self._asking:
             recorded = await self._store.answer(identity, answer)
-            self._hub.publish(recorded.event)
-            await self._queue(identity)
+            await self._queue(identity, recorded)
         return recorded.task
 
     @asynccontextmanager
@@ -248,14 +246,18 @@ class Engine:
         except TaskError as error:  # it was cancelled while the database could not be written
             log.info("task.overtaken", task=identity, reason=error.message)
             return
-        self._hub.publish(change.event)
-        await self._queue(identity)
+        await self._queue(identity, change)
 
-    async def _queue(self, identity: str) -> None:
-        """Queue a task by what is recorded of it; one that rests or has ended by now is dropped."""
+    async def _queue(self, identity: str, change: Change | None = None) -> None:
+        """Queue a task by what is recorded of it; one that rests or has ended by now is dropped.
+
+        What let it go on is shown no sooner: who sees it may end the call that this is part of.
+        """
         async with self._following:
             task = await self._insist(lambda: self._store.get(identity))
             plan = await self._insist(lambda: self._store.plan(identity))
+            if change:
+                self._hub.publish(change.event)
             if task.state in {"queued", "running"}:
                 self._enqueue(task, plan)
             else:
