@@ -427,6 +427,8 @@ class Recorded:
         self.calls: list[tuple[object, ...]] = []
         self.fails: TaleError | None = None
         self.hold: threading.Event | None = None
+        self.edited: str | None = None
+        self.refuses: TaleError | None = None
         self.shown = waiting()
         self._checkpoints = tuple(checkpoints)
 
@@ -446,8 +448,15 @@ class Recorded:
             self.hold.wait(30)
         return self._checkpoints
 
+    def edit(self, plan: str) -> str | None:
+        self._note("edit", plan)
+        return self.edited
+
     def approve(self, task: Task, text: str) -> str:
-        return self._note("approve", task.id, task.asked, task.digest, text)
+        said = self._note("approve", task.id, task.asked, task.digest, text)
+        if self.refuses is not None:
+            raise self.refuses
+        return said
 
     def reject(self, task: Task, text: str) -> str:
         return self._note("reject", task.id, task.asked, task.digest, text)

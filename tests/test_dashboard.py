@@ -311,16 +311,12 @@ class TestActions:
     async def test_a_plan_that_was_changed_is_kept_where_it_is_not_taken(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def edited(plan: str) -> str:
-            del plan
-            return "subtasks: mine"
-
-        monkeypatch.setattr("tale.dashboard.doing.in_editor", edited)
         async with desk(Live(overview(tasks=(waiting(),)))) as one:
             monkeypatch.setattr(one.app, "suspend", nullcontext)
+            one.actions.edited = "subtasks: mine"
             await one.press("a")
             await one.opened("asks")
-            one.actions.fails = TaskError("It asks something else by now.")
+            one.actions.refuses = TaskError("It asks something else by now.")
             await one.press("e")
             await one.until(lambda: len(one.said) > 1)
         kept = next(said for said in one.said if said.startswith("What you wrote is in "))

@@ -43,6 +43,7 @@ from tale.models.condition import (
     transition,
 )
 from tale.models.further import NoFurtherModels, PlainMemory
+from tale.models.generation import Generation
 from tale.models.memory_backend import InMemoryBackend
 from tale.models.model_pool import ModelPool
 from tale.models.order import Order
@@ -441,8 +442,8 @@ class InLine(InMemoryBackend):
                 yield chunk
 
 
-async def test_the_silence_of_who_waits_in_the_servers_own_line_is_no_hang() -> None:
-    backend = InLine("large")
+async def two_in_line(backend: InLine) -> tuple[Generation, Generation]:
+    """Give two answers that a model may generate at once; its server does one at a time."""
     await backend.load()
     model = ResidentModel(
         backend, kind="memory", role="task", slots=2, policy=CALM, clock=anyio.current_time
@@ -450,7 +451,11 @@ async def test_the_silence_of_who_waits_in_the_servers_own_line_is_no_hang() -> 
     model.apply(Came())
     assert await model.acquire(math.inf)
     assert await model.acquire(math.inf)
-    first, second = (model.generate(ask("one two"), math.inf) for _ in range(2))
+    return model.generate(ask("one two"), math.inf), model.generate(ask("one two"), math.inf)
+
+
+async def test_the_silence_of_who_waits_in_the_servers_own_line_is_no_hang() -> None:
+    first, second = await two_in_line(InLine("large"))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(first.start)
         await anyio.wait_all_tasks_blocked()
@@ -462,14 +467,7 @@ async def test_the_silence_of_who_waits_in_the_servers_own_line_is_no_hang() -> 
 
 async def test_a_token_of_another_request_excuses_the_silence_of_who_waits() -> None:
     backend = InLine("large")
-    await backend.load()
-    model = ResidentModel(
-        backend, kind="memory", role="task", slots=2, policy=CALM, clock=anyio.current_time
-    )
-    model.apply(Came())
-    assert await model.acquire(math.inf)
-    assert await model.acquire(math.inf)
-    first, second = (model.generate(ask("one two"), math.inf) for _ in range(2))
+    first, second = await two_in_line(backend)
     backend.go.set()
     await first.start()
     assert first.begins_by == -math.inf

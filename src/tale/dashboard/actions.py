@@ -1,7 +1,7 @@
 """What the dashboard does for its user, through the tools that the commands use.
 
 Each call blocks, and is made in a thread of its own. Above: `app`. Below: `cli.connection`,
-`cli.task_calls`.
+`cli.task_calls`, `cli.editing`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from tale.cli.checkpoint_view import Checkpoint
 from tale.cli.connection import Connection
+from tale.cli.editing import in_editor
 from tale.cli.record import JsonObject
 from tale.cli.render import plural
 from tale.cli.task_calls import Question, answer_task, show_task
@@ -32,6 +33,10 @@ class Actions(Protocol):
 
     def checkpoints(self, task: str) -> tuple[Checkpoint, ...]:
         """Ask for a task's checkpoints, oldest first."""
+        ...
+
+    def edit(self, plan: str) -> str | None:
+        """Have a plan changed in the user's editor, which has the terminal; None where it isn't."""
         ...
 
     def approve(self, task: Task, text: str) -> str:
@@ -82,6 +87,10 @@ class DaemonActions:
         """Ask for a task's checkpoints, oldest first."""
         reply = self._connection.call("gateway", "checkpoints", {"id": task}, idempotent=True)
         return tuple(map(Checkpoint.read, reply.records("checkpoints")))
+
+    def edit(self, plan: str) -> str | None:
+        """Have a plan changed in the user's editor, which has the terminal; None where it isn't."""
+        return in_editor(plan)
 
     def approve(self, task: Task, text: str) -> str:
         """Let a task do what it asked for when it was shown, or answer its question."""

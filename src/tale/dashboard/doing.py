@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from tale.cli.editing import in_editor, keep_plan
+from tale.cli.editing import keep_plan
 from tale.dashboard.actions import Actions
 from tale.dashboard.dialogs import Answer, ApprovalDialog, ConfirmDialog, Dialog, HelpDialog
 from tale.dashboard.shown import plain
@@ -118,7 +118,7 @@ class Doing:
     async def _edit(self, task: Task) -> None:
         try:
             with self._app.suspend():
-                changed = in_editor(task.plan)
+                changed = self._actions.edit(task.plan)
         except TaleError as error:
             self._tell_error(error)
             return
