@@ -451,6 +451,19 @@ def _recording(process: MemoryProcess, order: list[str]) -> Callable[[int], None
     return record
 
 
+async def test_what_a_failing_server_depends_on_is_stopped_without_delay() -> None:
+    async with World(
+        spec("gateway"), spec("ux", Dependency("gateway", "ready"))
+    ).running() as world:
+        await world.ready("gateway")
+        (await world.spawns("ux", 1)).die(3)
+        (await world.spawns("ux", 2)).die(3)
+        await world.reaches("ux", "backoff")
+        with anyio.fail_after(5):
+            await world.manager.stop()
+        assert world.spawner.latest("gateway").signals == ["TERM"]
+
+
 async def test_a_server_that_ignores_sigterm_is_killed_after_its_grace() -> None:
     world = World(spec("a", policy=replace(PATIENT, grace=0.01)))
     world.spawner.stubborn.add("a")

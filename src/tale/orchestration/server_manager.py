@@ -159,9 +159,11 @@ class ServerManager:
 
     async def until(self, condition: Callable[[], _T | None]) -> _T:
         """Wait until a condition gives something, looked at whenever anything changes."""
-        while (found := condition()) is None:
-            await self._changed.wait()
-        return found
+        while True:
+            changed = self._changed  # taken first: looking may itself change something
+            if (found := condition()) is not None:
+                return found
+            await changed.wait()
 
     async def ready(self, service: str) -> Peer:
         """Wait until a process of the service is ready; bound the wait by a cancel scope."""
