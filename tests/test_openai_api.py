@@ -18,7 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai import APIError, AsyncOpenAI, BadRequestError, NotFoundError
 from pydantic import BaseModel, JsonValue, TypeAdapter
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp
+from starlette.types import Message as ASGIMessage
 
 from tale.errors import BackendFailed, InvalidRequest, UnknownModel
 from tale.models.answer import Completion, merge_tool_calls
@@ -30,7 +33,7 @@ from tale.models.memory_backend import InMemoryBackend, echo
 from tale.models.model_pool import ModelPool
 from tale.models.pool_policy import Policy
 from tale.servers.embeddings import embed
-from tale.servers.http_body import MAX_BODY
+from tale.servers.http_body import GONE, MAX_BODY, answering, body_of, json_reply
 from tale.servers.lazy_mcp import LazyMcp
 from tale.servers.model_app import build_app
 from tale.servers.openai_shapes import parse_chat, parse_deadline, parse_name
@@ -492,6 +495,22 @@ async def settled(condition: Callable[[], bool]) -> None:
     with anyio.fail_after(10):
         while not condition():
             await anyio.lowlevel.checkpoint()
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_fault_of_the_server() -> None:
+    async def handler(request: Request) -> Response:
+        return json_reply(len(await body_of(request)))
+
+    parts: list[ASGIMessage] = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> ASGIMessage:
+        return parts.pop(0)
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    assert (await answering(handler)(request)).status_code == GONE
 
 
 # -- the pool --------------------------------------------------------------------------------------

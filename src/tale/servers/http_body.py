@@ -19,6 +19,7 @@ from tale.errors import InvalidRequest, TaleError
 from tale.servers.openai_sse import error_body
 
 __all__ = [
+    "GONE",
     "MAX_BODY",
     "Disconnected",
     "answering",
@@ -30,6 +31,8 @@ __all__ = [
 
 MAX_BODY: Final = 8 << 20
 """Largest request body in bytes; a prompt that fills a window of a million tokens is smaller."""
+GONE: Final = 499
+"""Status of an answer that nobody reads any more; nginx's word for it in logs."""
 
 
 class _TooLarge(InvalidRequest):
@@ -70,6 +73,8 @@ def answering(
             headers = {"x-should-retry": "false"}
             body = error_body(error)
             return Response(body, error.status, headers, media_type="application/json")
+        except Disconnected:
+            return Response(status_code=GONE)
 
     return answer
 

@@ -31,7 +31,7 @@ from starlette.routing import Route
 
 from tale.errors import InvalidRequest, TaleError, TaskError
 from tale.paths import Paths
-from tale.servers.http_body import Disconnected, read_body
+from tale.servers.http_body import GONE, Disconnected, read_body
 from tale.servers.log_end import log_end
 from tale.servers.mcp_app import Handler
 from tale.servers.overview import Overviews
@@ -49,8 +49,6 @@ log = get_logger(__name__)
 _HEARTBEAT_SECONDS: Final = 15.0
 _MOST_EVENTS: Final = 500
 _BODY_BYTES: Final = 1 << 20
-_GONE: Final = 499
-"""Nobody reads it; nginx's word for it in logs."""
 _RESTART_SECONDS: Final = 120.0
 
 Actions = Mapping[str, tuple[type[TaskRequest], Handler[Any, Any]]]
@@ -261,7 +259,7 @@ def _answering(handler: _Answer) -> _Answer:
             told = {"code": error.code, "message": error.message, "hint": error.hint}
             return _json({"error": told}, error.status)
         except Disconnected:
-            return Response(status_code=_GONE)
+            return Response(status_code=GONE)
 
     return answer
 
