@@ -491,6 +491,16 @@ async def test_a_client_that_leaves_stops_the_generation(served: Served, stream:
     assert served.ux.cancelled == 1
 
 
+@pytest.mark.parametrize("path", ["/pool/ahead", "/pool/spare"])
+async def test_what_is_done_in_spare_time_ends_with_its_client(served: Served, path: str) -> None:
+    served.ux.inject("stall")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(post, served, path, chat_body(model="ux"))
+        await settled(lambda: served.ux.running == 1)
+        tasks.cancel_scope.cancel()
+    await settled(lambda: served.ux.running == 0)
+
+
 async def settled(condition: Callable[[], bool]) -> None:
     with anyio.fail_after(10):
         while not condition():

@@ -30,7 +30,7 @@ from tale.models.ledger import Noting
 from tale.models.model_pool import ModelPool
 from tale.models.order import Order
 from tale.servers.chat_reply import ChatReply, Headers
-from tale.servers.http_body import Disconnected, read_body
+from tale.servers.http_body import Disconnected, cancel_when_gone, read_body
 from tale.servers.model_spans import describe
 from tale.servers.openai_shapes import ChatCall, parse_chat, parse_deadline
 from tale.servers.openai_sse import EventWriter, completion_body
@@ -71,7 +71,7 @@ class ChatCompletions:
         with spans.span("chat", calls=True) as span:
             try:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
+                    tasks.start_soon(cancel_when_gone, receive, tasks.cancel_scope)
                     await self._answer(body, recording, ChatReply(send, recording.id))
                     tasks.cancel_scope.cancel()
             finally:
@@ -202,13 +202,6 @@ async def _send_stream(
         recording.failed(error)
         last = writer.error(error)
     await reply.piece(last, more=False)
-
-
-async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    log.debug("chat.client_gone")
-    scope.cancel()
 
 
 def _tale_headers(answer: Answer | Completion, why: str) -> Headers:

@@ -1,4 +1,4 @@
-"""What routes share: reading a body, and, for the models server, errors in OpenAI's shape.
+"""What routes share: reading a body, heeding that its sender goes, errors in OpenAI's shape.
 
 Above: `openai_api`, `chat_completions`, `embeddings`, `usage_api`, and the gateway's `web_api`.
 Below: `openai_sse` for the error body.
@@ -7,8 +7,9 @@ Below: `openai_sse` for the error body.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 
+import anyio
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,6 +18,7 @@ from starlette.types import Receive
 
 from tale.errors import InvalidRequest, TaleError
 from tale.servers.openai_sse import error_body
+from tale.telemetry import get_logger
 
 __all__ = [
     "GONE",
@@ -24,10 +26,16 @@ __all__ = [
     "Disconnected",
     "answering",
     "body_of",
+    "cancel_when_gone",
     "http_error",
     "json_reply",
     "read_body",
+    "while_there",
 ]
+
+log = get_logger(__name__)
+
+ResultT = TypeVar("ResultT")
 
 MAX_BODY: Final = 8 << 20
 """Largest request body in bytes; a prompt that fills a window of a million tokens is smaller."""
@@ -111,6 +119,41 @@ async def read_body(receive: Receive, announced: str | None, most: int = MAX_BOD
         pieces.append(piece)
         if not message.get("more_body", False):
             return b"".join(pieces)
+
+
+async def while_there(request: Request, work: Callable[[], Awaitable[ResultT]]) -> ResultT:
+    """Do what is of no use to anybody once the client is gone.
+
+    Args:
+        request: The client's, whose body has been read.
+        work: Is cancelled when it goes.
+
+    Raises:
+        Disconnected: It went before the work was done.
+        TaleError: What the work raised.
+    """
+    done: list[ResultT] = []
+    failure: TaleError | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(cancel_when_gone, request.receive, tasks.cancel_scope)
+        try:
+            done.append(await work())
+        except TaleError as error:
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure:
+        raise failure
+    if not done:
+        raise Disconnected
+    return done[0]
+
+
+async def cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+    """Cancel a scope once the sender of a body that has been read goes away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    log.debug("client.gone")
+    scope.cancel()
 
 
 def json_reply(value: object) -> Response:

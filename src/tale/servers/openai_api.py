@@ -8,6 +8,7 @@ in the pool and the router. Above: `servers.model_app` puts the routes into an a
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Final
 
 from starlette.requests import Request
@@ -19,7 +20,7 @@ from tale.models.headers import DEADLINE_HEADER
 from tale.models.ledger import Noting
 from tale.models.model_pool import ModelPool
 from tale.models.router import RouteRequest
-from tale.servers.http_body import answering, body_of, json_reply
+from tale.servers.http_body import answering, body_of, json_reply, while_there
 from tale.servers.openai_shapes import (
     parse_chat,
     parse_deadline,
@@ -129,13 +130,15 @@ def _quiet_routes(pool: ModelPool, ledger: Noting | None) -> list[Route]:
 
     async def ahead(request: Request) -> Response:
         call = parse_chat(await body_of(request))
-        whole = await pool.compute_ahead(call.model, call.request.messages)
+        work = partial(pool.compute_ahead, call.model, call.request.messages)
+        whole = await while_there(request, work)
         return json_reply({"whole": whole})
 
     async def spare(request: Request) -> Response:
         call = parse_chat(await body_of(request))
         at, begun = time.time(), time.monotonic()
-        answer = await pool.answer_in_spare_time(call.model, call.request)
+        work = partial(pool.answer_in_spare_time, call.model, call.request)
+        answer = await while_there(request, work)
         if answer is not None and ledger is not None:
             ledger.note(own_entry(call.request, answer, at, time.monotonic() - begun))
         return json_reply({"text": None if answer is None else answer.text})
