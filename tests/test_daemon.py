@@ -20,6 +20,7 @@ import anyio.to_thread
 import pytest
 
 from memory_spawner import MemorySpawner, spec
+from small_disk import mounted
 from tale import __version__
 from tale.config import Settings
 from tale.errors import (
@@ -153,6 +154,19 @@ class TestInstance:
         with pytest.raises(StorageError, match=str(blocked)) as caught, claim(paths):
             pytest.fail("usable")
         assert "TALE_HOME" in caught.value.hint
+
+    @pytest.mark.parametrize("kept", ["nothing", "the lock file"])
+    def test_a_full_disk_is_told_as_one(self, tmp_path: Path, kept: str) -> None:
+        with mounted(tmp_path / "disk") as disk:
+            paths = Paths.from_environment({"TALE_HOME": str(disk.path)})
+            if kept == "the lock file":
+                with claim(paths):
+                    pass
+            disk.fill()
+            full = pytest.raises(StorageError, match="No space left")
+            with full as caught, claim(paths) as instance:
+                instance.token()
+            assert "free space" in caught.value.hint
 
     def test_a_runtime_file_that_cannot_be_written_is_an_error(self, paths: Paths) -> None:
         with claim(paths) as instance:

@@ -64,16 +64,20 @@ class Instance:
         file = self._paths.token_file
         try:
             kept = file.read_text(encoding="ascii").strip() if file.exists() else ""
-            if len(kept) < _TOKEN_BYTES:
-                kept = secrets.token_urlsafe(_TOKEN_BYTES)
-                _write_private(file, kept)
-            file.chmod(0o600)
+            if len(kept) >= _TOKEN_BYTES:
+                file.chmod(0o600)
+                return kept
         except (OSError, UnicodeDecodeError) as error:
             raise StorageError(
                 f"The token file {file} can't be used: {error}.",
                 hint="Remove it; a new token is made at the next start.",
             ) from error
-        return kept
+        made = secrets.token_urlsafe(_TOKEN_BYTES)
+        try:
+            _write_private(file, made)
+        except OSError as error:
+            raise _unwritable(file.parent, error) from error
+        return made
 
     def publish(self, runtime: Runtime) -> None:
         """Write the runtime file, whole or not at all, readable by its owner alone.
@@ -134,8 +138,11 @@ def claim(paths: Paths, *, turn: float = _TURN_SECONDS) -> Generator[Instance]:
                 f"tale is running already (process {pid}).",
                 hint="`tale status` shows it, `tale stop` ends it.",
             )
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        try:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
+        except OSError as error:
+            raise _unwritable(paths.runtime, error) from error
         instance = Instance(paths, starting)
         instance.withdraw()  # what a killed one left
         stack.callback(instance.withdraw)
