@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 import anyio
 import anyio.abc
 import pytest
+from aiohttp import ClientSession
 
 from leash_end import TOKEN, leashed
 from tale.errors import ModelFileDamaged, ServiceUnavailable, UnknownModel, WireError
@@ -50,6 +51,17 @@ async def compose(context):
     print("composed down", flush=True)
 
 run_server(compose, port=lambda settings: settings.gateway.port)
+"""
+MCP_SERVER = """
+from contextlib import asynccontextmanager
+from tale.servers.mcp_app import McpApp
+from tale.servers.runner import run_server
+
+@asynccontextmanager
+async def compose(context):
+    yield McpApp("gateway", "For tests.").build()
+
+run_server(compose)
 """
 PEER = Peer(service="gateway", name="gateway", url="http://127.0.0.1:1", pid=7, starts=1)
 
@@ -198,6 +210,32 @@ async def test_a_server_serves_behind_its_guard_and_drains_on_sigterm(tmp_path: 
             assert json.load(response)["error"]["code"] == "unauthorized"
         end.process.send_signal(signal.SIGTERM)
         assert await end.exit_code() == 0
+
+
+async def test_an_mcp_client_that_listens_does_not_keep_a_server_from_leaving(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    revision = "2025-06-18"
+    client = {"name": "listener", "version": "1"}
+    begin = {"protocolVersion": revision, "capabilities": {}, "clientInfo": client}
+    headers = {
+        "Authorization": f"Bearer {TOKEN}",
+        "Accept": "application/json, text/event-stream",
+        "Mcp-Protocol-Version": revision,
+    }
+    call = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": begin}
+    async with (
+        leashed(["-c", MCP_SERVER], home=tmp_path) as end,
+        ClientSession(await end.ready(), headers=headers) as http,
+    ):
+        async with http.post("/mcp", json=call) as reply:
+            session = {"Mcp-Session-Id": reply.headers["Mcp-Session-Id"]}
+        async with http.get("/mcp", headers=session) as stream:
+            assert stream.status == 200
+            end.process.send_signal(signal.SIGTERM)
+            assert await stream.read() == b""
+        assert await end.exit_code() == 0
+    assert "graceful shutdown exceeded" not in capfd.readouterr().err
 
 
 async def test_a_server_leaves_when_its_supervisor_is_gone(tmp_path: Path) -> None:

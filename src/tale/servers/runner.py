@@ -27,6 +27,7 @@ from tale.errors import PortInUse, TaleError
 from tale.paths import Paths
 from tale.servers.guard import Guard, Judge
 from tale.servers.observed import Observed
+from tale.servers.standing import Standing
 from tale.telemetry import configure_logging, get_logger, name_process
 from tale.wire.child import Leash, die_with_parent
 from tale.wire.metrics import WireMetrics
@@ -147,7 +148,7 @@ async def _serve(
         async with compose(ServerContext(settings, paths, leash, stopping, metrics)) as app:
             draining = max(1, int(leash.grace) - _LEAVING_SECONDS)
             further = door(leash.token) if door else None
-            guarded = Guard(Observed(app, metrics), leash.token, further)
+            guarded = Guard(Observed(Standing(app, stopping), metrics), leash.token, further)
             server = _Server(guarded, lambda: leash.ready(url), draining)
             tasks.start_soon(_relay, stopping, server)
             await server.serve(sockets=[sock])
