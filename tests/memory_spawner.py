@@ -107,8 +107,8 @@ class MemorySpawner:
     def tail(self, spec: ServerSpec) -> list[str]:
         return [f"the last words of {spec.name}"]
 
-    def rotate(self, spec: ServerSpec) -> None:
-        self.rotated.append(spec.name)
+    def rotate(self, name: str) -> None:
+        self.rotated.append(name)
 
     def bury(self, known: Collection[int]) -> None:
         self.known = set(known)

@@ -414,6 +414,13 @@ async def test_a_server_that_takes_more_memory_than_it_may_is_replaced() -> None
         assert "its limit is 1 MiB" in (world.manager.status()[0].last_exit or "")
 
 
+async def test_the_supervisors_own_log_is_kept_short_like_those_of_its_servers() -> None:
+    world = World(spec("a"), measure_seconds=0.001)
+    async with world.running():
+        while not {"a", "daemon"} <= set(world.spawner.rotated):
+            await anyio.lowlevel.checkpoint()
+
+
 async def test_only_one_replica_at_a_time_is_replaced_for_its_memory() -> None:
     greedy = [replace(one, max_rss=1 << 20) for one in replicas(2)]
     world = World(*greedy, measure_seconds=0.001)

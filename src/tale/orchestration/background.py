@@ -23,12 +23,11 @@ from tale.orchestration.control_client import (
     read_runtime,
 )
 from tale.orchestration.detach import read_line, spawn_detached, wait_gone
-from tale.orchestration.logfile import last_lines, open_log
+from tale.orchestration.logfile import SUPERVISOR, last_lines, open_log
 from tale.paths import Paths
 
 __all__ = ["daemon_environment", "daemon_log", "ensure_daemon", "start_daemon", "stop_daemon"]
 
-_LOG_NAME = "daemon"
 # -P: nothing is ever imported from the folder in which somebody typed the command.
 _COMMAND = (sys.executable, "-P", "-m", "tale.orchestration.daemon")
 _LOG_LINES = 15
@@ -125,7 +124,7 @@ def stop_daemon(paths: Paths, timeout: float = 60.0) -> bool:
 
 def daemon_log(paths: Paths) -> str:
     """Name the log of a daemon that was started in the background."""
-    return str(paths.log_of(_LOG_NAME))
+    return str(paths.log_of(SUPERVISOR))
 
 
 def daemon_environment(paths: Paths, environ: Mapping[str, str]) -> dict[str, str]:
@@ -142,7 +141,7 @@ def daemon_environment(paths: Paths, environ: Mapping[str, str]) -> dict[str, st
 
 def _spawn(paths: Paths, environ: Mapping[str, str], command: Sequence[str], notify_fd: int) -> int:
     try:
-        log = open_log(paths.log_of(_LOG_NAME))
+        log = open_log(paths.log_of(SUPERVISOR))
     except OSError as error:
         raise StorageError(
             f"The folder {paths.logs} can't be written: {error.strerror}.",
@@ -162,7 +161,7 @@ def _silent(paths: Paths, pid: int, timeout: float) -> DaemonError:
     with suppress(ChildProcessError):
         os.waitpid(pid, 0)
     what = f"did not answer within {timeout:g} s" if late else "ended before it could answer"
-    lines = "\n".join(last_lines(paths.log_of(_LOG_NAME), _LOG_LINES))
+    lines = "\n".join(last_lines(paths.log_of(SUPERVISOR), _LOG_LINES))
     return DaemonError(
         f"The daemon {what}. The end of its log:\n{lines}\n",
         hint=f"The whole log is {daemon_log(paths)}; `tale doctor` checks the machine.",

@@ -59,9 +59,9 @@ class ForkSpawner:
         """Give the last lines that it wrote."""
         return self._spawner.tail(spec)
 
-    def rotate(self, spec: ServerSpec) -> None:
-        """Put its log aside if that has grown large."""
-        self._spawner.rotate(spec)
+    def rotate(self, name: str) -> None:
+        """Put the log of that name aside if it has grown large."""
+        self._spawner.rotate(name)
 
     def bury(self, known: Collection[int]) -> None:
         """Reap and end what fell to this process."""

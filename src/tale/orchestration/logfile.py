@@ -15,8 +15,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-__all__ = ["last_lines", "open_log", "place", "previous", "rotate"]
+__all__ = ["SUPERVISOR", "last_lines", "open_log", "place", "previous", "rotate"]
 
+SUPERVISOR = "daemon"
+"""Whose log is the supervisor's own, where it runs in the background."""
 _LIMIT = 4 << 20  # bytes at which a file is put aside: some 40,000 lines
 _KEEP = 3
 _BLOCK = 64 << 10

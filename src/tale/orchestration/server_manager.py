@@ -43,6 +43,7 @@ from tale.orchestration.events import (
     Unanswered,
 )
 from tale.orchestration.facts import ServerStatus
+from tale.orchestration.logfile import SUPERVISOR
 from tale.orchestration.order import alive, may_start, may_stop
 from tale.orchestration.owned import OwnedProcesses
 from tale.orchestration.policy import describe_exit
@@ -305,11 +306,12 @@ class ServerManager:
                 await anyio.sleep(min(doubt, probe.every) if reason else probe.every)
 
     async def _measure(self) -> None:
-        """Look at what each process takes, and have one replaced that takes more than it may."""
+        """Keep logs short, and have a process replaced that takes more than it may."""
         while True:
             await anyio.sleep(self._measure_seconds)
+            for name in (SUPERVISOR, *self.children):
+                self._spawner.rotate(name)
             for child in list(self.children.values()):
-                self._spawner.rotate(child.spec)
                 reason = child.measure()
                 if reason and self._can_spare(child):
                     self.feed(child, Outgrown(reason))

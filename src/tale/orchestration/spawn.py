@@ -82,8 +82,8 @@ class Spawner(Protocol):
         """Give the last lines that it wrote to standard output and error."""
         ...
 
-    def rotate(self, spec: ServerSpec) -> None:
-        """Put its log aside if that has grown large."""
+    def rotate(self, name: str) -> None:
+        """Put the log of that name aside if it has grown large."""
         ...
 
     def bury(self, known: Collection[int]) -> None:
@@ -173,12 +173,12 @@ class OsSpawner:
         """Give the last lines of its log."""
         return last_lines(self._paths.log_of(spec.name), _TAIL_LINES)
 
-    def rotate(self, spec: ServerSpec) -> None:
-        """Put its log aside if that has grown large."""
+    def rotate(self, name: str) -> None:
+        """Put the log of that name aside if it has grown large."""
         try:
-            rotate(self._paths.log_of(spec.name))
+            rotate(self._paths.log_of(name))
         except OSError as error:
-            log.warning("log.not_rotated", name=spec.name, reason=str(error))
+            log.warning("log.not_rotated", name=name, reason=str(error))
 
     def bury(self, known: Collection[int]) -> None:
         """Reap and end what fell to this process, where anything does."""
