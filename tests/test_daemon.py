@@ -9,6 +9,8 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -56,6 +58,20 @@ from tale.orchestration.server_manager import ServerManager
 from tale.orchestration.specs import ServerSpec
 from tale.paths import Paths
 
+STARTING = """
+import sys
+import anyio
+from tale.config import Settings
+from tale.orchestration.daemon import Daemon
+from tale.orchestration.instance import claim
+from tale.paths import Paths
+
+paths = Paths.from_environment()
+with claim(paths) as instance:
+    print("claimed", flush=True)
+    sys.stdin.read()
+    anyio.run(Daemon(paths, Settings(), specs=()).run, instance, lambda _: None)
+"""
 RUNTIME = Runtime(
     pid=os.getpid(),
     version=__version__,
@@ -558,6 +574,24 @@ class TestClient:
 
     def test_stopping_where_nothing_runs_is_no_error(self, paths: Paths) -> None:
         assert not stop_daemon(paths)
+
+    def test_a_daemon_that_is_just_starting_is_stopped_once_it_can_be_asked_to(
+        self, paths: Paths
+    ) -> None:
+        starting = [sys.executable, "-c", STARTING]
+        environment = daemon_environment(paths, os.environ)
+        with subprocess.Popen(
+            starting, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        ) as process:
+            assert process.stdin
+            assert process.stdout
+            assert process.stdout.readline() == b"claimed\n"
+            go_on = threading.Timer(0.1, process.stdin.close)
+            go_on.start()
+            try:
+                assert stop_daemon(paths, 20)
+            finally:
+                process.kill()
 
     @pytest.mark.parametrize("wait", [wait_gone, poll_gone])
     def test_a_process_is_waited_for_with_and_without_pidfd(

@@ -31,6 +31,7 @@ __all__ = ["daemon_environment", "daemon_log", "ensure_daemon", "start_daemon", 
 # -P: nothing is ever imported from the folder in which somebody typed the command.
 _COMMAND = (sys.executable, "-P", "-m", "tale.orchestration.daemon")
 _LOG_LINES = 15
+_LOOK_SECONDS = 0.05
 
 
 def start_daemon(
@@ -108,7 +109,7 @@ def stop_daemon(paths: Paths, timeout: float = 60.0) -> bool:
     if pid is None:
         return False
     deadline = time.monotonic() + timeout
-    if runtime := read_runtime(paths):
+    if runtime := _runtime_of(paths, pid, deadline):
         try:
             control(runtime, "stop", timeout)
         except DaemonUnreachable:
@@ -137,6 +138,20 @@ def daemon_environment(paths: Paths, environ: Mapping[str, str]) -> dict[str, st
             "TALE_CONFIG": str(paths.config_file),
         }
     return inherited
+
+
+def _runtime_of(paths: Paths, pid: int, deadline: float) -> Runtime | None:
+    """Find how a daemon is asked things; one that is just starting is waited for.
+
+    None for one that is leaving, once it has, or when the time is up.
+    """
+    while True:
+        runtime = read_runtime(paths)
+        # A successor that somebody has started meanwhile is not meant.
+        if runtime is not None and runtime.pid == pid:
+            return runtime
+        if wait_gone(pid, _LOOK_SECONDS) or time.monotonic() >= deadline:
+            return None
 
 
 def _spawn(paths: Paths, environ: Mapping[str, str], command: Sequence[str], notify_fd: int) -> int:
