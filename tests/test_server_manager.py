@@ -541,6 +541,20 @@ async def test_a_restart_by_name_service_or_of_everything_ends_when_ready_again(
         assert "a-1, a-2, b" in caught.value.hint
 
 
+async def test_a_restart_ends_though_a_process_was_ended_and_begun_anew_meanwhile() -> None:
+    async with World(MODELS).running() as world:
+        await world.ready("models")
+        await world.call("models", "start_model", name="model-ux", module_args=["--old"])
+        await world.ready("model-ux")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rollout.restart, world.manager)
+            await world.spawns("models", 2)
+            await world.spawns("model-ux", 2)
+            await world.call("models", "keep_models", names=[])
+            await world.call("models", "start_model", name="model-ux", module_args=["--new"])
+            await world.ready("models", "model-ux")
+
+
 async def test_a_model_process_is_started_once_for_the_same_arguments() -> None:
     async with World(MODELS).running() as world:
         ask: dict[str, JsonValue] = {

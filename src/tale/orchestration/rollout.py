@@ -139,13 +139,16 @@ async def _replace(manager: Children, children: Sequence[Child]) -> None:
     for child in children:
         manager.feed(child, RestartRequested())
 
+    def renewed(child: Child) -> bool:
+        now = manager.children.get(child.spec.name)
+        if now is None:
+            return True
+        # One that was ended and begun anew under the same name counts its starts from zero.
+        since = before[child.spec.name] if now is child else 0
+        return now.process.state == "ready" and now.process.starts > since
+
     def again() -> bool | None:
-        left = [manager.children[name] for name in before if name in manager.children]
-        done = all(
-            child.process.state == "ready" and child.process.starts > before[child.spec.name]
-            for child in left
-        )
-        return done or None
+        return all(map(renewed, children)) or None
 
     await manager.until(again)
 
