@@ -284,6 +284,20 @@ async def test_a_server_leaves_the_picture_before_it_is_asked_to_leave() -> None
             tasks.cancel_scope.cancel()
 
 
+async def test_a_replica_that_was_scaled_away_is_not_restarted_with_the_others() -> None:
+    hasty = [replace(one, policy=replace(PATIENT, patience=0)) for one in replicas(2)]
+    async with World(*hasty).running() as world:
+        await world.ready("a-1", "a-2")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rollout.restart, world.manager, "a")
+            await world.spawns("a-1", 2)
+            tasks.start_soon(rollout.scale, world.manager, "a", 1)
+            await world.manager.until(lambda: "a-2" not in world.manager.children or None)
+            world.spawner.latest("a-1").announce()
+        await anyio.wait_all_tasks_blocked()
+        assert len(world.spawner.of("a-2")) == 1
+
+
 async def test_a_service_is_scaled_up_and_down() -> None:
     async with World(*replicas(1)).running() as world:
         await world.ready("a-1")

@@ -137,7 +137,9 @@ async def _replace(manager: Children, children: Sequence[Child]) -> None:
     """Restart servers side by side, and wait until those that are still wanted are ready again."""
     before = {child.spec.name: child.process.starts for child in children}
     for child in children:
-        manager.feed(child, RestartRequested())
+        # One that was scaled away meanwhile would come back, and be nobody's.
+        if manager.children.get(child.spec.name) is child:
+            manager.feed(child, RestartRequested())
 
     def renewed(child: Child) -> bool:
         now = manager.children.get(child.spec.name)
