@@ -6,7 +6,7 @@ import itertools
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
@@ -280,8 +280,8 @@ async def test_a_server_leaves_the_picture_before_it_is_asked_to_leave() -> None
             await world.reaches("a", "draining")
             assert world.spawner.latest("b").peers() == []
             assert world.spawner.latest("a").signals == []
-            world.manager.kill()
             tasks.cancel_scope.cancel()
+        world.manager.kill()
 
 
 async def test_a_replica_that_was_scaled_away_is_not_restarted_with_the_others() -> None:
@@ -780,6 +780,27 @@ async def test_a_call_that_breaks_is_answered_and_the_supervisor_lives_on() -> N
     reply = await answer(Broken(manager), manager, MODELS, call)
     assert reply.error is not None
     assert "ZeroDivisionError" in reply.error.message
+
+
+async def test_who_waits_for_a_change_of_what_runs_is_told_that_all_is_being_stopped() -> None:
+    told: list[str] = []
+
+    async def ask(change: Awaitable[object]) -> None:
+        try:
+            await change
+        except ServiceUnavailable as error:
+            told.append(error.message)
+
+    async with World(*replicas(2)).running() as world:
+        await world.ready("a-1", "a-2")
+        other = [replace(one, reads="new") for one in replicas(2)]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, rollout.restart(world.manager, "a"))
+            tasks.start_soon(ask, rollout.scale(world.manager, "a", 3))
+            tasks.start_soon(ask, rollout.apply(world.manager, other))
+            await world.spawns("a-1", 2)
+            await world.manager.stop()
+    assert told == ["tale is stopping."] * 3
 
 
 async def test_nothing_is_started_any_more_while_stopping() -> None:

@@ -42,15 +42,14 @@ async def restart(manager: Children, name: str | None = None) -> None:
 
     Raises:
         DaemonError: There is no such server.
+        ServiceUnavailable: Everything is being stopped.
     """
     chosen = [child for child in manager.children.values() if child.answers_to(name)]
     if not chosen:
         raise manager.unknown(name or "")
-    if name is None:
-        await _replace(manager, chosen)
-        return
-    for child in chosen:
-        await _replace(manager, [child])
+    for together in [chosen] if name is None else [[child] for child in chosen]:
+        await _replace(manager, together)
+        _check_open(manager)
 
 
 async def scale(manager: Children, service: str, count: int) -> None:
@@ -61,9 +60,9 @@ async def scale(manager: Children, service: str, count: int) -> None:
     Raises:
         DaemonError: There is no such service, it is one process by its nature, or the number is
             none that can be had.
+        ServiceUnavailable: Everything is being stopped.
     """
-    if manager.closing:
-        raise ServiceUnavailable("tale is stopping.")
+    _check_open(manager)
     now = [child for child in manager.children.values() if child.spec.service == service]
     if not now:
         raise manager.unknown(service)
@@ -84,7 +83,8 @@ async def scale(manager: Children, service: str, count: int) -> None:
                 tasks.start_soon(manager.retire, child)
         for name in names:
             _want(manager, replace(last, name=name))
-        await manager.until(lambda: _ready(manager, names) or None)
+        await manager.until(lambda: manager.closing or _ready(manager, names) or None)
+    _check_open(manager)
 
 
 async def apply(manager: Children, specs: Sequence[ServerSpec]) -> Changes:
@@ -96,6 +96,9 @@ async def apply(manager: Children, specs: Sequence[ServerSpec]) -> Changes:
     Returns:
         What is being done; it goes on in the order of dependencies by itself, except that replicas
         that change have been replaced one after the other.
+
+    Raises:
+        ServiceUnavailable: Everything is being stopped.
     """
     wanted = {spec.name: spec for spec in specs}
     ours = {name: child for name, child in manager.children.items() if not child.spec.owner}
@@ -110,6 +113,7 @@ async def apply(manager: Children, specs: Sequence[ServerSpec]) -> Changes:
         for service in dict.fromkeys(child.spec.service for child in changed):
             rolled = [child for child in changed if child.spec.service == service]
             tasks.start_soon(_roll, manager, rolled, wanted)
+    _check_open(manager)
     return Changes(
         tuple(spec.name for spec in new),
         tuple(child.spec.name for child in gone),
@@ -134,11 +138,14 @@ def _want(manager: Children, spec: ServerSpec) -> None:
 
 
 async def _replace(manager: Children, children: Sequence[Child]) -> None:
-    """Restart servers side by side, and wait until those that are still wanted are ready again."""
+    """Restart servers side by side, and wait until those that are still wanted are ready again.
+
+    Once everything is being stopped, none is restarted or waited for.
+    """
     before = {child.spec.name: child.process.starts for child in children}
     for child in children:
         # One that was scaled away meanwhile would come back, and be nobody's.
-        if manager.children.get(child.spec.name) is child:
+        if not manager.closing and manager.children.get(child.spec.name) is child:
             manager.feed(child, RestartRequested())
 
     def renewed(child: Child) -> bool:
@@ -150,9 +157,15 @@ async def _replace(manager: Children, children: Sequence[Child]) -> None:
         return now.process.state == "ready" and now.process.starts > since
 
     def again() -> bool | None:
-        return all(map(renewed, children)) or None
+        return manager.closing or all(map(renewed, children)) or None
 
     await manager.until(again)
+
+
+def _check_open(manager: Children) -> None:
+    """Raise `ServiceUnavailable` once everything is being stopped."""
+    if manager.closing:
+        raise ServiceUnavailable("tale is stopping.")
 
 
 def _ready(manager: Children, names: Sequence[str]) -> bool:
