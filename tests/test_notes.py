@@ -225,6 +225,26 @@ async def test_what_is_said_again_is_noted_once(store: NoteStore) -> None:
 
 
 @pytest.mark.anyio
+async def test_what_was_said_before_it_was_said_again_does_not_take_its_place(
+    database: Database, store: NoteStore
+) -> None:
+    session = (await TurnStore(database).add(None, NewTurn("user", "hi"))).session
+    vim = "My editor is vim"
+    first = await noted(database, vim, session=session, turns=(1,))
+    again = await noted(database, vim, session=session, turns=(5,))
+    assert (again.id, again.turns) == (first.id, (1, 5))
+    # Noted by a model, some time later.
+    between = await noted(database, "At work, my editor is emacs", session=session, turns=(3,))
+    assert between.superseded_by == first.id
+
+    last = await noted(database, vim, NOON + timedelta(days=2))
+    assert last.said == NOON + timedelta(days=2)
+    elsewhere = await noted(database, "My editor is nano", NOON + timedelta(days=1))
+    assert elsewhere.superseded_by == first.id
+    assert [note.text for note in await store.listed(9)] == [vim]
+
+
+@pytest.mark.anyio
 async def test_what_holds_again_is_a_new_note(database: Database, store: NoteStore) -> None:
     for day, city in enumerate(("Berlin", "Paris", "Berlin")):
         await noted(database, f"I live in {city}", NOON + timedelta(days=day))

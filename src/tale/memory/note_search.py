@@ -45,7 +45,7 @@ _IMPORTANT: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class FoundNote:
-    """A note, and what makes it relevant; it may have been pinned or unpinned since."""
+    """A note, and what makes it relevant; it may have been pinned or said again since."""
 
     note: Note
     shares: Mapping[str, float]

@@ -205,7 +205,7 @@ def add_note(connection: Connection, draft: Draft, origin: Origin, at: datetime)
     )
     others = _others(connection, note)
     if same := next((one for one in others if one.holds and words(one.text) == words(text)), None):
-        return _raised(connection, same, draft)
+        return _said_again(connection, same, note)
     connection.execute(insert(notes).values(_row(note)))
     for other in others:
         newer, older = (note, other) if is_newer(note, other) else (other, note)
@@ -249,11 +249,24 @@ def _others(connection: Connection, note: Note) -> Sequence[Note]:
     return [note_of(row) for row in rows]
 
 
-def _raised(connection: Connection, note: Note, draft: Draft) -> Note:
-    """Pin a note that is said again, if that is asked for."""
-    if draft.pinned and not note.pinned:
-        connection.execute(update(notes).where(notes.c.id == note.id).values(pinned=True))
-    return load_note(connection, note.id)
+def _said_again(connection: Connection, known: Note, again: Note) -> Note:
+    """Have a note tell when it was said last, and pin it if that is asked for.
+
+    What was said in between, and is noted only now, must not take its place.
+    """
+    turns = known.turns
+    if known.session is not None and known.session == again.session:
+        turns = tuple(sorted({*known.turns, *again.turns}))
+    connection.execute(
+        update(notes)
+        .where(notes.c.id == known.id)
+        .values(
+            said=max(known.said, again.said),
+            turns=list(turns),
+            pinned=known.pinned or again.pinned,
+        )
+    )
+    return load_note(connection, known.id)
 
 
 def _mark(connection: Connection, older: Note, newer: Note, at: datetime) -> None:
