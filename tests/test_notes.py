@@ -225,6 +225,19 @@ async def test_what_is_said_again_is_noted_once(store: NoteStore) -> None:
 
 
 @pytest.mark.anyio
+async def test_what_is_to_be_remembered_counts_for_all_work_though_it_was_noted_before(
+    database: Database, store: NoteStore
+) -> None:
+    turns = TurnStore(database, now=lambda: NOON, also=note_plainly)
+    await turns.add(None, NewTurn("user", "I prefer tabs over spaces."))
+    assert await store.standing(9) == []
+    await turns.add(None, NewTurn("user", "Remember that I prefer tabs over spaces."))
+    await turns.add(None, NewTurn("user", "I prefer tabs over spaces."))
+    assert [note.text for note in await store.standing(9)] == ["I prefer tabs over spaces."]
+    assert len(await store.listed(9)) == 1
+
+
+@pytest.mark.anyio
 async def test_what_was_said_before_it_was_said_again_does_not_take_its_place(
     database: Database, store: NoteStore
 ) -> None:

@@ -250,7 +250,7 @@ def _others(connection: Connection, note: Note) -> Sequence[Note]:
 
 
 def _said_again(connection: Connection, known: Note, again: Note) -> Note:
-    """Have a note tell when it was said last, and pin it if that is asked for.
+    """Have a note tell when it was said last and how firmly, and pin it if that is asked for.
 
     What was said in between, and is noted only now, must not take its place.
     """
@@ -263,6 +263,7 @@ def _said_again(connection: Connection, known: Note, again: Note) -> Note:
         .values(
             said=max(known.said, again.said),
             turns=list(turns),
+            importance=max(known.importance, again.importance),
             pinned=known.pinned or again.pinned,
         )
     )
