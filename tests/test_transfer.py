@@ -48,7 +48,7 @@ from tale.tasks.hands import (
     WriteFile,
 )
 from tale.tasks.leave import Answer, Trust
-from tale.tasks.portable import Row, TaskRows, export_task
+from tale.tasks.portable import Imported, Row, TaskRows, export_task
 from tale.tasks.portable_rows import check_rows
 from tale.tasks.progress import ProgressHub
 from tale.tasks.records import TaskRecords
@@ -122,12 +122,12 @@ class Machine:
         self.store = TaskStore(database, paths.workspaces)
         self.hub = ProgressHub(self.store)
         self.adopted = AdoptedSteps(database)
-        journal = AdoptingJournal(MemoryJournal(), self.adopted)
+        self.journal = AdoptingJournal(MemoryJournal(), self.adopted)
         self.checkpoints = CheckpointStore(paths.checkpoints)
         self.engine = Engine(
             self.store,
             self.hub,
-            journal,
+            self.journal,
             workers,
             agent=agent,
             judge=lambda text: Judgement("task", "work", "as always"),
@@ -135,12 +135,15 @@ class Machine:
             trust=trust,
             pause=no_pause,
         )
-        self.transfer = Transfer(
+        self.transfer = self.transfer_to(self.checkpoints)
+
+    def transfer_to(self, checkpoints: CheckpointStore) -> Transfer:
+        return Transfer(
             self.store,
-            TaskRecords(database, journal),
-            self.checkpoints,
+            TaskRecords(self.database, self.journal),
+            checkpoints,
             self.hub,
-            workspaces=paths.workspaces,
+            workspaces=self.paths.workspaces,
             settled=self.engine.settled,
             now=utc_now,
         )
@@ -468,6 +471,32 @@ async def test_nothing_is_left_of_a_task_that_could_not_be_recorded(tmp_path: Pa
         assert await here.store.newest(limit=9) == []
         assert list(here.paths.workspaces.glob("*")) == []
     assert texts(tmp_path / "mine") == {}
+
+
+class FullMeanwhile(CheckpointStore):
+    """A store on a disk that is full by the time that another import has filled the folder."""
+
+    def __init__(self, paths: Paths, folder: Path) -> None:
+        super().__init__(paths.checkpoints)
+        self._of_the_other = folder
+
+    async def install(self, imported: Imported, task: str) -> None:
+        await super().install(imported, task)
+        write(self._of_the_other, "theirs.txt", "theirs")
+        raise StorageReadOnly("The disk is full.")
+
+
+async def test_an_import_that_fails_takes_nothing_away_that_others_put_into_its_folder(
+    tmp_path: Path,
+) -> None:
+    file, _ = await exported(tmp_path)
+    async with machine(tmp_path / "here") as here:
+        checkpoints = FullMeanwhile(here.paths, tmp_path / "mine")
+        transfer = here.transfer_to(checkpoints)
+        with pytest.raises(StorageReadOnly, match="full"):
+            await transfer.arrive(file, tmp_path / "mine")
+        assert await here.checkpoints.tasks() == ()
+    assert texts(tmp_path / "mine") == {"theirs.txt": "theirs"}
 
 
 async def test_a_full_disk_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import stat
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -170,9 +170,10 @@ class Transfer:
         identity = await self._records.name(origin, at, await self._taken())
         folder = workspace or self._workspaces / identity
         newest = imported.checkpoints[-1] if imported.checkpoints else None
-        async with self._undone_on_failure(identity, folder):
+        async with self._forgotten_on_failure(identity), AsyncExitStack() as undone:
             await self._checkpoints.install(imported, identity)
             if newest is not None and newest.files:
+                await undone.enter_async_context(_emptied_on_failure(folder))
                 await self._checkpoints.lay_out(identity, newest.number, folder)
             told = {
                 "from": origin,
@@ -198,22 +199,33 @@ class Transfer:
         return taken
 
     @asynccontextmanager
-    async def _undone_on_failure(self, identity: str, folder: Path) -> AsyncGenerator[None]:
-        """Leave nothing of a task that could not be recorded, in a folder that was empty."""
-        was_there = await anyio.Path(folder).exists()
+    async def _forgotten_on_failure(self, identity: str) -> AsyncGenerator[None]:
+        """Leave no checkpoints of a task that could not be recorded."""
         try:
             yield
         except BaseException as error:
             with anyio.CancelScope(shield=True):
                 await self._checkpoints.forget(identity)
-                if not isinstance(error, WorkspaceUnusable):  # what is in it then is not the task's
-                    await anyio.to_thread.run_sync(_empty, folder, was_there)
             if isinstance(error, StorageReadOnly):
                 raise StorageReadOnly(
                     error.message,
                     hint="Free some space and import it again; nothing of it is left.",
                 ) from error
             raise
+
+
+@asynccontextmanager
+async def _emptied_on_failure(folder: Path) -> AsyncGenerator[None]:
+    """Leave none of a task's files in a folder that is empty until they are laid out in it."""
+    was_there = await anyio.Path(folder).exists()
+    try:
+        yield
+    except WorkspaceUnusable:  # what is in it is not the task's
+        raise
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(_empty, folder, was_there)
+        raise
 
 
 def _check_target(target: Path, replace: bool) -> None:
