@@ -38,6 +38,8 @@ from tale.memory.turns import NewTurn, TurnStore
 from tale.storage.backup import back_up
 from tale.storage.database import Database
 from tale.storage.schema import outbox
+from tale.tasks.store import NewTask, TaskStore
+from tale.tasks.task_rows import Change
 
 pytestmark = pytest.mark.each_database
 
@@ -98,6 +100,26 @@ async def test_a_conversation_goes_whole_and_others_stay(world: World) -> None:
     assert await world.holding() == ["I prefer short answers"]
     with pytest.raises(SessionNotFound, match=gone):
         await world.forgetting.forget(BySession(gone))
+
+
+@pytest.mark.anyio
+async def test_work_of_a_conversation_that_is_gone_is_not_taken_for_that_of_a_new_one(
+    database: Database, tmp_path: Path
+) -> None:
+    turns = TurnStore(database, now=lambda: NOON)  # as where the clock has stepped back
+    tasks, kept = TaskStore(database, tmp_path), Outbox(database)
+    sessions: list[str] = []
+    for text in ("Mow the lawn", "Paint the fence", "Feed the cat"):
+        session = (await turns.add(None, NewTurn("user", text))).session
+        sessions.append(session)
+        if text.startswith("Paint"):
+            work = Work(text, None, session, f"{session}/1")
+            await kept.keep(work, NewTurn("assistant", "Later."))
+        else:
+            change = await tasks.add(NewTask(text, key=f"{session}/1", session=session))
+            assert isinstance(change, Change), "it is another one's"
+        await Forgetting(database).forget(BySession(session))
+    assert len({*sessions}) == 3
 
 
 @pytest.mark.anyio

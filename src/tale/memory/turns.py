@@ -17,7 +17,7 @@ from tale.clipped import clipped
 from tale.errors import SessionNotFound
 from tale.ids import next_id
 from tale.storage.database import Database, storable
-from tale.storage.schema import sessions, turns
+from tale.storage.schema import outbox, sessions, tasks, turns
 
 __all__ = [
     "NewTurn",
@@ -191,10 +191,22 @@ def add_turn(connection: Connection, session: str | None, new: NewTurn, at: date
 
 def _create(connection: Connection, text: str, at: datetime) -> str:
     identity = next_id(_PREFIX, at, connection.scalar(select(func.max(sessions.c.id))))
+    while _has_work(connection, identity):
+        identity = next_id(_PREFIX, at, identity)
     connection.execute(
         insert(sessions).values(id=identity, title=title_of(text), turns=0, created=at, updated=at)
     )
     return identity
+
+
+def _has_work(connection: Connection, identity: str) -> bool:
+    """Tell whether work was handed over, or is kept, under the id of a session that is gone.
+
+    Its turns name that work, so another session's of that id would be given it for their own.
+    """
+    begun = select(tasks.c.id).where(tasks.c.key.startswith(f"{identity}/"))
+    kept = select(outbox.c.id).where(outbox.c.session == identity)
+    return any(connection.scalar(query.limit(1)) is not None for query in (begun, kept))
 
 
 def title_of(text: str) -> str:
