@@ -151,6 +151,16 @@ async def test_what_is_forgotten_is_gone_from_the_index(
         assert await database.read(lambda c, query=query: c.scalar(query)) == 0
 
 
+async def test_what_was_forgotten_keeps_nothing_else_from_being_found(
+    database: Database, store: TurnStore, retrieval: Retrieval
+) -> None:
+    stays = await say(store, "Our cat had kittens in the shed.")
+    gone = await say(store, *(f"A puppy is a young dog {number}" for number in range(60)))
+    assert (await find(retrieval, "puppy"))[0].session == gone
+    await database.write(lambda c: c.execute(delete(sessions).where(sessions.c.id == gone)))
+    assert [one.place for one in await find(retrieval, "puppy")] == [(stays, 1)]
+
+
 async def test_no_word_of_what_was_forgotten_is_left_in_the_index(
     store: TurnStore, retrieval: Retrieval, database: Database
 ) -> None:

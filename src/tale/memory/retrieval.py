@@ -145,11 +145,9 @@ class Retrieval:
         hits = self._hits(connection, words)
         near = spread(hits)
         then = spans(question, now)
-        closeness = self._closeness(connection, question)
-        places: set[Place] = {*near.best(_CANDIDATES)}
+        closeness, nearest = self._nearest(connection, question)
+        places: set[Place] = {*near.best(_CANDIDATES), *nearest}
         places.update(index.said_between(connection, then, _THEN))
-        if closeness:
-            places.update(index.places_of(connection, closeness.best(_NEAREST)))
         rows = index.rows_at(connection, places)
         close = closeness.of(row.id for row in rows) if closeness else {}
         named = {word.casefold() for word in words}
@@ -188,12 +186,27 @@ class Retrieval:
             log.warning("memory.index_damaged")
         self.damaged = True
 
-    def _closeness(self, connection: Connection, question: str) -> Closeness | None:
+    def _nearest(
+        self, connection: Connection, question: str
+    ) -> tuple[Closeness | None, Sequence[Place]]:
+        """Give how close each turn is to a question, and where the closest stand."""
+        closeness = self._closeness(connection, question)
+        best = closeness.best(_NEAREST) if closeness else []
+        places = index.places_of(connection, best)
+        if len(places) < len(best):
+            # What was forgotten would stand in the place of what is there as long as it is loaded.
+            closeness = self._closeness(connection, question, afresh=True)
+            places = index.places_of(connection, closeness.best(_NEAREST) if closeness else [])
+        return closeness, places
+
+    def _closeness(
+        self, connection: Connection, question: str, *, afresh: bool = False
+    ) -> Closeness | None:
         vector = self._meaning.of(question)
         if vector is None:
             return None
         with self._loading:
-            if self._vectors is None:
+            if self._vectors is None or afresh:
                 self._vectors = Vectors(self._meaning.dimensions)
             self._vectors.add(index.vectors_after(connection, self._vectors.last))
             return self._vectors.closeness(vector)
