@@ -54,7 +54,8 @@ from tale.tasks.progress import ProgressHub
 from tale.tasks.records import TaskRecords
 from tale.tasks.snapshots.repository import Repository
 from tale.tasks.store import NewTask, TaskStore, utc_now
-from tale.tasks.task import Began, Judgement, Report, Step, StepResult, Subtask, Task
+from tale.tasks.task import Began, Judgement, Origin, Report, Step, StepResult, Subtask, Task
+from tale.tasks.task_rows import Change
 from tale.tasks.transfer import Arrived, Transfer
 
 pytestmark = pytest.mark.anyio
@@ -291,6 +292,24 @@ async def test_what_changed_in_the_workspace_since_comes_along(tmp_path: Path) -
         "whole-one.txt": "<whole one>",
         "mine.txt": "by hand, later",
     }
+
+
+async def test_a_fork_that_has_not_begun_leaves_with_the_files_it_begins_with(
+    tmp_path: Path,
+) -> None:
+    async with machine(tmp_path / "there", "whole two") as there:
+        task = await there.begun()
+        taken = await there.checkpoints.take(task.id, Path(task.workspace), "to fork it")
+        # As where the call that forked it was cut off: its own start fills its workspace.
+        added = await there.store.add(NewTask("go on", origin=Origin(task.id, taken.number)))
+        assert isinstance(added, Change)
+        await there.store.pause(added.task.id)
+        left = await there.transfer.leave(added.task.id, tmp_path / "task.tale")
+    assert texts(Path(added.task.workspace)) == {"whole-one.txt": "<whole one>"}
+    assert (left.files, left.checkpoints) == (1, 1)
+    async with machine(tmp_path / "here") as here:
+        arrived = await here.transfer.arrive(tmp_path / "task.tale", tmp_path / "mine")
+    assert (arrived.files, texts(tmp_path / "mine")) == (1, {"whole-one.txt": "<whole one>"})
 
 
 async def test_what_stays_behind_is_counted(tmp_path: Path) -> None:

@@ -25,7 +25,9 @@ from tale.tasks.portable import Imported
 from tale.tasks.portable_rows import Checked, check_rows
 from tale.tasks.progress import ProgressHub
 from tale.tasks.records import TaskRecords
+from tale.tasks.rounds import past_of
 from tale.tasks.store import TaskStore
+from tale.tasks.task import ENDED, Task
 
 __all__ = ["Arrived", "Left", "Transfer"]
 
@@ -117,6 +119,7 @@ class Transfer:
 
         Raises:
             TaskError: It is at work.
+            CheckpointNotFound: It is a fork that has not begun, and what it begins with is gone.
             TaskFileUnusable: The file can't be written there.
             StorageReadOnly: The disk is full.
         """
@@ -128,8 +131,7 @@ class Transfer:
                 hint=f"`tale pause {identity}`, then export it.",
             )
         await self._settled(identity)
-        with suppress(WorkspaceUnusable):  # it is gone; its checkpoints are not
-            await self._checkpoints.take(identity, Path(task.workspace), _WHY)
+        await self._keep(task)
         rows = await self._records.dump(identity)
         await self._checkpoints.export(identity, rows, target)
         listed = await self._checkpoints.list(identity)
@@ -142,6 +144,18 @@ class Transfer:
             newest.omissions if newest else 0,
             len(list(rows.steps)),
         )
+
+    async def _keep(self, task: Task) -> None:
+        """Have the workspace kept as it is now, that of a fork with the files it begins with."""
+        workspace = Path(task.workspace)
+        origin = (await past_of(self._store.database, task.id)).origin
+        # Where it has a checkpoint it never gets them any more: its first one must hold them.
+        if origin and task.state not in ENDED and not await self._checkpoints.list(task.id):
+            await self._checkpoints.fork(
+                origin.task, origin.number, task.id, workspace, beside=True
+            )
+        with suppress(WorkspaceUnusable):  # it is gone; its checkpoints are not
+            await self._checkpoints.take(task.id, workspace, _WHY)
 
     async def arrive(self, source: Path, workspace: Path | None = None) -> Arrived:
         """Take a task over from a file; it rests here until it is resumed.
