@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import pytest
+from sqlalchemy import Connection, select
 
 from tale.config import Settings
 from tale.errors import (
@@ -27,6 +28,7 @@ from tale.memory.outbox import Outbox, deliver, is_passing
 from tale.memory.turns import NewTurn, TurnStore
 from tale.paths import Paths
 from tale.storage.database import Database
+from tale.storage.schema import outbox
 
 pytestmark = pytest.mark.anyio
 
@@ -161,6 +163,23 @@ async def test_work_of_a_forgotten_conversation_that_is_refused_does_not_hold_up
     await Forgetting(world.database).forget(BySession(world.session))
     async with other.delivering(Gateway(WorkspaceUnusable("/w is a file"))):
         assert await other.outbox.task_of(two) == "t-1"
+
+
+async def test_what_was_forgotten_while_it_waited_is_gone_once_it_waits_no_more(
+    world: World,
+) -> None:
+    [refused, taken] = await world.keep("tell Ada", "ask Ada")
+    await Forgetting(world.database).forget(BySession(world.session))
+
+    def texts(connection: Connection) -> list[str]:
+        return list(connection.scalars(select(outbox.c.text)))
+
+    assert await world.database.read(texts) == ["tell Ada", "ask Ada"], "it was promised"
+    async with world.delivering(Gateway(PromptRejected("too long"))):
+        assert await world.outbox.task_of(taken) == "t-1"
+        with pytest.raises(TaskError, match="too long"):
+            await world.outbox.task_of(refused)
+    assert await world.database.read(texts) == ["", ""]
 
 
 async def test_work_nobody_kept_is_not_waited_for(world: World) -> None:

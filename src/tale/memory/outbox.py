@@ -197,7 +197,9 @@ async def _deliver_one(outbox: Outbox, gateway: TaskTaker) -> None:
 
 
 def _settle(connection: Connection, waiting: Waiting, **became: str) -> None:
-    connection.execute(update(outbox).where(outbox.c.key == waiting.work.key).values(**became))
+    # Its conversation may have been forgotten, and then nobody would take the text out any more.
+    settled = {"text": "", "workspace": None, **became}
+    connection.execute(update(outbox).where(outbox.c.key == waiting.work.key).values(settled))
 
 
 def _waiting(row: RowMapping) -> Waiting:

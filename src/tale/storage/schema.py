@@ -267,6 +267,7 @@ outbox = Table(
     Column("session", String(32), nullable=False),
     # The turn that told the user; it gets the task's id.
     Column("turn", Integer, nullable=False),
+    # Empty once it waits no more.
     Column("text", Text, nullable=False),
     Column("workspace", Text),
     Column("kept", Instant, nullable=False),
