@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
@@ -100,6 +101,18 @@ async def test_a_conversation_goes_whole_and_others_stay(world: World) -> None:
     assert await world.holding() == ["I prefer short answers"]
     with pytest.raises(SessionNotFound, match=gone):
         await world.forgetting.forget(BySession(gone))
+
+
+@pytest.mark.anyio
+async def test_a_text_goes_however_its_accents_are_written(world: World) -> None:
+    composed, apart = (normalize(form, "Zo\u00eb") for form in ("NFC", "NFD"))
+    assert composed != apart
+    one = await world.say(f"I met {composed.upper()} in Rome")
+    two = await world.say(f"Rename the file {apart}.txt")
+    await world.notes.add(Draft("fact", f"{apart} pays late"))
+    for text in (composed, apart):
+        doomed = await world.forgetting.doomed(ByText(text))
+        assert (doomed.sessions, len(doomed.notes)) == ({one, two}, 1)
 
 
 @pytest.mark.anyio

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from typing import Final, TypeAlias
+from unicodedata import normalize
 
 import anyio.to_thread
 from sqlalchemy import Connection, delete, select, update
@@ -225,21 +226,26 @@ def _doomed(connection: Connection, what: What) -> Doomed:
 
 def _holding(connection: Connection, text: str) -> Doomed:
     """Find a text in turns and notes; compared here, as SQLite's LIKE knows only ASCII's cases."""
-    wanted = text.casefold()
+    wanted = _folded(text)
     found: defaultdict[str, set[int]] = defaultdict(set)
     query = select(turns.c.session, turns.c.seq, turns.c.text).execution_options(yield_per=1000)
     for session, seq, said in connection.execute(query):
-        if wanted in said.casefold():
+        if wanted in _folded(said):
             found[session].add(seq)
     noted = [
         note
         for note in map(note_of, connection.execute(select(notes)).mappings())
-        if wanted in note.text.casefold()
+        if wanted in _folded(note.text)
     ]
     for note in noted:
         if note.session:
             found[note.session].update(note.turns)
     return _complete(connection, found, noted)
+
+
+def _folded(text: str) -> str:
+    """Give a text without its cases; a letter and its accent may be written as one or as two."""
+    return normalize("NFC", normalize("NFD", text).casefold())
 
 
 def _complete(
