@@ -311,8 +311,10 @@ async def test_work_from_a_private_conversation_is_a_task_that_does_not_name_it(
 @pytest.mark.anyio
 async def test_without_a_gateway_private_work_is_refused_and_not_kept(world: World) -> None:
     world.gateway.away = True
-    with pytest.raises(ServiceUnavailable, match="keeps no work"):
+    with pytest.raises(ServiceUnavailable, match="keeps no work") as caught:
         await world.say(WORK, private=True)
+    # One whose answer came too late has it, and would do it twice.
+    assert "`tale tasks`: it may have been taken" in caught.value.hint
     assert await world.rows() == {}
 
 

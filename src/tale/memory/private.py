@@ -93,9 +93,9 @@ class NoOutbox:
         """
         del work, told
         raise ServiceUnavailable(
-            "The part of tale that runs tasks is not there just now, and a private conversation "
+            "The part of tale that runs tasks does not answer just now, and a private conversation "
             "keeps no work for later.",
-            hint="Say it again in a while.",
+            hint="Look at `tale tasks`: it may have been taken. If not, say it again in a while.",
         )
 
 
