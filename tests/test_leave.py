@@ -27,6 +27,7 @@ from tale.tasks.hands import (
     RunPython,
     WriteFile,
 )
+from tale.tasks.hands_json import read_action, write_action
 from tale.tasks.leave import Answer, Asked, Granted, Trust, described, leave_for
 from tale.tasks.store import NewTask, TaskStore
 from tale.tasks.task import Level, Step, StepResult, Subtask, ToolOffer
@@ -260,6 +261,24 @@ async def test_the_question_about_a_plan_outlasts_a_restart_with_the_plan_and_it
     assert task.answer == "True subtasks: [a]"
     [asked] = [one for one in (await store.events(identity, 0))[0] if one.kind == "approval"]
     assert (asked.data["detail"], asked.data["digest"]) == ("subtasks: []", "d1")
+
+
+async def test_a_number_of_more_than_64_bits_reaches_a_tool_as_it_was_written(
+    store: TaskStore,
+) -> None:
+    wei = CallTool("bank", "pay", {"amount": 25 * 10**18, "to": "Köln"})
+
+    async def payer(step: Step, hands: Hands) -> StepResult:
+        outcome = await hands.act(wei)
+        return StepResult(outcome.text, "scripted", "task")
+
+    world = World(store, no_pause, agent=payer, trust=Trust("full"))
+    async with world.running():
+        task = await world.ended(await world.submit("pay"))
+    assert (task.state, task.error) == ("done", None)
+    [acted] = world.workers.acts
+    assert acted == wei
+    assert read_action(write_action(acted)) == wei, "it goes to an execution server so"
 
 
 async def test_a_tasks_own_permission_is_kept_over_a_restart(store: TaskStore) -> None:

@@ -7,6 +7,7 @@ missing takes its default, and one that is not known is passed over. Above: `rec
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final, TypeVar, cast
@@ -32,6 +33,7 @@ from tale.tasks.hands import (
 )
 
 __all__ = [
+    "as_json",
     "read_action",
     "read_outcome",
     "read_question",
@@ -99,6 +101,14 @@ def read_outcome(record: Record) -> Outcome:
     return _read(Outcome, record)
 
 
+def as_json(value: object) -> bytes:
+    """Write what one of these gave as JSON text, whatever numbers a model wrote."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:  # it takes no integer of more than 64 bits
+        return json.dumps(value, ensure_ascii=False).encode()
+
+
 def _plain(value: Any) -> dict[str, object]:
     # What a model wrote may hold halves of surrogate pairs, which no JSON can.
     return {key: _clean(one) for key, one in asdict(value).items()}
@@ -118,7 +128,7 @@ def _clean(value: Any) -> Any:
 def _read(kind: type[ValueT], record: Record) -> ValueT:
     adapter = _adapters.get(kind) or _adapters.setdefault(kind, TypeAdapter(kind))
     try:
-        return adapter.validate_json(orjson.dumps(record))
+        return adapter.validate_json(as_json(record))
     except ValidationError as error:
         wrong = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
         raise TaskError(f"This is no {kind.__name__}: {wrong}.") from error

@@ -15,7 +15,6 @@ from itertools import count
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import anyio
-import orjson
 
 from tale.errors import (
     BackendBroke,
@@ -46,6 +45,7 @@ from tale.tasks.hands import (
     WriteFile,
 )
 from tale.tasks.hands_json import (
+    as_json,
     read_outcome,
     read_reply,
     write_action,
@@ -221,7 +221,7 @@ class RecordedHands:
     def _key(self, what: object) -> str:
         """Name a call by its position and by what it does, which a changed course changes."""
         self._calls += 1
-        digest = hashlib.blake2s(orjson.dumps(what), digest_size=8).hexdigest()
+        digest = hashlib.blake2s(as_json(what), digest_size=8).hexdigest()
         return f"{self._step.id}:{self._calls}:{digest}"
 
     async def _act(self, action: Action, key: str, leave: Granted) -> Outcome:
