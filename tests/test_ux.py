@@ -12,6 +12,7 @@ import anyio.abc
 import anyio.lowlevel
 import pytest
 from pydantic import BaseModel
+from sqlalchemy import text as sql
 
 from tale.config import Settings
 from tale.errors import (
@@ -230,6 +231,21 @@ async def test_without_a_gateway_the_work_is_kept_and_the_user_told_that_it_star
     assert await world.told() == [("user", WORK, False), ("assistant", reply.answer, False)]
     waiting = await world.outbox.oldest()
     assert waiting.work == Work(WORK, "/w", reply.session, f"{reply.session}/1")
+
+
+async def test_work_that_has_begun_is_named_also_where_it_can_not_be_recorded_as_said(
+    database: Database,
+) -> None:
+    world = World(database)
+    locked = (
+        "CREATE TRIGGER locked BEFORE INSERT ON turns WHEN NEW.speaker = 'assistant' "
+        "BEGIN SELECT RAISE(ABORT, 'locked'); END"
+    )
+    await database.write(lambda connection: connection.execute(sql(locked)))
+    reply = await world.say(WORK)
+    assert (reply.answer, reply.task) == ("I'm on it.", "t-1")
+    assert {"task": "t-1"} in world.seen
+    assert await world.told() == [("user", WORK, False)]
 
 
 async def test_nothing_says_that_work_began_before_the_gateway_has_it(database: Database) -> None:

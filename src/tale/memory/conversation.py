@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from tale.errors import TaleError
+from tale.errors import SessionNotFound, StorageError, TaleError
 from tale.memory.asked_again import LastAsked
 from tale.memory.exchange import (
     Answer,
@@ -247,7 +247,11 @@ class Conversations:
         return replace(exchange, answer=stands.answer, files=stands.files)
 
     async def _submit(self, work: Work) -> str | None:
-        """Give the task that was begun, None where it begins later; either is recorded as said."""
+        """Give the task that was begun, None where it begins later; either is recorded as said.
+
+        What was begun is given also where it can't be recorded: who was told that it failed would
+        ask for it again, and have it done twice.
+        """
         try:
             task = await self._gateway.submit(work)
         except TaleError as error:
@@ -256,7 +260,10 @@ class Conversations:
             log.warning("handover.kept", session=work.session, reason=error.message)
             await self._outbox.keep(work, NewTurn("assistant", _KEPT))
             return None
-        await self._turns.add(work.session, NewTurn("assistant", self._begun, task=task))
+        try:
+            await self._turns.add(work.session, NewTurn("assistant", self._begun, task=task))
+        except (StorageError, SessionNotFound) as error:
+            log.warning("handover.not_recorded", task=task, reason=error.message)
         return task
 
     async def _speak(
