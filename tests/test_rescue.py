@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -187,35 +188,70 @@ async def test_a_damaged_backup_is_passed_over(paths: Paths) -> None:
     assert await found(paths) == ["s-1"]
 
 
-async def test_after_a_crash_the_whole_file_is_looked_at(paths: Paths, tmp_path: Path) -> None:
+async def crashed_from(paths: Paths, home: Path) -> Paths:
+    """Give a database of 50 sessions that has a log of writes, as after a crash."""
     async with Database.open(paths, Settings()) as database:
         for number in range(50):
             await database.write(lambda c, n=number: add(c, f"s-{n:02}"))
         backed_up(paths)
-        crashed = Paths.from_environment({"TALE_HOME": str(tmp_path / "crashed")})
+        crashed = Paths.from_environment({"TALE_HOME": str(home / "crashed")})
         shutil.copytree(paths.data, crashed.data)
     with closing(sqlite3.connect(crashed.database)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("UPDATE sessions SET turns = 1 WHERE id = 's-00'")
         connection.commit()
-        again = tmp_path / "again"
+        again = home / "again"
         shutil.copytree(crashed.data, again)
     crashed = Paths.from_environment({"TALE_HOME": str(again)})
     assert crashed.database.with_name("tale.db-wal").stat().st_size
+    return crashed
+
+
+def garble_sessions(file: Path) -> None:
+    """Overwrite the one page that nobody looks at when the database is opened."""
+    with closing(
+        sqlite3.connect(f"{file.absolute().as_uri()}?immutable=1", uri=True)
+    ) as connection:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'sessions'"
+        root = connection.execute(query).fetchone()[0]
+    with file.open("r+b") as handle:
+        handle.seek((root - 1) * 4096)
+        handle.write(b"\xff" * 4096)
+
+
+async def test_after_a_crash_the_whole_file_is_looked_at(paths: Paths, tmp_path: Path) -> None:
+    crashed = await crashed_from(paths, tmp_path)
     garble(crashed.database, 8192)
     assert len(await found(crashed)) == 50
     assert rescues(crashed.data)
 
 
+async def test_a_file_that_was_only_half_set_aside_is_looked_at_again(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed = await crashed_from(paths, tmp_path)
+    garble_sessions(crashed.database)
+    rename = Path.rename
+
+    def stop(path: Path, target: str) -> Path:
+        if path == crashed.database:
+            raise OSError(errno.EIO, "the machine stops")
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", stop)
+        with pytest.raises(StorageError, match="the machine stops"):
+            await found(crashed)
+    assert not crashed.database.with_name("tale.db-wal").exists()
+    assert len(await found(crashed)) == 50
+    assert rescues(crashed.data)
+    assert not suspect(crashed.database).exists()
+
+
 async def test_damage_that_is_met_is_put_right_at_the_next_start(paths: Paths) -> None:
     await filled(paths, *(f"s-{number}" for number in range(50)))
     backed_up(paths)
-    with closing(sqlite3.connect(paths.database)) as connection:
-        query = "SELECT rootpage FROM sqlite_master WHERE name = 'sessions'"
-        root = connection.execute(query).fetchone()[0]
-    with paths.database.open("r+b") as handle:
-        handle.seek((root - 1) * 4096)
-        handle.write(b"\xff" * 4096)
+    garble_sessions(paths.database)
     with pytest.raises(StorageDamaged, match="it is damaged") as caught:
         async with Database.open(paths, Settings()) as database:
             await database.read(lambda c: c.execute(select(sessions.c.title)).all())

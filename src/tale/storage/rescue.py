@@ -90,6 +90,7 @@ def put_right(file: Path, *, sure: bool = False) -> Rescue | None:
         made = datetime.fromtimestamp(backup.stat().st_mtime, UTC)
         rescue = Rescue(file, aside, when, made)
     record(rescue)
+    suspect(file).touch()  # without its -wal nothing else would tell, if this is cut off
     for ending in ("-wal", "-shm", ""):
         with suppress(FileNotFoundError):
             file.with_name(f"{file.name}{ending}").rename(f"{aside}{ending}")
