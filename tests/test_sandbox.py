@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from small_disk import mounted
 from tale.tasks.sandbox import Command, Limits, Ran, Stopped, why_stopped
 from tale.tasks.sandbox_cgroup import bounded, joining
 from tale.tasks.sandbox_output import Output, printable
@@ -271,6 +272,19 @@ def test_a_short_output_makes_no_file(tmp_path: Path) -> None:
         output.feed(b"1234567890")
     assert output.path is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_costs_the_file_of_an_output_and_nothing_else(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk") as disk:
+        for full_before in (False, True):
+            with Output(MIB // 8, 8 * MIB, disk.path) as output:
+                if full_before:
+                    disk.fill()
+                assert all(output.feed(b"x" * (MIB // 8)) for _ in range(20))
+                assert output.total == 20 * MIB // 8
+                assert output.text().endswith("x" * (MIB // 16))
+                assert output.path is None
+            assert [file.name for file in disk.path.glob("output-*")] == []
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ class _Link:
                 names = ", ".join(one.name for one in session.tools) or "none"
                 return Outcome(False, f"{self.name!r} has no tool {tool!r}. It has: {names}.")
             try:
-                return self._outcome(await self._one(session, tool, arguments))
+                return _bounded(await self._one(session, tool, arguments), self._spill)
             except InvalidRequest as error:
                 return Outcome(False, f"{self.name}.{tool} was refused: {error.message}")
             except TimeoutError:
@@ -237,15 +237,6 @@ class _Link:
             "or not. Look before you do it again.",
         )
 
-    def _outcome(self, answer: Answer) -> Outcome:
-        """Bound an answer; all of a longer one goes to a file, if the disk takes it."""
-        data = answer.text.encode(errors="replace")
-        try:
-            return _bounded(answer.ok, data, self._spill)
-        except OSError as error:
-            log.warning("mcp.not_spilled", server=self.name, why=str(error))
-            return _bounded(answer.ok, data, None)
-
     async def _one(self, session: McpSession, tool: str, arguments: Mapping[str, object]) -> Answer:
         """Make one call; the session's end ends it too."""
         try:
@@ -258,11 +249,13 @@ class _Link:
             raise
 
 
-def _bounded(ok: bool, data: bytes, spill: Path | None) -> Outcome:
+def _bounded(answer: Answer, spill: Path | None) -> Outcome:
+    """Bound an answer; all of a longer one goes to a file, if the disk takes it."""
+    data = answer.text.encode(errors="replace")
     with Output(_KEPT, max(len(data), 1), spill) as output:
         output.feed(data)
         note = f"All of the answer: {output.path}" if output.path else ""
-        return Outcome(ok, output.text() or "(no output)", note=note)
+        return Outcome(answer.ok, output.text() or "(no output)", note=note)
 
 
 def _reason(error: BaseException) -> str:

@@ -10,11 +10,17 @@ import os
 import re
 import secrets
 from collections import deque
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import Final, Self
+
+from tale.telemetry import get_logger
 
 __all__ = ["Output", "printable"]
+
+log = get_logger(__name__)
 
 # CSI, OSC (to BEL or ST, or cut off) and two-character sequences of ECMA-48.
 _ESCAPE: Final = re.compile(
@@ -32,7 +38,7 @@ class Output:
         Args:
             keep: Bytes kept in memory, half of them of the beginning.
             limit: Bytes that are taken in all.
-            spill: Folder of the file with all of it; None keeps no file.
+            spill: Folder of the file with all of it; None keeps no file, nor does a full disk.
         """
         self._half = max(keep // 2, 1)
         self._limit = limit
@@ -40,7 +46,7 @@ class Output:
         self._head = bytearray()
         self._tail: deque[bytes] = deque()
         self._in_tail = 0
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self.total = 0
         self.path: Path | None = None
 
@@ -90,21 +96,38 @@ class Output:
         gap = f"\n[... {self.left_out:,} bytes left out ...]\n"
         return printable(begin) + gap + printable(end)
 
+    def _open(self, folder: Path) -> None:
+        path = folder / f"output-{secrets.token_hex(6)}.txt"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            self._drop(error)
+            return
+        # Unbuffered, so that a full disk shows at the write and not when it is closed.
+        self._file, self.path = os.fdopen(descriptor, "wb", buffering=0), path
+        # Nothing has left the tail yet: the file is opened at the first byte too many.
+        self._write(bytes(self._head) + b"".join(self._tail))
+
     def _write(self, data: bytes) -> None:
         if self._file is None:
             return
+        view = memoryview(data)
         try:
-            self._file.write(data)
-        except OSError:  # the disk is full: the program goes on, what is kept is kept
-            self._file.close()
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            self._drop(error)
 
-    def _open(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"output-{secrets.token_hex(6)}.txt"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        self._file, self.path = os.fdopen(descriptor, "wb"), path
-        # Nothing has left the tail yet: the file is opened at the first byte too many.
-        self._file.write(bytes(self._head) + b"".join(self._tail))
+    def _drop(self, error: OSError) -> None:
+        """Do without the file: the disk is full, but the program goes on, what is kept is kept."""
+        log.warning("output.not_spilled", why=str(error))
+        if self._file is not None:
+            self._file.close()
+        if self.path is not None:
+            with suppress(OSError):
+                self.path.unlink()
+        self._file = self.path = self._spill = None
 
 
 def printable(text: str) -> str:
