@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tale.prompts import EDITED
+from tale.tasks.edits import Done, Edited, NotOne, edit
 from tale.tasks.fences import NamedFile
 from tale.tasks.hands import EditFile, Hands, Outcome, ReadFile, WriteFile
 
@@ -79,11 +80,13 @@ class Desk:
             return outcome
         path = outcome.files[0].path if outcome.files else action.path
         if isinstance(action, EditFile):
-            known = self._as_left.get(path)
-            if known is not None and known.count(action.old) == 1:
-                self._as_left[path] = known.replace(action.old, action.new)
-            else:
-                self._as_left.pop(path, None)
+            match edit(self._as_left.get(path, ""), action.old, action.new):
+                case Edited(text):
+                    self._as_left[path] = text
+                case Done():
+                    pass
+                case NotOne():
+                    self._as_left.pop(path, None)
         else:
             new = path not in self._paths and path not in self._as_left
             if new and any(each.replaced for each in outcome.files):
