@@ -140,6 +140,22 @@ async def test_with_the_users_word_a_file_outside_is_reached(workspace: Workspac
     assert (await perform(ReadFile(str(outside)), workspace, tooling)).text == "x"
 
 
+async def test_a_file_outside_is_told_by_where_it_really_is(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = workspace.root.parent / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    tooling = Tooling(FakeSandbox(), anywhere=True)
+    for path in ("~/note", "../home/note", str(home / "note")):
+        written = await perform(WriteFile(path, "x"), workspace, tooling)
+        assert [file.path for file in written.files] == [str(home / "note")]
+        assert written.text.startswith(f"{home}/note is ")
+    assert [file.name for file in home.iterdir()] == ["note"]
+    assert not workspace.root.exists()
+    assert "usr/" in (await perform(ListFiles("/"), workspace, tooling)).text.splitlines()
+
+
 async def test_what_can_not_be_read_is_told_exactly(workspace: Workspace) -> None:
     workspace.make()
     (workspace.root / "image").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")

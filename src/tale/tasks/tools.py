@@ -8,7 +8,6 @@ Above: `servers.execution`. Beside: `tasks.permissions`, which is asked before. 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -47,6 +46,7 @@ _MAX_EDIT: Final = 4 * 1024 * 1024
 _MAX_ENTRIES: Final = 300
 _SNIFFED: Final = 8192
 _LOGGED: Final = 200
+_ANYWHERE: Final = Workspace(Path("/"))
 
 
 class ToolCaller(Protocol):
@@ -113,32 +113,40 @@ async def _perform(action: Action, workspace: Workspace, tooling: Tooling) -> Ou
         return await tooling.tools.call(action.server, action.tool, action.arguments)
     if isinstance(action, AskUser | ApprovePlan):
         return Outcome(False, "Nobody can be asked here.")
-    where, path = _where(action.path, workspace, anywhere=tooling.anywhere)
-    return await anyio.to_thread.run_sync(_file, action, where, path)
+    place = _place(action.path, workspace, anywhere=tooling.anywhere)
+    return await anyio.to_thread.run_sync(_file, action, place)
 
 
-def _where(path: str, workspace: Workspace, *, anywhere: bool) -> tuple[Workspace, str]:
-    """Give the folder that bounds an action, and the path in it.
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a file is: the folder that bounds what is done, the path in it, and how it is told."""
+
+    where: Workspace
+    path: str
+    name: str
+
+
+def _place(path: str, workspace: Workspace, *, anywhere: bool) -> _Place:
+    """Give the place of an action.
 
     Outside of the workspace no link is followed either: the user agreed to the path as shown.
     """
     if not anywhere or workspace.holds(path):
-        return workspace, path
-    return Workspace(Path("/")), os.path.normpath(workspace.root / path).lstrip("/")
+        return _Place(workspace, path, path)
+    name = workspace.called(path)
+    return _Place(_ANYWHERE, name.lstrip("/") or ".", name)
 
 
-def _file(
-    action: ListFiles | ReadFile | WriteFile | EditFile, where: Workspace, path: str
-) -> Outcome:
+def _file(action: ListFiles | ReadFile | WriteFile | EditFile, place: _Place) -> Outcome:
     match action:
         case ListFiles():
-            return _listed(path, where.list(path))
+            return _listed(place.name, place.where.list(place.path))
         case ReadFile():
-            return _read(where, path)
+            return _read(place)
         case WriteFile():
-            return _written(where, path, action.content)
+            return _written(place, action.content)
         case EditFile():
-            return _edited(where, path, action)
+            return _edited(place, action)
 
 
 def _listed(path: str, found: tuple[Entry, ...] | Refused) -> Outcome:
@@ -157,12 +165,12 @@ def _listed(path: str, found: tuple[Entry, ...] | Refused) -> Outcome:
     return Outcome(True, "\n".join(lines))
 
 
-def _read(where: Workspace, path: str) -> Outcome:
-    found = where.read(path, _MAX_READ)
+def _read(place: _Place) -> Outcome:
+    found = place.where.read(place.path, _MAX_READ)
     if isinstance(found, Refused):
-        return Outcome(False, f"{path} can't be read: {found.why}.")
+        return Outcome(False, f"{place.name} can't be read: {found.why}.")
     if _is_binary(found.data):
-        return Outcome(False, f"{path} is a binary file of {found.size:,} bytes, not text.")
+        return Outcome(False, f"{place.name} is a binary file of {found.size:,} bytes, not text.")
     text = found.data.decode(errors="replace")
     if found.size > len(found.data):
         text = text.rstrip("\N{REPLACEMENT CHARACTER}")  # of a character that was cut
@@ -170,33 +178,34 @@ def _read(where: Workspace, path: str) -> Outcome:
     return Outcome(True, text)
 
 
-def _written(where: Workspace, path: str, content: str) -> Outcome:
-    written = where.write(path, content)
+def _written(place: _Place, content: str) -> Outcome:
+    written = place.where.write(place.path, content)
     if isinstance(written, Refused):
-        return Outcome(False, f"{path} was not written: {written.why}.")
-    change = FileChange(written.path, written.bytes, written.replaced)
+        return Outcome(False, f"{place.name} was not written: {written.why}.")
+    name = place.name if place.where is _ANYWHERE else written.path
+    change = FileChange(name, written.bytes, written.replaced)
     word = "replaced" if written.replaced else "written"
-    return Outcome(True, f"{path} is {word} ({written.bytes:,} bytes).", files=(change,))
+    return Outcome(True, f"{place.name} is {word} ({written.bytes:,} bytes).", files=(change,))
 
 
-def _edited(where: Workspace, path: str, action: EditFile) -> Outcome:
-    found = where.read(path, _MAX_EDIT + 1)
+def _edited(place: _Place, action: EditFile) -> Outcome:
+    found = place.where.read(place.path, _MAX_EDIT + 1)
     if isinstance(found, Refused):
-        return Outcome(False, f"{path} can't be edited: {found.why}.")
+        return Outcome(False, f"{place.name} can't be edited: {found.why}.")
     try:
         text = found.data.decode()
     except UnicodeDecodeError:
         text = "\0"
     if found.size > _MAX_EDIT or "\0" in text:
-        return Outcome(False, f"{path} can't be edited: it is too large, or not UTF-8 text.")
+        return Outcome(False, f"{place.name} can't be edited: it is too large, or not UTF-8 text.")
     match edit(text, action.old, action.new):
         case NotOne(why):
-            return Outcome(False, f"{path} was not edited: {why}")
+            return Outcome(False, f"{place.name} was not edited: {why}")
         case Done(line):
-            return Outcome(True, f"{path} says so already, at line {line}.")
+            return Outcome(True, f"{place.name} says so already, at line {line}.")
         case Edited(changed, line):
-            written = _written(where, path, changed)
-            told = f"{path} is edited at line {line}." if written.ok else written.text
+            written = _written(place, changed)
+            told = f"{place.name} is edited at line {line}." if written.ok else written.text
             return replace(written, text=told)
 
 

@@ -190,6 +190,14 @@ class Workspace:
             self._parts(plain.rstrip("/")), Refused
         )
 
+    def called(self, name: str) -> str:
+        """Give the one name of a path, as a model wrote it: outside of here it is absolute."""
+        if self.holds(name):
+            parts = self._parts(name.strip().rstrip("/"))
+            return "." if isinstance(parts, Refused) else "/".join(parts)
+        # Unlike pathlib's, it leaves the home of an unknown user as it is, and raises nothing.
+        return os.path.normpath(self.root / os.path.expanduser(name.strip()))  # noqa: PTH111
+
     def _parts(self, name: str) -> tuple[str, ...] | Refused:
         """Split a path; one that is absolute may lie in here, as programs print it."""
         inside = name.strip().removeprefix(f"{self.root}/")
