@@ -15,6 +15,7 @@ from tale.prompts import EDITED
 from tale.tasks.edits import Done, Edited, NotOne, edit
 from tale.tasks.fences import NamedFile
 from tale.tasks.hands import EditFile, Hands, Outcome, ReadFile, WriteFile
+from tale.tasks.workspace import Workspace
 
 __all__ = ["Desk", "transcript_path"]
 
@@ -33,8 +34,15 @@ class _Changed:
 class Desk:
     """The files of one step."""
 
-    def __init__(self, hands: Hands) -> None:
+    def __init__(self, hands: Hands, workspace: Workspace) -> None:
+        """Make an empty one.
+
+        Args:
+            hands: Who writes and reads.
+            workspace: Tells which paths are of the same file.
+        """
         self._hands = hands
+        self._workspace = workspace
         self._as_left: dict[str, str] = {}
         """What each file says as far as the step knows, by path."""
         self._paths: dict[str, None] = {}
@@ -55,7 +63,7 @@ class Desk:
         """Write the files that may be; gives what the model must be told of the others."""
         faults: list[str] = []
         for file in files:
-            if self._as_left.get(file.path) == file.content:
+            if self._as_left.get(self._workspace.called(file.path)) == file.content:
                 continue
             if changed := await self._changed(file.path):
                 faults.append(EDITED.format(path=file.path, text=changed.text.strip("\n")))
@@ -78,7 +86,7 @@ class Desk:
             if isinstance(action, WriteFile):
                 await self._hands.note(outcome.text)
             return outcome
-        path = outcome.files[0].path if outcome.files else action.path
+        path = outcome.files[0].path if outcome.files else self._workspace.called(action.path)
         if isinstance(action, EditFile):
             match edit(self._as_left.get(path, ""), action.old, action.new):
                 case Edited(text):
@@ -98,10 +106,11 @@ class Desk:
 
     def saw(self, path: str, text: str) -> None:
         """Take note of what a file says that the model has been shown."""
-        self._as_left[path] = text
+        self._as_left[self._workspace.called(path)] = text
 
     async def _changed(self, path: str) -> _Changed | None:
         """Look whether a file that the step knows was changed by somebody else."""
+        path = self._workspace.called(path)
         if (known := self._as_left.get(path)) is None:
             return None
         outcome = await self._hands.act(ReadFile(path))

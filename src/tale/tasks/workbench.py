@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final, NoReturn
 
 from tale.errors import TaskError
@@ -24,6 +25,7 @@ from tale.tasks.languages import is_file_name
 from tale.tasks.offers import Choice, choose
 from tale.tasks.task import Step, StepResult, TokensSpent
 from tale.tasks.transcript import Turn, for_reader
+from tale.tasks.workspace import Workspace
 
 __all__ = ["Workbench", "first_line", "say_how_it_ended"]
 
@@ -50,7 +52,7 @@ class Workbench:
         self.step = step
         self.hands = hands
         self.limits = limits
-        self.desk = Desk(hands)
+        self.desk = Desk(hands, Workspace(Path(step.workspace)))
         self._told = f"{step.context}\n\n{self._own()}" if step.context else step.text
         found = assess(self._told)
         self.found: Assessment = replace(found, kind=step.wanted) if step.wanted else found
