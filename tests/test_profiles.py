@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from keyring.errors import KeyringError
 from typer.testing import CliRunner
 
+from small_disk import mounted
 from tale.cli.settings import app
 from tale.config_layers import choose_profile, load_settings, read_layers
 from tale.config_secrets import find_secret, is_reference
@@ -154,6 +155,24 @@ def test_choosing_changes_nothing_but_the_choice(
     found = tomllib.loads(file.read_text(encoding="utf-8"))
     assert found.pop("profile", "") == second
     assert found == tomllib.loads(TEXT)
+
+
+def test_choosing_on_a_full_disk_loses_nothing_of_the_settings(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk") as disk:
+        file, link = disk.path / "tale.toml", tmp_path / "tale.toml"
+        text = TEXT + f"# {'x' * 8192}"[: 8192 - len(TEXT)]  # whole pages, so one more is needed
+        file.write_text(text)
+        file.chmod(0o640)
+        link.symlink_to(file)
+        disk.fill()
+        with pytest.raises(ConfigError, match="can't be written"):
+            choose_profile(link, "away")
+        assert file.read_text() == text
+        disk.free()
+        choose_profile(link, "away")
+        assert file.read_text() == f'profile = "away"\n{text}'
+        assert file.stat().st_mode & 0o777 == 0o640
+        assert [one.name for one in disk.path.iterdir()] == ["tale.toml"]
 
 
 # -- secrets ---------------------------------------------------------------------------------------
