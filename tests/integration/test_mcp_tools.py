@@ -151,6 +151,13 @@ async def test_a_server_that_does_not_come_up_is_said_and_hinders_no_other(
         assert set(missing) == {"bad"}
 
 
+async def test_a_program_that_is_not_there_is_named() -> None:
+    settings = McpServerSettings.model_validate({"command": "no-such-program", "args": ("x",)})
+    async with McpTools({"bad": settings}) as tools:
+        _, missing = await tools.listed()
+    assert missing == {"bad": "'no-such-program' can't be started: No such file or directory"}
+
+
 async def test_leaving_ends_the_programs() -> None:
     async with McpTools({"test": stdio()}) as tools:
         pid = int((await tools.call("test", "process", {})).text)

@@ -166,7 +166,7 @@ class _Link:
                 try:
                     await self._hold(self._scope)
                 except Exception as error:  # noqa: BLE001 - a stranger's server must not end ours
-                    self._why = self._hidden(_reason(error))
+                    self._why = self._hidden(_reason(error, self._settings))
             log.warning("mcp.ended", server=self.name, why=self._why)
             if not self._opened:
                 self._failed_at = anyio.current_time()
@@ -258,10 +258,13 @@ def _bounded(answer: Answer, spill: Path | None) -> Outcome:
         return Outcome(answer.ok, output.text() or "(no output)", note=note)
 
 
-def _reason(error: BaseException) -> str:
-    """Say what went wrong inside of task groups."""
+def _reason(error: BaseException, settings: McpServerSettings) -> str:
+    """Say what went wrong inside of task groups; not every event loop names the program."""
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    if settings.command and isinstance(error, (FileNotFoundError, PermissionError)):
+        where = f" in {settings.cwd}" if settings.cwd else ""
+        return f"{settings.command!r} can't be started{where}: {error.strerror}"
     return str(error).rstrip(".") or type(error).__name__
 
 
