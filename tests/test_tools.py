@@ -345,6 +345,12 @@ def test_what_looks_like_a_secret_is_hidden(text: str, shown: str) -> None:
     assert redact(text) == shown
 
 
+@pytest.mark.parametrize("word", ["QUJD", "password", "--", "eyJ_"])
+def test_a_word_without_end_is_gone_through_once(word: str) -> None:
+    text = word * 50_000  # in the square of its length it would not end
+    assert redact(f"{text} TOKEN=x") == f"{text} TOKEN=[hidden]"
+
+
 @given(st.text(max_size=20), st.text("abcdef", min_size=8), st.text(max_size=20))
 def test_a_known_secret_never_shows(before: str, secret: str, after: str) -> None:
     assert secret not in redact(before + secret + after, {secret}).replace("[hidden]", "")

@@ -20,15 +20,18 @@ _TOKENS: Final = re.compile(
     r"\b(?:sk-[\w-]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
     r"|xox[abposr]-[\w-]{10,}|(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[\w-]{30,}|ya29\.[\w-]{20,}|hf_\w{20,}"
     r"|pypi-[\w-]{20,}|npm_\w{20,}|[sr]k_live_\w{16,}"
-    r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*)"
+    r"|eyJ[\w-]{8,}+\.eyJ[\w-]{8,}+\.[\w-]*)"
 )
 _KEY_BLOCK: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
 _BEARER: Final = re.compile(r"(?i)\b((?:bearer|basic|token)\s+)[\w.~+/=-]{8,}")
-_USERINFO: Final = re.compile(r"(\w+://[^\s/:@]*):[^\s/@]+@")
+# A word is looked at from its first letter only, and never in parts: a long one, as base64 makes
+# it, would else be gone through once for each of its letters.
+_USERINFO: Final = re.compile(r"(?<!\w)(\w++://[^\s/:@]*+):[^\s/@]+@")
 _NAMED: Final = re.compile(
-    r"(?i)([\w-]*(?:password|passwd|secret|token|api[_-]?key|access[_-]?key|credential)s?[\w-]*"
+    r"(?i)(?<![\w-])"
+    r"((?=[\w-]*(?:password|passwd|secret|token|api[_-]?key|access[_-]?key|credential))[\w-]++"
     r"[\"']?\s*(?:=|:|\s(?=[\"']))\s*)(\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&\"']+)"
 )
 
