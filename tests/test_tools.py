@@ -156,6 +156,20 @@ async def test_a_file_outside_is_told_by_where_it_really_is(
     assert "usr/" in (await perform(ListFiles("/"), workspace, tooling)).text.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("tr '\0' ' ' <a", "the line holds a NUL; write it as \\0"),
+        (f"echo {'x' * 200_000} >a", "the line is too long; write it to a file"),
+    ],
+)
+async def test_a_line_that_no_system_takes_is_told_to_the_model(
+    workspace: Workspace, line: str, why: str
+) -> None:
+    outcome = await perform(RunCommand(line), workspace, Tooling(Bare()))
+    assert outcome == Outcome(False, f"It can't be run: {why}.")
+
+
 async def test_what_can_not_be_read_is_told_exactly(workspace: Workspace) -> None:
     workspace.make()
     (workspace.root / "image").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")

@@ -8,6 +8,7 @@ Above: `servers.execution`. Beside: `tasks.permissions`, which is asked before. 
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -228,9 +229,20 @@ async def _run(action: RunCommand | RunPython, workspace: Workspace, tooling: To
         ran = await tooling.sandbox.run(command)
     except TaleError as error:
         return Outcome(False, f"{error.message} {error.hint}".strip(), note=error.message)
+    except (OSError, ValueError) as error:
+        if (why := _not_a_line(error)) is None:
+            raise
+        return Outcome(False, f"It can't be run: {why}.")
     if isinstance(action, RunPython):
         return _told(command, ran, _with_source(ran.output, action.code))
     return _told(command, ran, ran.output)
+
+
+def _not_a_line(error: OSError | ValueError) -> str | None:
+    """Say why the system takes no such line; None where that is not what is wrong."""
+    if isinstance(error, OSError):
+        return "the line is too long; write it to a file" if error.errno == errno.E2BIG else None
+    return "the line holds a NUL; write it as \\0" if "null byte" in str(error) else None
 
 
 def _told(command: Command, ran: Ran, output: str) -> Outcome:
