@@ -264,3 +264,12 @@ def test_the_users_check_outweighs_examples_and_those_its_own_tests(rest: list[V
     better = [Verdict(CODE, False, examples=2), Verdict(TESTS, False)]
     worse = [Verdict(CODE, False, examples=1), Verdict(TESTS, True), *unlike]
     assert score(better) > score(worse)
+
+
+@pytest.mark.parametrize("check", [CODE, TESTS, GIVEN])
+def test_a_number_without_end_that_a_program_prints_is_gone_through_once(check: Check) -> None:
+    printed = "7" * 300_000  # in the square of its length it would not end
+    text = f"{printed}\n{printed} failed\n1 failed, 2 passed\n1 of 2 examples hold"
+    verdict = judge(check, Outcome(False, text, 1))
+    said = {CODE: "1 of the request's 2 examples hold", TESTS: "1 of 3 tests failed"}
+    assert verdict.said == said.get(check, f"`{GIVEN.name}` failed")

@@ -27,9 +27,12 @@ Kind = Literal["given", "code", "tests"]
 _SECONDS: Final = 60.0
 _TOLD_CHARACTERS: Final = 900
 """Of a failure, some 250 tokens: enough for an error and its line; a flood says no more."""
-_HOLD: Final = re.compile(r"(\d+) of (\d+) examples hold")
-_PASSED: Final = re.compile(r"(\d+) passed")
-_NOT_PASSED: Final = re.compile(r"(\d+) (?:failed|errors?)\b")
+_COUNT: Final = r"(?<!\d)(\d{1,9})"
+"""From its first digit, and of nine at most: what programs print may be a number without end, which
+would else be gone through once for each of its digits."""
+_HOLD: Final = re.compile(rf"{_COUNT} of \d{{1,9}} examples hold")
+_PASSED: Final = re.compile(rf"{_COUNT} passed")
+_NOT_PASSED: Final = re.compile(rf"{_COUNT} (?:failed|errors?)\b")
 _NOT_LOADED: Final = re.compile(r"^!+ Interrupted: \d+ errors? during collection", re.MULTILINE)
 """Then pytest runs no test, and its sum counts files."""
 _TEST_FILE: Final = re.compile(r"^(?:test_.*|.*_test)\.py$")
