@@ -7,8 +7,10 @@ import hashlib
 import io
 import os
 import pickle
+import shutil
 import subprocess
 import tarfile
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterable
@@ -111,6 +113,21 @@ async def test_a_task_goes_from_store_to_store(tmp_path: Path) -> None:
     await other.restore("t-5", 2, tmp_path / "w2")
     assert held(tmp_path / "w2") == {"a.py": "2", "sub/b.txt": "two"}
     assert await other.tasks() == ("t-5",)
+
+
+@pytest.mark.anyio
+async def test_what_a_killed_import_unpacked_goes_after_a_day(
+    exported: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "task.tale").write_bytes(exported)
+    store = CheckpointStore(tmp_path / "data/store")
+    async with store.opened(tmp_path / "task.tale"):
+        [used] = (tmp_path / "data").glob(".tale-import-*")
+        left = shutil.copytree(used, used.with_name(f"{used.name}-left"))
+        yesterday = time.time() - 25 * 3600
+        os.utime(left, (yesterday, yesterday))
+        await store.collect()
+        assert list((tmp_path / "data").glob(".tale-import-*")) == [used]
 
 
 def test_only_what_the_task_needs_is_in_the_file(exported: bytes, tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ servers. Below: `tasks.checkpoint_history`, which does the work, here in worker 
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import AsyncGenerator, Callable, Collection, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import anyio.to_thread
 
@@ -27,7 +28,7 @@ from tale.errors import (
 from tale.tasks.checkpoint import Checkpoint
 from tale.tasks.checkpoint_history import History, Restored
 from tale.tasks.checkpoint_rule import Retention, Verdict, retained
-from tale.tasks.portable import Imported, TaskRows, export_task, opened
+from tale.tasks.portable import Imported, TaskRows, export_task, opened, sweep
 from tale.tasks.snapshots.objects import Damaged
 from tale.tasks.snapshots.repository import Collected, Repository
 from tale.tasks.snapshots.scan import DEFAULT_LIMITS, Limits
@@ -35,6 +36,8 @@ from tale.tasks.snapshots.scan import DEFAULT_LIMITS, Limits
 __all__ = ["CheckpointStore", "Restored"]
 
 ResultT = TypeVar("ResultT")
+
+_LONGEST_IMPORT_SECONDS: Final = 24 * 3600.0
 
 
 class CheckpointStore:
@@ -182,8 +185,16 @@ class CheckpointStore:
         await self._run(lambda store: store.drop(task, [one.number for one in store.list(task)]))
 
     async def collect(self) -> Collected | None:
-        """Free what no checkpoint needs; None where the store is in use, so that it did nothing."""
-        return await self._run(lambda store: store.repository.collect())
+        """Free what no checkpoint needs; None where the store is in use, so that it did nothing.
+
+        What imports left that were cut off by a crash goes in any case.
+        """
+
+        def work(store: History) -> Collected | None:
+            sweep(self._folder.parent, time.time() - _LONGEST_IMPORT_SECONDS)
+            return store.repository.collect()
+
+        return await self._run(work)
 
     async def export(self, task: str, rows: TaskRows, target: Path) -> None:
         """Write a task and all its checkpoints to a file, which is there whole or not at all.

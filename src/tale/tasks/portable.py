@@ -34,7 +34,7 @@ from tale.tasks.snapshots.incoming import Incoming, PackBounds
 from tale.tasks.snapshots.objects import Damaged, decode_commit
 from tale.tasks.snapshots.packs import PackWriter, sync_folder
 
-__all__ = ["Imported", "Limits", "Row", "TaskRows", "export_task", "opened"]
+__all__ = ["Imported", "Limits", "Row", "TaskRows", "export_task", "opened", "sweep"]
 
 Row = Mapping[str, object]
 """A row of a table, as JSON values."""
@@ -44,6 +44,8 @@ _EVENTS: Final = "events.jsonl"
 _STEPS: Final = "steps.jsonl"
 _CHECKPOINTS: Final = "checkpoints.json"
 _LISTS: Final = (_EVENTS, _STEPS)
+_UNPACKED: Final = ".tale-import-"
+"""How the names of folders begin into which files are unpacked."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _PICKLE: Final = re.compile(r"gA[I-X][A-Za-z0-9+/]+={0,2}")
 """How the base64 of a pickle of protocol 2 to 5 begins: DBOS stores them so."""
@@ -181,7 +183,7 @@ def opened(source: Path, scratch: Path, limits: Limits = _DEFAULT_LIMITS) -> Gen
         OSError: It can't be read, or there is no room for it.
     """
     scratch.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=scratch, prefix=".tale-import-"))
+    folder = Path(tempfile.mkdtemp(dir=scratch, prefix=_UNPACKED))
     try:
         manifest = unpack_files(source, folder, limits.file)
         names = set(manifest.files)
@@ -205,6 +207,19 @@ def opened(source: Path, scratch: Path, limits: Limits = _DEFAULT_LIMITS) -> Gen
         yield Imported(manifest, TaskRows(cast("Row", task), events, steps), checkpoints, objects)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(scratch: Path, before: float) -> None:
+    """Remove what was unpacked by imports that were killed.
+
+    Args:
+        scratch: Where it was unpacked.
+        before: Unix time; what was unpacked later may still be in use.
+    """
+    for folder in scratch.glob(f"{_UNPACKED}*"):
+        with suppress(FileNotFoundError):
+            if folder.stat().st_mtime < before:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _content(source: Path, path: Path, limits: Limits) -> bytes:
