@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import anyio
+import orjson
 import pytest
 
+from scripted_hands import ScriptedHands
 from tale.config import Settings
 from tale.errors import TaskError
 from tale.paths import Paths
 from tale.storage.database import Database
+from tale.tasks.agent import work
+from tale.tasks.durable import Json
 from tale.tasks.hands import (
     Action,
     ApprovePlan,
@@ -22,15 +26,18 @@ from tale.tasks.hands import (
     EditFile,
     Hands,
     Outcome,
+    Question,
     ReadFile,
+    Reply,
     RunCommand,
     RunPython,
     WriteFile,
 )
 from tale.tasks.hands_json import read_action, write_action
 from tale.tasks.leave import Answer, Asked, Granted, Trust, described, leave_for
+from tale.tasks.recorded_hands import RecordedHands
 from tale.tasks.store import NewTask, TaskStore
-from tale.tasks.task import Level, Step, StepResult, Subtask, ToolOffer
+from tale.tasks.task import Level, Report, Step, StepResult, Subtask, ToolOffer
 from test_tasks import World, kinds, no_pause
 
 pytestmark = pytest.mark.anyio
@@ -360,3 +367,38 @@ async def test_agreeing_lets_it_work_outside_of_the_workspace_for_that_one_act(
         await world.engine.answer(identity, Answer(True))
         await world.ended(identity)
     assert world.workers.anywhere == [False, True]
+
+
+class Unrecorded:
+    """Records, workers and a teller that have nothing to lose: a script does it all at once."""
+
+    def __init__(self, hands: ScriptedHands) -> None:
+        self._hands = hands
+
+    async def step(self, name: str, call: Callable[[], Awaitable[Json]]) -> Json:
+        return await call()
+
+    async def ask(self, step: Step, question: Question, report: Report) -> Reply:
+        return await self._hands.ask(question)
+
+    async def act(self, step: Step, action: Action, report: Report, *, repeatable: bool) -> Outcome:
+        return await self._hands.act(action)
+
+    async def tell(self, kind: str, data: Mapping[str, object], key: str | None = None) -> bool:
+        return True
+
+    def token(self, text: str) -> None:
+        raise NotImplementedError
+
+
+async def test_what_the_user_says_as_they_allow_a_write_is_told_to_the_model() -> None:
+    write = {"why": "", "action": "write", "path": "a.txt", "content": "one\n"}
+    done = {"why": "", "action": "done", "answer": "It is there."}
+    script = ScriptedHands(orjson.dumps(write).decode(), orjson.dumps(done).decode())
+    step, user = replace(STEP, form="json"), User(Answer(True, "Mind the commas."))
+    all_of_it = Unrecorded(script)
+    hands = RecordedHands(step, all_of_it, all_of_it, all_of_it, trust=Trust("ask"), ask_user=user)
+    await work(step, hands)
+    assert [asked.text for asked in user.asked] == ["May it write a.txt?"]
+    told = script.asked[1].messages[-1].content
+    assert told == "a.txt is written.\nThe user says: Mind the commas."

@@ -99,11 +99,11 @@ class _ByFences:
             if is_call(command, step.tools):
                 continue
             outcome = await self._hands.act(RunCommand(command))
-            ran.append((command, outcome.text or "(nothing was printed)"))
+            ran.append((command, outcome.told or "(nothing was printed)"))
             self._ran = True
         for call in told.calls:
             outcome = await self._hands.act(call)
-            ran.append((call_line(call), outcome.text or "(it gave nothing)"))
+            ran.append((call_line(call), outcome.told or "(it gave nothing)"))
             self._ran = True
         faults += told.faults
         if ran and ran == self._last_ran:

@@ -74,7 +74,7 @@ async def work_by_json(bench: Workbench) -> StepResult:
                 again = bool(done) and done[-1] == (move, outcome)
                 same = same + 1 if again else 0
                 done.append((move, outcome))
-                told = outcome.text or ("Done." if outcome.ok else "It failed.")
+                told = outcome.told or ("Done." if outcome.ok else "It failed.")
                 if same >= _SAME_AGAIN - 1:
                     await bench.give_up("did the same again and again", opening, turns)
                 told = f"{told}\n{REPEATED}" if again else told
@@ -85,8 +85,9 @@ async def work_by_json(bench: Workbench) -> StepResult:
 async def _act(bench: Workbench, action: Action) -> Outcome:
     match action:
         case WriteFile(path, content):
-            faults = await bench.desk.write([NamedFile(path, content)])
-            return Outcome(not faults, "\n".join(faults) or f"{path} is written.")
+            outcome = await bench.desk.put(NamedFile(path, content))
+            text = f"{path} is written." if outcome.ok else outcome.text
+            return Outcome(outcome.ok, text, said=outcome.said)
         case EditFile():
             return await bench.desk.act(action)
         case ReadFile(path):

@@ -63,15 +63,18 @@ class Desk:
         """Write the files that may be; gives what the model must be told of the others."""
         faults: list[str] = []
         for file in files:
-            if self._as_left.get(self._workspace.called(file.path)) == file.content:
-                continue
-            if changed := await self._changed(file.path):
-                faults.append(EDITED.format(path=file.path, text=changed.text.strip("\n")))
-                continue
-            outcome = await self.act(WriteFile(file.path, file.content))
+            outcome = await self.put(file)
             if not outcome.ok:
                 faults.append(outcome.text)
         return tuple(faults)
+
+    async def put(self, file: NamedFile) -> Outcome:
+        """Write a file, unless it says so already or the user has changed it."""
+        if self._as_left.get(self._workspace.called(file.path)) == file.content:
+            return Outcome(True, f"{file.path} says so already.")
+        if changed := await self._changed(file.path):
+            return Outcome(False, EDITED.format(path=file.path, text=changed.text.strip("\n")))
+        return await self.act(WriteFile(file.path, file.content))
 
     async def restore(self, files: Mapping[str, str]) -> None:
         """Put files back as they were, but for those that the user has changed meanwhile."""

@@ -196,6 +196,7 @@ class Outcome:
         exit: A command's exit status; None where nothing ran to its end.
         note: What the user is told beside it, such as where the rest of a flood of output is.
         forbidden: It was not done because the user said no.
+        said: What the user said as they allowed it.
     """
 
     ok: bool
@@ -204,6 +205,12 @@ class Outcome:
     files: tuple[FileChange, ...] = ()
     note: str = ""
     forbidden: bool = False
+    said: str = ""
+
+    @property
+    def told(self) -> str:
+        """The text, and what the user said."""
+        return f"{self.text}\nThe user says: {self.said}" if self.said else self.text
 
 
 class Hands(Protocol):

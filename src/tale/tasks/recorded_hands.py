@@ -246,7 +246,7 @@ class RecordedHands:
         if isinstance(action, EditFile) and not outcome.ok and (not first or report.begins > 1):
             outcome = await self._edited(step, action, report) or outcome
         if leave.said:
-            outcome = replace(outcome, text=f"{outcome.text}\nThe user says: {leave.said}")
+            outcome = replace(outcome, said=leave.said)
         return outcome
 
     async def _edited(self, step: Step, action: EditFile, report: Report) -> Outcome | None:

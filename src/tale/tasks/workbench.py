@@ -129,7 +129,7 @@ class Workbench:
                 break
             if outcome.exit is None:
                 outcome = Outcome(ok=False, text=outcome.text or "It took too long.", exit=-1)
-            verdicts.append(judge(check, outcome, told))
+            verdicts.append(judge(check, replace(outcome, text=outcome.told), told))
             self._lacked.add(verdicts[-1].lacks)
             if check.kind == "code" and verdicts[-1].held is False and not verdicts[-1].examples:
                 break
