@@ -240,7 +240,7 @@ def _replace(file: Path, text: str) -> None:
     try:
         handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as opened:
-            os.fchmod(handle, mode)
+            new.chmod(mode)
             opened.write(text)
             opened.flush()
             os.fsync(handle)
