@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -381,3 +383,26 @@ async def test_a_damaged_file_is_set_aside_and_work_begins_anew(
 
 def damaged_in(folder: Path) -> list[bytes]:
     return [file.read_bytes() for file in folder.glob("*.damaged-*") if file.suffix != ".json"]
+
+
+_ASKING_MEANWHILE = """
+import sys
+import threading
+from sqlalchemy import select
+from tale.storage.schema import tasks
+from tale.tasks.dbos_journal import DbosJournal
+
+assert "dbos" not in sys.modules
+loading = threading.Thread(target=__import__, args=("dbos",))
+loading.start()
+while loading.is_alive():
+    str(select(tasks.c.id).where(tasks.c.id.in_([])))
+assert "dbos" in sys.modules
+"""
+
+
+def test_questions_are_answered_while_the_library_is_still_loaded() -> None:
+    asked = subprocess.run(
+        [sys.executable, "-c", _ASKING_MEANWHILE], check=False, capture_output=True, text=True
+    )
+    assert asked.returncode == 0, asked.stderr

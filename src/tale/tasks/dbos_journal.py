@@ -3,7 +3,7 @@
 DBOS records steps and replays them; which workflow runs when is `tasks.engine`'s decision. So none
 of DBOS's own recovery is used: each process has an executor id of its own, and a workflow that an
 earlier one left is handed back by its queue when the engine asks for it. All runs on the gateway's
-event loop. The library is a second of imports, made in a thread while the gateway serves already.
+event loop. The library is half a second of imports, made in a thread while the gateway serves.
 
 Its database is a file beside tale's, or a schema of tale's own PostgreSQL database. One process at
 a time has the file, by its lock. Above: `tasks.engine`. Below: DBOS, `storage.faults`.
@@ -22,6 +22,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import anyio
 import orjson
+
+# DBOS imports it, too, but in a thread: until all of it is there, queries of other threads fail
+# that have an empty list in them, as SQLAlchemy asks the part that is there what such a value is.
+import sqlalchemy.orm  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from anyio import to_thread
 from sqlalchemy import Engine
 
