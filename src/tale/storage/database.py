@@ -26,6 +26,7 @@ from tale.config import Settings
 from tale.errors import ConfigError, StorageDamaged, StorageReadOnly
 from tale.paths import Paths
 from tale.storage.faults import BUSY_SECONDS, faults_of
+from tale.storage.postgresql import server_engine
 from tale.storage.rescue import Lease, put_right, suspect
 from tale.storage.upgrade import is_current, upgrade
 
@@ -175,14 +176,12 @@ def storable(text: str) -> str:
 def _open_url(url: str) -> tuple[Engine, str]:
     try:
         parsed = make_url(url)
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
         if parsed.get_backend_name() == "sqlite":
             raise ConfigError(
                 f"database_url = {url!r} is not allowed: it names an SQLite file.",
                 hint="Leave database_url empty and set TALE_HOME to move the SQLite file.",
             )
-        engine = create_engine(parsed, pool_pre_ping=True)
+        engine = server_engine(parsed)
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigError(
             "database_url can't be understood.",
@@ -193,7 +192,7 @@ def _open_url(url: str) -> tuple[Engine, str]:
             f"database_url needs the package {error.name!r}, which is not installed.",
             hint="Install tale with its `postgres` extra.",
         ) from error
-    where = parsed.render_as_string(hide_password=True)
+    where = engine.url.render_as_string(hide_password=True)
     with faults_of(where):
         if not is_current(engine, where):
             upgrade(engine, where)

@@ -1,6 +1,7 @@
 """The database of recorded steps: a file of one process at a time, or PostgreSQL.
 
-Above: `tasks.dbos_journal`. Below: `storage.set_aside`, `storage.faults`.
+Above: `tasks.dbos_journal`. Below: `storage.set_aside`, `storage.faults`,
+`storage.postgresql`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from tale.storage.faults import faults_of
+from tale.storage.postgresql import server_engine
 from tale.storage.set_aside import MARKED, Rescue, record
 from tale.telemetry import get_logger
 
@@ -54,7 +56,7 @@ def open_engine(file: Path, url: str = "") -> tuple[Engine, str]:
     """
     if url:
         parsed = make_url(url).set(drivername="postgresql+psycopg")
-        return create_engine(parsed, pool_size=_POOL, pool_pre_ping=True), ""
+        return server_engine(parsed, pool_size=_POOL), ""
     lost = "" if not file.exists() or _is_sound(file) else _set_aside(file)
     os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     return _engine(file), lost
