@@ -397,6 +397,18 @@ def test_each_level_says_what_is_asked(
         assert isinstance(needed(action, level, workspace=HERE), MustAsk), action
 
 
+@pytest.mark.parametrize("path", [".git/config", "sub/.git/HEAD", "/other/.git/config", "a\nb"])
+async def test_what_no_word_of_the_user_makes_possible_is_not_asked_for(
+    workspace: Workspace, path: str
+) -> None:
+    for action in (ReadFile(path), WriteFile(path, "x")):
+        refused = needed(action, "workspace", workspace=workspace)
+        assert isinstance(refused, Refused)
+        agreed = await perform(action, workspace, Tooling(FakeSandbox(), anywhere=True))
+        assert not agreed.ok
+        assert agreed.text.rpartition(": ")[2] == refused.reason.rpartition(": ")[2]
+
+
 def test_a_tool_that_only_reads_is_not_asked_for() -> None:
     for level in ("ask", "workspace"):
         assert needed(TOOL, level, {"git.log"}, workspace=HERE) == Allowed()

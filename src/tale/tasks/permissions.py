@@ -102,7 +102,11 @@ def _file(
     if level == "full" or (inside and not (changes and level == "ask")):
         return Allowed()
     what = f"{'write' if changes else 'read'} {action.path}"
-    return MustAsk(what if inside else f"{what}, which is outside of the workspace")
+    if inside:
+        return MustAsk(what)
+    if why := workspace.barred(action.path):
+        return Refused(f"{action.path} can't be {'written' if changes else 'read'}: {why}.")
+    return MustAsk(f"{what}, which is outside of the workspace")
 
 
 def _program(what: str, level: Level, *, sandboxed: bool) -> Verdict:

@@ -198,6 +198,12 @@ class Workspace:
         # Unlike pathlib's, it leaves the home of an unknown user as it is, and raises nothing.
         return os.path.normpath(self.root / os.path.expanduser(name.strip()))  # noqa: PTH111
 
+    def barred(self, name: str) -> str | None:
+        """Say why a path can't be used whatever the user agrees to; None where it can."""
+        below = self.called(name).lstrip("/")
+        parts = path_parts(below) if below else ()
+        return parts.why if isinstance(parts, Refused) else None
+
     def _parts(self, name: str) -> tuple[str, ...] | Refused:
         """Split a path; one that is absolute may lie in here, as programs print it."""
         inside = name.strip().removeprefix(f"{self.root}/")
