@@ -83,6 +83,15 @@ def test_settings_that_can_not_be_read_end_it(paths: Paths) -> None:
     assert str(paths.config_file) in found[1].detail
 
 
+def test_a_setting_of_the_environment_is_mended_there(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALE_GATEWAY__PORT", "-1")
+    found = list(all_checks(paths))[1]
+    assert "TALE_GATEWAY__PORT" in found.detail
+    assert found.mend == "Correct the variable, or unset it."
+
+
 def test_the_command_prints_each_check_with_its_remedy(
     paths: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,6 +272,13 @@ class TestBackend:
         assert (check.level, embedded) == ("fail", False)
         assert "ollama serve" in check.mend
         assert self.look(backend="ollama", ollama_url=ollama)[0].level == "ok"
+
+    def test_what_answers_in_ollamas_place_is_not_taken_for_it(self, tmp_path: Path) -> None:
+        with FakeDaemon(tmp_path).running() as other:
+            check, _ = self.look(backend="ollama", ollama_url=other.url)
+            assert check.level == "fail"
+            assert check.detail == f"What answers at {other.url} is not Ollama."
+            assert "no Ollama" in self.look(ollama_url=other.url)[0].detail
 
     def test_urls_are_tried(self, ollama: str) -> None:
         both = {"url": f"{ollama}/v1"}

@@ -57,15 +57,18 @@ def check_backend(settings: Settings) -> BackendCheck:
 
 
 def _check_ollama(url: str, *, required: bool) -> Check:
+    fault = ""
     try:
-        version = _get(f"{url.rstrip('/')}/api/version").text("version")
-    except (OSError, http.client.HTTPException, ValueError) as error:
+        version = _ollama_version(url)
+    except (OSError, http.client.HTTPException) as error:
+        version, fault = "", f"Ollama does not answer at {url}: {error}."
+    if not version:
         if not required:
             return Check("backend", "ok", f"embedded; no Ollama at {url}")
         return Check(
             "backend",
             "fail",
-            f"Ollama does not answer at {url}: {error}.",
+            fault or f"What answers at {url} is not Ollama.",
             "Start it (`ollama serve`), correct models.ollama_url, or set models.backend = "
             '"embedded".',
         )
@@ -106,11 +109,15 @@ def _connection(url: str) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ANSWER_SECONDS)
 
 
-def _get(url: str) -> Record:
-    connection = _connection(url)
+def _ollama_version(url: str) -> str:
+    """Ask for the version; empty where somebody else answers."""
+    asked = f"{url.rstrip('/')}/api/version"
+    connection = _connection(asked)
     try:
-        connection.request("GET", urlsplit(url).path)
-        return Record.parse(connection.getresponse().read())
+        connection.request("GET", urlsplit(asked).path)
+        return Record.parse(connection.getresponse().read()).text("version")
+    except ValueError:  # no JSON
+        return ""
     finally:
         connection.close()
 

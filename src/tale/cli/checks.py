@@ -55,8 +55,9 @@ def _check_settings(paths: Paths) -> tuple[Settings | None, Check]:
     try:
         settings = load_settings(paths)
     except ConfigError as error:
-        return None, Check(
-            "settings", "fail", error.message, error.hint or f"Correct {file}, or move it away."
-        )
+        mend = f"Correct {file}, or move it away."
+        if str(file) not in error.message:
+            mend = "Correct the variable, or unset it."
+        return None, Check("settings", "fail", error.message, error.hint or mend)
     there = str(file) if file.exists() else f"defaults ({file} is not there)"
     return settings, Check("settings", "ok", there)
