@@ -200,7 +200,8 @@ def _http(body: bytes, kind: str = "application/json", status: str = "200 OK") -
         (_http(b"hello"), WireError, "not JSON"),
         (_http(b"data: {}\n\n", "text/event-stream"), Broken, "before the result"),
         (_http(b'{"error": {"code": -32601, "message": "no"}}'), WireError, "no .-32601."),
-        (_http(b"gone", status="502 Bad Gateway"), WireError, "HTTP status 502"),
+        (_http(b"gone", status="418 I'm a teapot"), WireError, "HTTP status 418"),
+        (_http(b"gone", status="500 Internal Server Error"), Broken, "HTTP status 500"),
         (_http(b'{"result": {"isError": true}}'), WireError, "did not say why"),
         (
             _http(b'{"result": {"isError": true, "content": [{"type": "text", "text": "bad"}]}}'),

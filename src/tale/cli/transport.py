@@ -173,4 +173,6 @@ def _refused(status: int, body: bytes, url: str) -> TaleError:
             "The daemon did not accept this installation's token.",
             hint="Another daemon may hold the port: `tale stop`, then `tale serve --detach`.",
         )
+    if status >= http.client.INTERNAL_SERVER_ERROR and not error.text("code"):
+        return Broken(message)  # so uvicorn ends what is not done when a server has to leave
     return error_from_code(error.text("code", "wire_error"), message, error.text("hint"))
