@@ -28,6 +28,7 @@ LAYERS = {
     "spans": 0,
     "spans_sdk": 0,
     "prompts": 0,
+    "whole_file": 0,
     "storage": 1,
     "wire": 1,
     "models": 2,

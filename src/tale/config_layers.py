@@ -11,7 +11,6 @@ import difflib
 import json
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from tale.config_faults import explain, line_of
 from tale.config_secrets import AS_WRITTEN
 from tale.errors import ConfigError
 from tale.paths import Paths
+from tale.whole_file import write_whole
 
 __all__ = ["PROFILE_VARIABLE", "Layers", "choose_profile", "load_settings", "read_layers"]
 
@@ -228,25 +228,9 @@ def choose_profile(file: Path, name: str) -> None:
     line = f"profile = {json.dumps(name, ensure_ascii=False)}\n" if name else ""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        _replace(file.resolve(), line + head + table + rest)
+        write_whole(file.resolve(), line + head + table + rest)
     except OSError as error:
         raise ConfigError(f"{file} can't be written: {error}.") from error
-
-
-def _replace(file: Path, text: str) -> None:
-    """Write a file whole or not at all; who may read it stays the same."""
-    mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0o600
-    new = file.with_name(f"{file.name}.new")
-    try:
-        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as opened:
-            new.chmod(mode)
-            opened.write(text)
-            opened.flush()
-            os.fsync(handle)
-        new.replace(file)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def _read(file: Path) -> tuple[str, _Table]:

@@ -29,6 +29,7 @@ from tale.config import Settings
 from tale.errors import ConfigError, DaemonError, PortInUse, StorageError
 from tale.orchestration.control_client import Runtime
 from tale.paths import Paths
+from tale.whole_file import write_whole
 
 __all__ = ["Instance", "check_ports", "claim"]
 
@@ -74,7 +75,7 @@ class Instance:
             ) from error
         made = secrets.token_urlsafe(_TOKEN_BYTES)
         try:
-            _write_private(file, made)
+            write_whole(file, made, private=True)
         except OSError as error:
             raise _unwritable(file.parent, error) from error
         return made
@@ -87,7 +88,7 @@ class Instance:
         """
         file = self._paths.runtime_file
         try:
-            _write_private(file, json.dumps(asdict(runtime)))
+            write_whole(file, json.dumps(asdict(runtime)), private=True)
         except OSError as error:
             raise _unwritable(file.parent, error) from error
 
@@ -100,16 +101,6 @@ class Instance:
         for file in (self._paths.runtime_file, self._paths.model_plan):
             with suppress(OSError):
                 file.unlink(missing_ok=True)
-
-
-def _write_private(file: Path, text: str) -> None:
-    """Write a file whole or not at all, readable by its owner alone."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "w") as stream:
-        stream.write(text)
-    draft.replace(file)
 
 
 @contextmanager

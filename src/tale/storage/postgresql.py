@@ -22,8 +22,9 @@ _LIMITS: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""Seconds for a new connection; then an idle one is asked after 15, and given up after three
-answers that were due 5 seconds apart, one with something unconfirmed after so many milliseconds."""
+"""Seconds to connect in; seconds without a word until the server is asked for one, between two of
+these questions, and how many stay without an answer; milliseconds until what was sent is confirmed.
+"""
 _LIBPQ: Final = {"psycopg", "psycopg2"}
 
 

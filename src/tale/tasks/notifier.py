@@ -8,7 +8,6 @@ decides; the hub and the store, which know what happened.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -35,6 +34,7 @@ from tale.tasks.notify import (
 )
 from tale.tasks.task import Task, TaskEvent
 from tale.telemetry import get_logger
+from tale.whole_file import write_whole
 from tale.wire.resilience import RetryBudget, RetryPolicy
 
 __all__ = ["Channel", "Desktop", "NoticeSource", "Notifier", "Webhook", "http_post"]
@@ -175,7 +175,8 @@ class Notifier:
 
     def _keep(self, told: Told) -> None:
         try:
-            _replace(self._file, told.dump())
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self._file, told.dump())
         except OSError as error:
             log.warning("notice.not_noted", file=str(self._file), reason=str(error))
 
@@ -267,14 +268,3 @@ async def http_post(url: str, body: bytes, headers: dict[str, str]) -> int:
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         log.warning("notice.webhook_unreachable", reason=repr(error))
         return 0
-
-
-def _replace(file: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f"{file.name}.new")
-    with new.open("w", encoding="utf-8") as opened:
-        opened.write(text)
-        opened.flush()
-        os.fsync(opened.fileno())
-    new.replace(file)
