@@ -34,7 +34,7 @@ signal.pause()
 
 _LOOK_SECONDS = 0.2
 _LONGEST_LOOK_SECONDS = 1.0
-_LOOKS_AT_STACK = 5
+_STACK_SECONDS = 1.0
 
 
 class Terminal:
@@ -87,7 +87,8 @@ class Terminal:
         """Give what stands on the screen, and where the command is now or how it ended."""
         before = self.text
         os.killpg(self._shell.pid, signal.SIGUSR1)
-        for _ in range(_LOOKS_AT_STACK):
+        end = time.monotonic() + _STACK_SECONDS
+        while time.monotonic() < end:
             self._look()
         how = os.read(self._ended, 8).decode() if self._has_ended() else "not ended"
         return f"{before}\n---\n{self.text.removeprefix(before)}\n{how}"

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -174,6 +178,31 @@ class TestAnswer:
         assert out(where) == "Hel\nHello\n"
 
 
+def _stop_interrupted(moment: int) -> bool:
+    """Stop a spinner, and again where Ctrl-C came at that step of it; tells whether one did."""
+    left = moment
+
+    def trace(frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
+        nonlocal left
+        del event, argument
+        if frame.f_globals["__name__"] not in {"tale.cli.spinner", "threading"}:
+            return None
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return trace
+
+    with Spinner(screen(terminal=True), "starting") as spinner:
+        sys.settrace(trace)
+        try:
+            spinner.stop()
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(None)
+    return False
+
+
 class TestSpinner:
     def test_it_turns_on_a_terminal_and_leaves_nothing(self) -> None:
         where, looked = screen(terminal=True), threading.Event()
@@ -188,6 +217,19 @@ class TestSpinner:
         spinner.stop()
         assert "starting" in err(where)
         assert err(where).endswith("\r\x1b[K")
+
+    def test_whoever_is_interrupted_as_they_stop_it_can_stop_it_once_more(self) -> None:
+        moments = iter(range(1000))
+
+        def at_every_moment() -> None:
+            while _stop_interrupted(next(moments)):
+                pass
+
+        tried = threading.Thread(target=at_every_moment, daemon=True)
+        tried.start()
+        tried.join(30)
+        assert not tried.is_alive(), "it hangs"
+        assert 10 < next(moments) < 1000
 
     def test_elsewhere_only_progress_is_told_once_for_ten_percent(self) -> None:
         where = screen(terminal=False)

@@ -37,13 +37,18 @@ class Spinner:
 
     Its thread also asks `look`, now and then, what that is; `look` must not raise. Leaving the
     block waits for the thread, so `look` has to be quick.
+
+    Ctrl-C may come anywhere, also while it is stopped. An event or a condition would then keep its
+    lock, and who stops it once more, as the block is left, would wait for ever; a bare lock is
+    released in one step that nothing interrupts.
     """
 
     def __init__(self, screen: Screen, text: str, look: Look | None = None) -> None:
         self._screen = screen
         self._waiting = Waiting(text)
         self._look = look
-        self._ended = threading.Event()
+        self._turns = threading.Lock()
+        """Held as long as it is to turn."""
         self._thread: threading.Thread | None = None
         self._decile = -1
 
@@ -58,23 +63,25 @@ class Spinner:
 
     def note(self, text: str) -> None:
         """Write a line that stays, above what is being waited for."""
-        if self._screen.err_is_terminal and not self._ended.is_set():
+        if self._screen.err_is_terminal and self._thread is not None:
             self._screen.err.write("\r\x1b[K")
         self._screen.note(clean(text))
 
     def stop(self) -> None:
         """End it and take its line away; harmless if it has ended."""
-        if self._ended.is_set():
+        if self._thread is None:
             return
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
+        if self._turns.locked():
+            self._turns.release()
+        self._thread.join()
+        self._thread = None
         if self._screen.err_is_terminal:
             self._screen.err.write("\r\x1b[K")
             self._screen.err.flush()
 
     def __enter__(self) -> Spinner:
         if self._screen.err_is_terminal or self._look is not None:
+            self._turns.acquire()
             self._thread = threading.Thread(target=self._turn, daemon=True)
             self._thread.start()
         return self
@@ -89,7 +96,7 @@ class Spinner:
 
     def _turn(self) -> None:
         frame, next_look = 0, time.monotonic() + _SECONDS_PER_LOOK
-        while not self._ended.is_set():
+        while self._turns.locked():
             if self._look is not None and time.monotonic() >= next_look:
                 if (waiting := self._look()) is not None:
                     self.say(waiting)
@@ -97,7 +104,8 @@ class Spinner:
             if self._screen.err_is_terminal:
                 self._draw(frame)
                 frame += 1
-            self._ended.wait(_SECONDS_PER_FRAME)
+            if self._turns.acquire(timeout=_SECONDS_PER_FRAME):
+                return
 
     def _draw(self, frame: int) -> None:
         sign = self._screen.style_err(_FRAMES[frame % len(_FRAMES)], "cyan")
